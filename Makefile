@@ -1,0 +1,46 @@
+# `make` or `make help` lists the targets. Everything installs into .venv with the pinned versions of constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python -m iter_lightning
+INSTALLED = $(VENV)/.installed
+DEMO = --config experiments/synthetic.yaml --run_dir runs/demo --trainer.max_epochs 4 --wandb.mode disabled
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-corpora check lint types format clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+install: $(INSTALLED) ## install into .venv
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## train and evaluate on the generated corpus, show extracted sentences (minutes)
+	$(RUN) fit $(DEMO)
+	$(RUN) test $(DEMO)
+	FORCE_COLOR=1 $(RUN) predict $(DEMO)
+
+test: $(INSTALLED) ## the default tests (under 5 minutes on 2 cores)
+	$(VENV)/bin/python -m pytest
+
+test-corpora: $(INSTALLED) ## the tests that read real corpora from $$ITER_DATA (default data/)
+	$(VENV)/bin/python -m pytest -m corpora -rs
+
+check: lint types ## lint and types
+
+lint: $(INSTALLED) ## ruff
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(INSTALLED) ## mypy, strict
+	$(VENV)/bin/mypy
+
+format: $(INSTALLED) ## let ruff format
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## remove .venv, caches and the demo's run
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis runs/demo

@@ -1,0 +1,1 @@
+"""ITER: entities and relations from one pass of a transformer encoder."""

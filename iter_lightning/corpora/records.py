@@ -1,0 +1,197 @@
+"""What all readers share: JSON with positions in its errors, and raw records checked into examples.
+
+A reader goes through its whole file and then tells all faults at once: file, record, field, what was found, what
+was expected. Records, entities and relations are counted from 0.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from iter_lightning.errors import CorpusError
+from iter_lightning.types import Entity, Example, Relation
+
+RawEntity = tuple[Any, Any, Any]
+"""start, end (exclusive), type, as read."""
+RawRelation = tuple[Any, Any, Any]
+"""head index, tail index, type, as read."""
+
+
+class Faults:
+    """The faults of one file, told together."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[str] = []
+
+    def add(self, where: str, text: str) -> None:
+        """Note a fault at `where` (a record, a line, a field)."""
+        self.lines.append(f"{self.path.name}: {where}: {text}")
+
+    def finish(self) -> None:
+        """Raise `CorpusError` if there were any."""
+        if self.lines:
+            raise CorpusError(self.lines)
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, gzipped or not.
+
+    Raises:
+        CorpusError: missing, unreadable, or not UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError([f"{path}: byte {error.start} is no UTF-8"]) from error
+    except (OSError, EOFError) as error:
+        raise CorpusError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from error
+
+
+def read_json(path: Path, expected: type) -> Any:
+    """A JSON file whose top level is of type `expected`."""
+    return parse_json(read_text(path), path, expected)
+
+
+def parse_json(text: str, path: Path, expected: type, line: int | None = None) -> Any:
+    """JSON from a file (`line` None) or from one line of it.
+
+    Raises:
+        CorpusError: no JSON, or another type at the top level.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno if line is None else line} column {error.colno}"
+        raise CorpusError([f"{path.name}: {place}: {error.msg}, the file is damaged or cut off"]) from error
+    if not isinstance(value, expected):
+        where = "top level" if line is None else f"line {line}"
+        raise CorpusError([f"{path.name}: {where}: expected {_name(expected)}, found {_name(type(value))}"])
+    return value
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file; blank lines are passed over."""
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            yield parse_json(line, path, dict, number)
+
+
+def record_objects(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSON list of objects.
+
+    Raises:
+        CorpusError: naming each entry that is no object.
+    """
+    faults = Faults(path)
+    records: list[dict[str, Any]] = read_json(path, list)
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            faults.add(f"record {number}", f"expected an object, found {_name(type(record))}")
+    faults.finish()
+    return records
+
+
+def check_words(value: Any, where: str, faults: Faults, field: str = "tokens") -> tuple[str, ...] | None:
+    """A list of strings, or None and a fault."""
+    if not isinstance(value, list):
+        faults.add(where, f"{field}: expected a list of words, found {_found(value)}")
+        return None
+    wrong = next((i for i, word in enumerate(value) if not isinstance(word, str)), None)
+    if wrong is not None:
+        faults.add(where, f"{field}: word {wrong} is {_found(value[wrong])}, expected a string")
+        return None
+    return tuple(value)
+
+
+def check_list(value: Any, where: str, faults: Faults, field: str) -> list[Any]:
+    """A list; a missing one, null and the empty object some releases write are no items."""
+    if value is None or value == {}:
+        return []
+    if not isinstance(value, list):
+        faults.add(where, f"{field}: expected a list, found {_found(value)}")
+        return []
+    return value
+
+
+def take_keys(items: Iterable[Any], keys: Sequence[str], where: str, what: str, faults: Faults) -> list[Any]:
+    """Tuples of the values of `keys` in each object; None (and a fault) where one is missing."""
+    result: list[Any] = []
+    for number, item in enumerate(items):
+        if not isinstance(item, dict):
+            faults.add(where, f"{what} {number}: expected an object, found {_found(item)}")
+            result.append(None)
+        elif missing := [key for key in keys if key not in item]:
+            faults.add(where, f"{what} {number}: {' and '.join(missing)} missing, found {sorted(item)}")
+            result.append(None)
+        else:
+            result.append(tuple(item[key] for key in keys))
+    return result
+
+
+def build_example(
+    words: tuple[str, ...], entities: Sequence[RawEntity | None], relations: Sequence[RawRelation | None], id: str,
+    where: str, faults: Faults, left_context: tuple[str, ...] = (), right_context: tuple[str, ...] = (),
+) -> Example | None:  # fmt: skip
+    """A checked example, or None and the faults of its entities and relations. Exact duplicates are kept once."""
+    before = len(faults.lines)
+    checked = [None if raw is None else _entity(raw, len(words), f"{where}: entity {i}", faults)
+               for i, raw in enumerate(entities)]  # fmt: skip
+    linked: list[Relation] = []
+    for number, raw in enumerate(relations):
+        if raw is not None:
+            relation = _relation(raw, checked, f"{where}: relation {number}", faults)
+            if relation is not None:
+                linked.append(relation)
+    if len(faults.lines) > before or None in checked:
+        return None
+    return Example(
+        words=words, entities=tuple(dict.fromkeys(e for e in checked if e is not None)),
+        relations=tuple(dict.fromkeys(linked)), id=id, left_context=left_context, right_context=right_context,
+    )  # fmt: skip
+
+
+def _entity(raw: RawEntity, length: int, where: str, faults: Faults) -> Entity | None:
+    start, end, kind = raw
+    if not (_is_int(start) and _is_int(end) and isinstance(kind, str)):
+        faults.add(where, f"expected whole numbers for start and end and a string for type, found {raw!r}")
+    elif start < 0:
+        faults.add(where, f"start {start} is before the sentence")
+    elif end <= start:
+        faults.add(where, f"end {end} must be past start {start} (ends are exclusive)")
+    elif end > length:
+        faults.add(where, f"end {end} is past the sentence ({length} words)")
+    else:
+        return Entity(start, end, kind)
+    return None
+
+
+def _relation(raw: RawRelation, entities: Sequence[Entity | None], where: str, faults: Faults) -> Relation | None:
+    head, tail, kind = raw
+    if not (_is_int(head) and _is_int(tail) and isinstance(kind, str)):
+        faults.add(where, f"expected whole numbers for head and tail and a string for type, found {raw!r}")
+        return None
+    for role, index in (("head", head), ("tail", tail)):
+        if not 0 <= index < len(entities):
+            faults.add(where, f"{role} {index} is no entity (the record has {len(entities)})")
+            return None
+    first, second = entities[head], entities[tail]
+    return None if first is None or second is None else Relation(first, second, kind)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _name(kind: type) -> str:
+    return {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number", bool: "a boolean",
+            type(None): "null"}.get(kind, kind.__name__)  # fmt: skip
+
+
+def _found(value: Any) -> str:
+    return _name(type(value)) if isinstance(value, dict | list) or value is None else repr(value)[:60]

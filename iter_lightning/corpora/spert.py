@@ -1,0 +1,96 @@
+"""SpERT's JSON: a list of records with tokens, entities and relations (CoNLL04, ADE, SciERC, GENIA, your own)."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from iter_lightning.corpora.records import (
+    Faults, build_example, check_list, check_words, read_json, record_objects, take_keys,
+)  # fmt: skip
+from iter_lightning.errors import CorpusError
+from iter_lightning.types import Example, Schema
+
+
+def read_spert(path: str | Path) -> list[Example]:
+    """Read `.json` or `.json.gz`; ids come from orig_id, org_id or id, else the record's number.
+
+    Raises:
+        CorpusError: every fault of the file.
+    """
+    path = Path(path)
+    faults = Faults(path)
+    examples: list[Example] = []
+    for number, record in enumerate(record_objects(path)):
+        where = f"record {number}"
+        words = check_words(record.get("tokens"), where, faults)
+        if words is None:
+            continue
+        entities = take_keys(check_list(record.get("entities"), where, faults, "entities"),
+                             ("start", "end", "type"), where, "entity", faults)  # fmt: skip
+        relations = take_keys(check_list(record.get("relations"), where, faults, "relations"),
+                              ("head", "tail", "type"), where, "relation", faults)  # fmt: skip
+        example = build_example(words, entities, relations, record_id(record, number), where, faults)
+        if example is not None:
+            examples.append(example)
+    faults.finish()
+    return examples
+
+
+def record_id(record: dict[str, Any], number: int) -> str:
+    """A record's own id, else its number."""
+    return next((str(record[key]) for key in ("orig_id", "org_id", "id") if record.get(key) is not None), str(number))
+
+
+def read_spert_types(path: str | Path) -> Schema:
+    """A schema from SpERT's types file, or from the plain form of `Schema.to_dict`.
+
+    Raises:
+        CorpusError: neither of the two.
+    """
+    path = Path(path)
+    content = read_json(path, dict)
+    try:
+        if "entity_types" in content:
+            return Schema.from_dict(content)
+        relations = content.get("relations") or {}
+        symmetric = tuple(name for name, entry in relations.items() if entry.get("symmetric"))
+        return Schema(tuple(content["entities"]), tuple(relations), symmetric)
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "expected the objects entities and relations"
+        raise CorpusError([f"{path.name}: no types file: {reason}"]) from error
+
+
+def write_spert(examples: Sequence[Example], path: str | Path) -> None:
+    """Write records that `read_spert` gives back exactly; the file appears whole or not at all.
+
+    Raises:
+        ValueError: an example with context, which the layout has no field for.
+    """
+    path = Path(path)
+    records = [_record(example) for example in examples]
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(records, file, ensure_ascii=False)
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+
+
+def _record(example: Example) -> dict[str, Any]:
+    if example.left_context or example.right_context:
+        raise ValueError(f"example {example.id!r} has context, which SpERT's layout cannot hold")
+    index = {entity: i for i, entity in enumerate(example.entities)}
+    return {
+        "tokens": list(example.words),
+        "entities": [{"type": e.type, "start": e.start, "end": e.end} for e in example.entities],
+        "relations": [{"type": r.type, "head": index[r.head], "tail": index[r.tail]} for r in example.relations],
+        "orig_id": example.id,
+    }

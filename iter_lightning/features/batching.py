@@ -1,0 +1,197 @@
+"""Windows into batches of tensors, and samplers that batch windows of similar length.
+
+B windows, N subwords, L eligible lefts, M eligible rights, G gold lefts, S gold spans, T typed spans, K links.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from iter_lightning.features.alignment import EncodedExample, Features
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Everything the model reads; a *slot* is `row * N + position`. Long tensors unless said otherwise.
+
+    Raises nothing: built by `collate` alone.
+    """
+
+    input_ids_BN: Tensor
+    mask_BN: Tensor
+    """Bool, False at padding."""
+    word_BN: Tensor
+    """Word of the example at each subword, -1 elsewhere."""
+    left_slots_L: Tensor
+    """Slots where a left bracket may be."""
+    right_slots_M: Tensor
+    """Slots where a right bracket may be."""
+    gold_left_slots_G: Tensor
+    gold_spans_S3: Tensor
+    """(row, left, right), grouped by row."""
+    gold_types_T2: Tensor
+    """(row of gold_spans_S3, entity type)."""
+    gold_links_K3: Tensor
+    """(head row of gold_spans_S3, tail row, relation type)."""
+    windows: tuple[tuple[EncodedExample, int], ...]
+    """The (example, window number) each row came from; windows of one example are neighbours."""
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @property
+    def examples(self) -> list[EncodedExample]:
+        """The distinct examples, in the order of their first window."""
+        return list({id(encoded): encoded for encoded, _ in self.windows}.values())
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch on another device."""
+        return Batch(**{name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
+                        for name, value in self._items()})  # fmt: skip
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory (called by a `DataLoader`)."""
+        return Batch(**{name: value.pin_memory() if isinstance(value, Tensor) else value
+                        for name, value in self._items()})  # fmt: skip
+
+    def _items(self) -> list[tuple[str, object]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+
+def collate(
+    windows: Sequence[tuple[EncodedExample, int]], pad_id: int, respect_word_boundaries: bool = True
+) -> Batch:
+    """Pad windows to the longest and gather their gold into flat index tensors.
+
+    Args:
+        windows: (example, window number) pairs, windows of one example next to each other.
+        pad_id: the token that fills.
+        respect_word_boundaries: lefts only at a word's first subword, rights only at its last.
+    """
+    features = [encoded.windows[number] for encoded, number in windows]
+    width = max(len(f) for f in features)
+    input_ids = torch.tensor([f.input_ids + [pad_id] * (width - len(f)) for f in features])
+    word = torch.tensor([f.word_of_subword + [-1] * (width - len(f)) for f in features])
+    lengths = torch.tensor([len(f) for f in features])
+    text = word >= 0
+    left, right = text, text
+    if respect_word_boundaries:
+        edge = torch.full((len(features), 1), -1)
+        left = text & (word != torch.cat([edge, word[:, :-1]], dim=1))
+        right = text & (word != torch.cat([word[:, 1:], edge], dim=1))
+    return Batch(
+        input_ids_BN=input_ids,
+        mask_BN=torch.arange(width) < lengths[:, None],
+        word_BN=word,
+        left_slots_L=left.flatten().nonzero().squeeze(1),
+        right_slots_M=right.flatten().nonzero().squeeze(1),
+        **_gold(features, width),
+        windows=tuple(windows),
+    )
+
+
+def _gold(features: Sequence[Features], width: int) -> dict[str, Tensor]:
+    lefts: list[int] = []
+    spans: list[tuple[int, int, int]] = []
+    types: list[tuple[int, int]] = []
+    links: list[tuple[int, int, int]] = []
+    for row, window in enumerate(features):
+        first = len(spans)
+        lefts.extend(row * width + left for left in window.lefts)
+        spans.extend((row, left, right) for left, right in window.spans)
+        types.extend((first + span, kind) for span, kind in window.span_types)
+        links.extend((first + head, first + tail, kind) for head, tail, kind in window.links)
+    return {
+        "gold_left_slots_G": torch.tensor(lefts, dtype=torch.long),
+        "gold_spans_S3": torch.tensor(spans, dtype=torch.long).reshape(-1, 3),
+        "gold_types_T2": torch.tensor(types, dtype=torch.long).reshape(-1, 2),
+        "gold_links_K3": torch.tensor(links, dtype=torch.long).reshape(-1, 3),
+    }
+
+
+def length_batches(lengths: Sequence[int], order: Sequence[int], size: int, max_tokens: int | None) -> list[list[int]]:
+    """Cut `order` into batches of at most `size` items and, if given, `max_tokens` padded subwords.
+
+    A single item longer than `max_tokens` makes a batch of its own.
+    """
+    batches: list[list[int]] = []
+    current: list[int] = []
+    longest = 0
+    for item in order:
+        grown = max(longest, lengths[item])
+        full = len(current) >= size or (max_tokens is not None and grown * (len(current) + 1) > max_tokens)
+        if current and full:
+            batches.append(current)
+            current, grown = [], lengths[item]
+        current.append(item)
+        longest = grown
+    if current:
+        batches.append(current)
+    return batches
+
+
+class LengthBatchSampler(Sampler[list[int]]):
+    """Batches of items of similar length, the same for a (seed, epoch) on every machine.
+
+    Shuffled: items are permuted, cut into pools of `pool` batches, sorted by length inside a pool, cut into
+    batches, and the batches permuted; every rank then gets the same number of them (the first ones again
+    where they do not divide). Unshuffled: sorted by length, each item exactly once over all ranks.
+
+    Args:
+        lengths: subwords of each item.
+        batch_size: items a batch, at most.
+        max_tokens: padded subwords a batch, at most; None leaves it open.
+        shuffle: a new order each epoch (`set_epoch`).
+        rank, world_size: this process's share under DDP.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, *, max_tokens: int | None = None, shuffle: bool = False,
+        seed: int = 0, pool: int = 16, rank: int = 0, world_size: int = 1,
+    ) -> None:  # fmt: skip
+        self.lengths = list(lengths)
+        self.batch_size = batch_size
+        self.max_tokens = max_tokens
+        self.shuffle = shuffle
+        self.seed = seed
+        self.pool = pool
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> LengthBatchSampler:
+        """Itself: Lightning looks for `set_epoch` on a batch sampler's `sampler`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def _all_batches(self) -> list[list[int]]:
+        order = list(range(len(self.lengths)))
+        if not self.shuffle:
+            order.sort(key=lambda item: -self.lengths[item])
+            return length_batches(self.lengths, order, self.batch_size, self.max_tokens)
+        rng = random.Random(f"{self.seed}/{self.epoch}")
+        rng.shuffle(order)
+        batches: list[list[int]] = []
+        step = self.batch_size * self.pool
+        for start in range(0, len(order), step):
+            pool = sorted(order[start : start + step], key=lambda item: -self.lengths[item])
+            batches.extend(length_batches(self.lengths, pool, self.batch_size, self.max_tokens))
+        rng.shuffle(batches)
+        missing = -len(batches) % self.world_size
+        return batches + [batches[i % len(batches)] for i in range(missing)] if batches else []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._all_batches()[self.rank :: self.world_size])
+
+    def __len__(self) -> int:
+        return len(range(self.rank, len(self._all_batches()), self.world_size))

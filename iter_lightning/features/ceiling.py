@@ -1,0 +1,64 @@
+"""What an encoding can express: lengths, windows, erased words, and the recall a perfect model could reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from iter_lightning.features.alignment import EncodedExample
+
+
+@dataclass(frozen=True)
+class EncodingReport:
+    """Counts over encoded examples."""
+
+    subwords_median: int
+    subwords_p95: int
+    subwords_max: int
+    """Of whole examples, windows of long ones added up."""
+    windowed: int
+    """Examples that need more than one window."""
+    clipped_words: int
+    """Words longer than a window, of which the middle is not read."""
+    erased: tuple[tuple[str, str, int], ...]
+    """(example id, word, its place): words the tokenizer makes nothing of; the unknown token stands for them."""
+    entities: int
+    entities_expressed: int
+    relations: int
+    relations_expressed: int
+
+    @property
+    def ner_recall(self) -> float:
+        """The NER recall of a perfect model, in [0, 1]."""
+        return self.entities_expressed / self.entities if self.entities else 1.0
+
+    @property
+    def re_plus_recall(self) -> float:
+        """The RE+ recall of a perfect model, in [0, 1]."""
+        return self.relations_expressed / self.relations if self.relations else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with both recalls."""
+        return {**asdict(self), "ner_recall": self.ner_recall, "re_plus_recall": self.re_plus_recall}
+
+
+def encoding_report(encoded: Sequence[EncodedExample]) -> EncodingReport:
+    """Count; no examples give a report of zeros."""
+    lengths = np.array([sum(len(window) for window in e.windows) for e in encoded] or [0])
+    entities = [len(set(e.example.entities)) for e in encoded]
+    relations = [len(set(e.example.relations)) for e in encoded]
+    return EncodingReport(
+        subwords_median=int(np.median(lengths)),
+        subwords_p95=int(np.percentile(lengths, 95)),
+        subwords_max=int(lengths.max()),
+        windowed=sum(len(e.windows) > 1 for e in encoded),
+        clipped_words=sum(len(e.clipped_words) for e in encoded),
+        erased=tuple((e.example.id, e.example.words[place], place) for e in encoded for place in e.erased_words),
+        entities=sum(entities),
+        entities_expressed=sum(entities) - sum(len(set(e.lost_entities)) for e in encoded),
+        relations=sum(relations),
+        relations_expressed=sum(relations) - sum(len(set(e.lost_relations)) for e in encoded),
+    )

@@ -1,0 +1,118 @@
+"""Which left brackets a right bracket may pair with: index arithmetic, no parameters.
+
+B rows, N subwords, W omega, L lefts to project, M rights to project, C candidate pairs, E entities, P pairs.
+A *slot* is `row * N + position`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def nearest_lefts(is_left_BN: Tensor, omega: int) -> tuple[Tensor, Tensor]:
+    """The `omega` closest lefts n <= m of every position m, nearest first (the set N below Eq. 12).
+
+    With `c` the prefix count of lefts, the k-th closest left of m is the (c[m] - k)-th left: O(N * omega).
+
+    Returns:
+        position_BNW (long, 0 where there is none) and valid_BNW (bool).
+    """
+    batch, length = is_left_BN.shape
+    count_BN = is_left_BN.long().cumsum(dim=1)
+    positions_N = torch.arange(length, device=is_left_BN.device).expand(batch, length)
+    # the j-th left goes to column j; positions that are none share a spare column that is cut off again
+    column_BN = torch.where(is_left_BN, count_BN - 1, length)
+    table_BN = torch.zeros(batch, length + 1, dtype=torch.long, device=is_left_BN.device)
+    table_BN = table_BN.scatter(1, column_BN, positions_N)[:, :length]
+    rank_BNW = count_BN.unsqueeze(2) - 1 - torch.arange(omega, device=is_left_BN.device)
+    valid_BNW = rank_BNW >= 0
+    flat = rank_BNW.clamp(min=0).flatten(1)
+    return table_BN.gather(1, flat).view_as(rank_BNW) * valid_BNW, valid_BNW
+
+
+@dataclass(frozen=True)
+class SpanCandidates:
+    """The (left, right) pairs IsSpan decides on."""
+
+    left_slots_L: Tensor
+    right_slots_M: Tensor
+    left_row_C: Tensor
+    """Row of `left_slots_L` of each candidate."""
+    right_row_C: Tensor
+    """Row of `right_slots_M` of each candidate."""
+    valid_C: Tensor
+    """Bool; False where the candidate has no left."""
+
+    @property
+    def left_slot_C(self) -> Tensor:
+        """Slot of each candidate's left bracket."""
+        return self.left_slots_L[self.left_row_C]
+
+    @property
+    def right_slot_C(self) -> Tensor:
+        """Slot of each candidate's right bracket."""
+        return self.right_slots_M[self.right_row_C]
+
+
+def span_candidates(
+    is_left_BN: Tensor, left_slots_L: Tensor, right_slots_M: Tensor, omega: int, compact: bool
+) -> SpanCandidates:
+    """Every eligible right with each of its `omega` closest lefts.
+
+    Args:
+        is_left_BN: bool, the lefts (gold or decided).
+        left_slots_L, right_slots_M: where lefts and rights may be at all.
+        compact: keep valid candidates alone. Counting them waits for the device, so not where that is a GPU.
+    """
+    length = is_left_BN.shape[1]
+    position_BNW, valid_BNW = nearest_lefts(is_left_BN, omega)
+    position_MW = position_BNW.flatten(0, 1)[right_slots_M]
+    valid_MW = valid_BNW.flatten(0, 1)[right_slots_M]
+    left_slot_MW = (right_slots_M - right_slots_M % length).unsqueeze(1) + position_MW
+    if compact:
+        left_slots_L = is_left_BN.flatten().nonzero().squeeze(1)
+        used_M = valid_MW[:, 0]
+        right_slots_M, left_slot_MW, valid_MW = right_slots_M[used_M], left_slot_MW[used_M], valid_MW[used_M]
+    row_of_slot = torch.zeros(is_left_BN.numel(), dtype=torch.long, device=is_left_BN.device)
+    row_of_slot[left_slots_L] = torch.arange(len(left_slots_L), device=is_left_BN.device)
+    left_row_C = row_of_slot[left_slot_MW].flatten()
+    right_row_C = torch.arange(len(right_slots_M), device=is_left_BN.device).repeat_interleave(omega)
+    valid_C = valid_MW.flatten()
+    if compact:
+        left_row_C, right_row_C, valid_C = left_row_C[valid_C], right_row_C[valid_C], valid_C[valid_C]
+    return SpanCandidates(left_slots_L, right_slots_M, left_row_C, right_row_C, valid_C)
+
+
+def candidate_rows(candidates: SpanCandidates, spans_S3: Tensor, length: int) -> Tensor:
+    """The candidate each (row, left, right) is, -1 for a span that is no valid candidate."""
+    key_C = candidates.left_slot_C * length + candidates.right_slot_C % length
+    key_C = torch.where(candidates.valid_C, key_C, -1)
+    key_S = (spans_S3[:, 0] * length + spans_S3[:, 1]) * length + spans_S3[:, 2]
+    if not len(key_C) or not len(key_S):
+        return torch.full_like(key_S, -1)
+    ordered, order = key_C.sort()
+    place = torch.searchsorted(ordered, key_S).clamp(max=len(ordered) - 1)
+    return torch.where(ordered[place] == key_S, order[place], -1)
+
+
+def ordered_pairs(row_of_head_E: Tensor, row_of_tail_E: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """All (head, tail) index pairs inside one row, heads and tails grouped by row in ascending order.
+
+    Args:
+        row_of_head_E: the row of each head; row_of_tail_E: of each tail (the same tensor where both are
+            entities); rows: how many rows there are.
+
+    Returns:
+        head_P, tail_P and offset_E: the pair of head h and the t-th tail of its row is `offset_E[h] + t`.
+    """
+    device = row_of_head_E.device
+    tails_B = torch.bincount(row_of_tail_E, minlength=rows)
+    first_tail_B = tails_B.cumsum(0) - tails_B
+    width_E = tails_B[row_of_head_E]
+    offset_E = width_E.cumsum(0) - width_E
+    head_P = torch.arange(len(row_of_head_E), device=device).repeat_interleave(width_E)
+    tail_P = torch.arange(len(head_P), device=device) - offset_E[head_P] + first_tail_B[row_of_head_E[head_P]]
+    return head_P, tail_P, offset_E

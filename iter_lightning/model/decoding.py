@@ -1,0 +1,190 @@
+"""From logits to predictions, vectorised over a batch: two waits for the device, whatever the batch.
+
+L eligible lefts, C span candidates, T entity types, E found spans, P pairs of them, R relation types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iter_lightning.features.alignment import EncodedExample, owner
+from iter_lightning.features.batching import Batch
+from iter_lightning.model.brackets import SpanCandidates, ordered_pairs, span_candidates
+from iter_lightning.types import Entity, Prediction, Relation, Schema
+
+TYPE_DECISIONS = ("argmax", "all")
+
+
+class Heads(Protocol):
+    """The three decisions on one batch: the model's, or an oracle's."""
+
+    def left_logits(self) -> Tensor:
+        """[L], one for each eligible left of the batch."""
+
+    def span_logits(self, candidates: SpanCandidates) -> Tensor:
+        """[C, T]."""
+
+    def link_logits(self, left_slots_E: Tensor, right_slots_E: Tensor, head_P: Tensor, tail_P: Tensor) -> Tensor:
+        """[P, R] for pairs of spans given by their first and last slots."""
+
+
+@dataclass(frozen=True)
+class DecodingRules:
+    """What turns logits into decisions."""
+
+    omega: int
+    type_decision: str
+    """`argmax`: the best type, if its logit > 0; `all`: every type with logit > 0 (Eq. 5 as printed)."""
+    link_threshold: float
+    """Lambda of Eq. 6."""
+
+
+def decide_types(logits_CT: Tensor, valid_C: Tensor, type_decision: str) -> Tensor:
+    """Bool [C, T], the types each candidate span is given (Eq. 5)."""
+    positive_CT = (logits_CT > 0) & valid_C.unsqueeze(1)
+    if type_decision == "all":
+        return positive_CT
+    best_CT = torch.zeros_like(positive_CT).scatter_(1, logits_CT.argmax(dim=1, keepdim=True), True)
+    return positive_CT & best_CT
+
+
+def type_probabilities(logits_CT: Tensor) -> Tensor:
+    """[C, T], the softmax over the types and "none" that Eq. 11 trains."""
+    none_C1 = logits_CT.new_zeros(len(logits_CT), 1)
+    return torch.cat([logits_CT, none_C1], dim=1).softmax(dim=1)[:, :-1]
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """The spans found in a batch, on the host, grouped by row."""
+
+    row_E: np.ndarray
+    left_slot_E: np.ndarray
+    right_slot_E: np.ndarray
+    types_ET: np.ndarray
+    """Bool, the types decided."""
+    scores_ET: np.ndarray
+
+
+def decode(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) -> list[Prediction]:
+    """One prediction for each example of the batch, its windows merged.
+
+    The score of an entity is the probability of its left bracket times that of its type; the score of a
+    relation is the sigmoid of its logit, for a symmetric type the mean over both directions.
+    """
+    device = batch.input_ids_BN.device
+    left_logits_L = heads.left_logits()
+    is_left = torch.zeros(batch.input_ids_BN.numel(), dtype=torch.bool, device=device)
+    is_left[batch.left_slots_L] = left_logits_L > 0
+    candidates = span_candidates(
+        is_left.view_as(batch.input_ids_BN), batch.left_slots_L, batch.right_slots_M, rules.omega,
+        compact=device.type == "cpu",
+    )  # fmt: skip
+    span_logits_CT = heads.span_logits(candidates)
+    types_CT = decide_types(span_logits_CT, candidates.valid_C, rules.type_decision)
+    left_score = torch.zeros(is_left.numel(), device=device)
+    left_score[batch.left_slots_L] = left_logits_L.sigmoid()
+    scores_CT = type_probabilities(span_logits_CT) * left_score[candidates.left_slot_C].unsqueeze(1)
+    spans = _fetch_spans(candidates, types_CT, scores_CT, batch.input_ids_BN.shape[1])
+    head_P, tail_P, links_PR = _links(batch, heads, spans, len(schema.relation_types), device)
+    return _predictions(batch, spans, head_P, tail_P, links_PR, rules.link_threshold, schema)
+
+
+def _fetch_spans(candidates: SpanCandidates, types_CT: Tensor, scores_CT: Tensor, length: int) -> _Spans:
+    """Bring the found spans to the host: the first wait for the device."""
+    types = types_CT.cpu().numpy()
+    found = types.any(axis=1).nonzero()[0]
+    right_slots = candidates.right_slot_C.cpu().numpy()[found]
+    return _Spans(
+        row_E=right_slots // length,
+        left_slot_E=candidates.left_slot_C.cpu().numpy()[found],
+        right_slot_E=right_slots,
+        types_ET=types[found],
+        scores_ET=scores_CT.float().cpu().numpy()[found],
+    )
+
+
+def _links(
+    batch: Batch, heads: Heads, spans: _Spans, relation_types: int, device: torch.device
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of found spans and their relation probabilities, on the host: the second wait."""
+    row_E = torch.from_numpy(spans.row_E)
+    head_P, tail_P, _ = ordered_pairs(row_E, row_E, len(batch))
+    if not relation_types or not len(head_P):
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, relation_types), np.float32)
+    logits_PR = heads.link_logits(
+        *(torch.from_numpy(slots).to(device) for slots in (spans.left_slot_E, spans.right_slot_E)),
+        head_P.to(device), tail_P.to(device),
+    )  # fmt: skip
+    return head_P.numpy(), tail_P.numpy(), logits_PR.sigmoid().cpu().numpy()
+
+
+def _predictions(
+    batch: Batch, spans: _Spans, head_P: np.ndarray, tail_P: np.ndarray, links_PR: np.ndarray, threshold: float,
+    schema: Schema,
+) -> list[Prediction]:  # fmt: skip
+    """Word offsets, owners of spans and pairs, one `Prediction` an example."""
+    entities: dict[int, dict[Entity, float]] = {}
+    relations: dict[int, dict[Relation, float]] = {}
+    order: dict[int, int] = {}  # id of an example -> its place
+    for encoded, _ in batch.windows:
+        order.setdefault(id(encoded), len(order))
+    word_S = batch.word_BN.flatten().cpu().numpy()
+    starts_E, ends_E = word_S[spans.left_slot_E], word_S[spans.right_slot_E] + 1
+    typed: list[list[Entity]] = []
+    for span, (row, start, end) in enumerate(zip(spans.row_E, starts_E, ends_E, strict=True)):
+        encoded, number = batch.windows[row]
+        names = spans.types_ET[span].nonzero()[0]
+        typed.append([Entity(int(start), int(end), schema.entity_types[t]) for t in names])
+        if _owned(encoded, number, int(start), int(end)):
+            mine = entities.setdefault(order[id(encoded)], {})
+            for entity, t in zip(typed[span], names, strict=True):
+                mine[entity] = max(mine.get(entity, 0.0), float(spans.scores_ET[span, t]))
+    links_PR = _both_directions(links_PR, head_P, tail_P, schema)
+    for pair, kind in np.argwhere(links_PR > threshold):
+        head, tail = head_P[pair], tail_P[pair]
+        encoded, number = batch.windows[spans.row_E[head]]
+        place = order[id(encoded)]
+        hull = int(min(starts_E[head], starts_E[tail])), int(max(ends_E[head], ends_E[tail]))
+        if not _owned(encoded, number, *hull):
+            continue
+        for first in typed[head]:
+            for second in typed[tail]:
+                relation = schema.canonical(Relation(first, second, schema.relation_types[kind]))
+                if first in entities.get(place, {}) and second in entities[place]:
+                    mine_r = relations.setdefault(place, {})
+                    mine_r[relation] = max(mine_r.get(relation, 0.0), float(links_PR[pair, kind]))
+    return [_prediction(entities.get(place, {}), relations.get(place, {})) for place in range(len(order))]
+
+
+def _owned(encoded: EncodedExample, number: int, start: int, end: int) -> bool:
+    return len(encoded.windows) == 1 or owner(encoded.windows, start, end) == number
+
+
+def _both_directions(links_PR: np.ndarray, head_P: np.ndarray, tail_P: np.ndarray, schema: Schema) -> np.ndarray:
+    """Probabilities with each symmetric type's two directions replaced by their mean."""
+    columns = [schema.relation_types.index(name) for name in schema.symmetric]
+    if not columns or not len(links_PR):
+        return links_PR
+    key = head_P * (int(max(head_P.max(), tail_P.max())) + 1) + tail_P
+    mirrored = tail_P * (int(max(head_P.max(), tail_P.max())) + 1) + head_P
+    order = key.argsort()
+    reverse_P = order[np.searchsorted(key, mirrored, sorter=order)]
+    result = links_PR.copy()
+    result[:, columns] = (links_PR[:, columns] + links_PR[reverse_P][:, columns]) / 2
+    return result
+
+
+def _prediction(entities: dict[Entity, float], relations: dict[Relation, float]) -> Prediction:
+    found, linked = sorted(entities), sorted(relations)
+    return Prediction(
+        entities=tuple(found),
+        relations=tuple(linked),
+        entity_scores=tuple(entities[e] for e in found),
+        relation_scores=tuple(relations[r] for r in linked),
+    )

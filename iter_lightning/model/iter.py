@@ -1,0 +1,329 @@
+"""ITER: an encoder and three heads that find entities and relations in one pass.
+
+B windows, N subwords, S = B * N slots, H hidden, L eligible lefts, C span candidates, T entity types,
+E spans, P pairs, R relation types.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from iter_lightning.errors import ConfigError, EncoderError
+from iter_lightning.features.alignment import Aligner, EncodedExample
+from iter_lightning.features.batching import Batch, LengthBatchSampler, collate
+from iter_lightning.model import encoder as encoders
+from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
+from iter_lightning.model.decoding import TYPE_DECISIONS, DecodingRules, decode
+from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
+from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
+from iter_lightning.types import Example, Prediction, Schema
+
+LOSS_REDUCTIONS = ("sum", "batch_mean")
+LINK_PAIRS = ("entities", "positions")
+
+
+@dataclass(frozen=True)
+class IterConfig:
+    """Everything but the weights; `to_dict` and `from_dict` round-trip through JSON.
+
+    Raises:
+        ConfigError: a value outside its range, told with the range.
+    """
+
+    schema: Schema
+    """The entity and relation types."""
+    encoder: dict[str, Any]
+    """`to_dict()` of the encoder's Hugging Face configuration."""
+    omega: int = 1
+    """How many of the closest preceding lefts a right may pair with; 1 for flat entities."""
+    activation: str = "relu"
+    """relu, gelu or tanh, in all heads."""
+    dropout: float = 0.3
+    """Before the heads' output projections."""
+    left_width: int | None = None
+    """Inner width of IsLeft; None is the encoder's d_ff."""
+    pair_width: int | None = None
+    """Inner width of IsSpan and IsLink; None is twice the encoder's d_ff."""
+    respect_word_boundaries: bool = True
+    """Lefts only at first, rights only at last subwords of words."""
+    type_decision: str = "argmax"
+    """argmax or all, see `DecodingRules`."""
+    link_threshold: float = 0.5
+    """Lambda of Eq. 6."""
+    link_pairs: str = "entities"
+    """Trained pairs: `entities` (of gold entities, Eq. 13) or `positions` (span candidates x gold entities)."""
+    loss_reduction: str = "sum"
+    """`sum` as printed, or `batch_mean`: divided by the batch size."""
+    max_subwords: int | None = None
+    """Longest window; None is the encoder's own limit (1024 for purely relative positions)."""
+    window_overlap: int = 64
+    """Subwords shared by consecutive windows of a longer text."""
+    pair_memory_mb: int = 64
+    """Bound on the inner layers a pair head holds at once."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("type_decision", TYPE_DECISIONS), ("link_pairs", LINK_PAIRS), ("loss_reduction", LOSS_REDUCTIONS),
+        ):  # fmt: skip
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        for name, low, high in (
+            ("omega", 1, 64), ("dropout", 0.0, 0.95), ("link_threshold", 0.0, 1.0), ("window_overlap", 0, 10**6),
+            ("pair_memory_mb", 1, 10**6), ("left_width", 1, 10**6), ("pair_width", 1, 10**6), ("max_subwords", 8, 10**6),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"{name} {value} is outside [{low}, {high}]")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"model_type": "iter", **values, "schema": self.schema.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> IterConfig:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ConfigError: a key that is unknown or missing.
+        """
+        rest = {key: value for key, value in values.items() if key != "model_type"}
+        known = {f.name for f in fields(cls)}
+        if values.get("model_type") != "iter" or set(rest) - known or not {"schema", "encoder"} <= set(rest):
+            raise ConfigError(
+                f"not an ITER configuration: model_type {values.get('model_type')!r}, "
+                f"unknown keys {sorted(set(rest) - known)}, missing {sorted({'schema', 'encoder'} - set(rest))}"
+            )
+        return cls(**{**rest, "schema": Schema.from_dict(rest["schema"])})
+
+
+class IterModel(nn.Module):
+    """The network; `forward` gives the loss of a batch, `predict` finds entities and relations.
+
+    Args:
+        config: sizes, schema and rules.
+        encoder: a Hugging Face encoder stack (`encoder.load_encoder` or `build_encoder`).
+        tokenizer: its fast tokenizer; None for a model that only sees ready-made batches.
+    """
+
+    def __init__(self, config: IterConfig, encoder: nn.Module, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        hf_config = encoders.config_from_dict(config.encoder)
+        hidden, inner = encoders.hidden_size(hf_config), encoders.feed_forward_size(hf_config)
+        pair_width, options = config.pair_width or 2 * inner, (config.activation, config.dropout)
+        types, links = len(config.schema.entity_types), len(config.schema.relation_types)
+        self.is_left = GatedFeedForward(hidden, config.left_width or inner, 1, *options)
+        self.is_span = PairFeedForward(hidden, pair_width, types, *options, config.pair_memory_mb)
+        self.sides = 1 if config.omega == 1 else 2  # vectors that stand for a span: its last subword, or both ends
+        self.is_link = (
+            PairFeedForward(self.sides * hidden, pair_width, links, *options, config.pair_memory_mb) if links else None
+        )
+        self.tokenizer = tokenizer
+        self.max_subwords = config.max_subwords or encoders.position_limit(hf_config)
+
+    @classmethod
+    def from_encoder(cls, name: str, schema: Schema, **options: Any) -> IterModel:
+        """New heads on the pretrained encoder `name` (folder, hub id or `package:NAME`); options as in `IterConfig`."""
+        encoder = encoders.load_encoder(name)
+        config = IterConfig(schema=schema, encoder=encoders.load_config(name).to_dict(), **options)
+        return cls(config, encoder, encoders.load_tokenizer(name))
+
+    def aligner(self) -> Aligner:
+        """The aligner that fits this model.
+
+        Raises:
+            EncoderError: the model was built without a tokenizer.
+        """
+        if self.tokenizer is None:
+            raise EncoderError("this model was built without a tokenizer and reads ready-made batches alone")
+        overlap = min(self.config.window_overlap, max(0, self.max_subwords // 2 - 8))
+        return Aligner(self.tokenizer, self.config.schema, self.config.omega, self.max_subwords, overlap)
+
+    def collate(self, windows: Sequence[tuple[EncodedExample, int]]) -> Batch:
+        """`features.collate` with this model's padding and word-boundary rule."""
+        pad_id = self.tokenizer.pad_token_id if self.tokenizer is not None else None
+        return collate(windows, pad_id if pad_id is not None else 0, self.config.respect_word_boundaries)
+
+    def encode(self, batch: Batch) -> Tensor:
+        """Hidden states of all slots [S, H]."""
+        hidden: Tensor = self.encoder(
+            input_ids=batch.input_ids_BN, attention_mask=batch.mask_BN.long()
+        ).last_hidden_state
+        return hidden.flatten(0, 1)
+
+    def forward(self, batch: Batch) -> IterLoss:
+        """The losses of a batch with gold lefts and spans given to the later heads (teacher forcing)."""
+        hidden_SH = self.encode(batch)
+        heads = ModelHeads(self, batch, hidden_SH)
+        is_left_S = torch.zeros(len(hidden_SH), dtype=torch.bool, device=hidden_SH.device)
+        is_left_S[batch.gold_left_slots_G] = True
+        candidates = span_candidates(
+            is_left_S.view_as(batch.input_ids_BN), batch.left_slots_L, batch.right_slots_M, self.config.omega, True
+        )
+        row_of_span_S = candidate_rows(candidates, batch.gold_spans_S3, batch.input_ids_BN.shape[1])
+        span_logits_CT = heads.span_logits(candidates)
+        gold_CT = torch.zeros_like(span_logits_CT, dtype=torch.bool)
+        gold_CT[row_of_span_S[batch.gold_types_T2[:, 0]], batch.gold_types_T2[:, 1]] = True
+        loss = IterLoss(
+            left=left_loss(heads.left_logits(), is_left_S[batch.left_slots_L]),
+            span=span_loss(span_logits_CT, gold_CT, candidates.valid_C),
+            link=self._link_loss(heads, candidates, row_of_span_S),
+        )
+        return loss.scaled(1 / len(batch)) if self.config.loss_reduction == "batch_mean" else loss
+
+    def _link_loss(self, heads: ModelHeads, candidates: SpanCandidates, row_of_span_S: Tensor) -> Tensor:
+        """Eq. 13 over pairs of gold spans, or of span candidates (heads) and gold spans (tails)."""
+        batch = heads.batch
+        if self.is_link is None:
+            return heads.hidden_SH.new_zeros(())
+        length = batch.input_ids_BN.shape[1]
+        row_S, left_S, right_S = batch.gold_spans_S3.unbind(dim=1)
+        lefts_E, rights_E = row_S * length + left_S, row_S * length + right_S
+        heads_E = (lefts_E, rights_E)
+        head_of_span_S = torch.arange(len(row_S), device=row_S.device)
+        if self.config.link_pairs == "positions":
+            heads_E, head_of_span_S = (candidates.left_slot_C, candidates.right_slot_C), row_of_span_S
+        head_P, tail_P, offset_E = ordered_pairs(heads_E[1] // length, row_S, len(batch))
+        logits_PR = self.is_link(self._span_vectors(heads.hidden_SH, *heads_E),
+                                 self._span_vectors(heads.hidden_SH, lefts_E, rights_E), head_P, tail_P)  # fmt: skip
+        gold_PR = torch.zeros_like(logits_PR, dtype=torch.bool)
+        head_K, tail_K, type_K = batch.gold_links_K3.unbind(dim=1)
+        spans_B = torch.bincount(row_S, minlength=len(batch))
+        rank_S = torch.arange(len(row_S), device=row_S.device) - (spans_B.cumsum(0) - spans_B)[row_S]
+        gold_PR[offset_E[head_of_span_S[head_K]] + rank_S[tail_K], type_K] = True
+        return link_loss(logits_PR, gold_PR)
+
+    def _span_vectors(self, hidden_SH: Tensor, left_slots_E: Tensor, right_slots_E: Tensor) -> Tensor:
+        """What stands for a span: its last subword (psi = 2, Eq. 6), or first and last (psi = 4, Eq. 7)."""
+        last = hidden_SH.index_select(0, right_slots_E)
+        return last if self.sides == 1 else torch.cat([hidden_SH.index_select(0, left_slots_E), last], dim=1)
+
+    @torch.no_grad()
+    def decode(self, batch: Batch, link_threshold: float | None = None) -> list[Prediction]:
+        """One prediction for each example of the batch; switch to `eval()` yourself."""
+        rules = DecodingRules(
+            self.config.omega, self.config.type_decision,
+            self.config.link_threshold if link_threshold is None else link_threshold,
+        )  # fmt: skip
+        return decode(batch, ModelHeads(self, batch, self.encode(batch)), rules, self.config.schema)
+
+    def predict(
+        self, examples: Sequence[Example], batch_size: int = 32, link_threshold: float | None = None
+    ) -> list[Prediction]:
+        """Predictions for examples, in order; gold annotation, if any, is not read.
+
+        Args:
+            examples: only their words (and context) matter.
+            batch_size: examples a batch, at most.
+            link_threshold: lambda; None is the configured one.
+        """
+        training, aligner = self.training, self.aligner()
+        device = next(self.parameters()).device
+        self.eval()
+        predictions: list[Prediction] = []
+        try:
+            for start in range(0, len(examples), 64 * batch_size):  # bounds what is encoded at once
+                bare = [replace(e, entities=(), relations=()) for e in examples[start : start + 64 * batch_size]]
+                encoded = aligner.encode(bare)
+                found: dict[int, Prediction] = {}
+                for rows in LengthBatchSampler([len(e) for e in encoded], batch_size):
+                    windows = [(encoded[row], number) for row in rows for number in range(len(encoded[row].windows))]
+                    batch = self.collate(windows).to(device)
+                    found.update(zip(rows, self.decode(batch, link_threshold), strict=True))
+                predictions.extend(found[row] for row in range(len(encoded)))
+        finally:
+            self.train(training)
+        return predictions
+
+    def save_pretrained(self, folder: str | Path, tensors: dict[str, Tensor] | None = None) -> None:
+        """Write config.json, model.safetensors and the tokenizer; each file appears whole or not at all.
+
+        Args:
+            folder: is made where it does not exist.
+            tensors: the state dict to write; None is this model's own (a sharded strategy gathers it first).
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(target)
+        tensors = {name: value.detach().cpu().contiguous() for name, value in (tensors or self.state_dict()).items()}
+        save_file(_without_shared(tensors), target / "model.safetensors.part", metadata={"format": "pt"})
+        os.replace(target / "model.safetensors.part", target / "model.safetensors")
+        (target / "config.json.part").write_text(json.dumps(self.config.to_dict(), indent=2) + "\n", encoding="utf-8")
+        os.replace(target / "config.json.part", target / "config.json")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> IterModel:
+        """Load what `save_pretrained` wrote, in `eval()` mode; nothing in the folder is executed.
+
+        Raises:
+            EncoderError: the folder, or a file in it, is missing or does not fit.
+        """
+        source = Path(folder)
+        missing = [name for name in ("config.json", "model.safetensors") if not (source / name).is_file()]
+        if missing:
+            raise EncoderError(f"no ITER model in {source}: {' and '.join(missing)} missing")
+        try:
+            config = IterConfig.from_dict(json.loads((source / "config.json").read_text(encoding="utf-8")))
+        except (json.JSONDecodeError, ConfigError, ValueError, TypeError) as error:
+            raise EncoderError(f"{source / 'config.json'}: {error}") from error
+        model = cls(config, encoders.build_encoder(encoders.config_from_dict(config.encoder)),
+                    encoders.load_tokenizer(str(source)))  # fmt: skip
+        missing_keys, unexpected = model.load_state_dict(load_file(source / "model.safetensors"), strict=False)
+        alive = {name for name, _ in model.named_parameters()}  # tied tensors are stored once
+        if unexpected or alive & set(missing_keys):
+            raise EncoderError(
+                f"{source / 'model.safetensors'} does not fit config.json: "
+                f"missing {sorted(alive & set(missing_keys))[:3]}, unexpected {sorted(unexpected)[:3]}"
+            )
+        return model.eval()
+
+
+@dataclass(frozen=True)
+class ModelHeads:
+    """The model's decisions on one batch whose hidden states are given; see `decoding.Heads`."""
+
+    model: IterModel
+    batch: Batch
+    hidden_SH: Tensor = field(repr=False)
+
+    def left_logits(self) -> Tensor:
+        """Eq. 4, [L]."""
+        logits: Tensor = self.model.is_left(self.hidden_SH.index_select(0, self.batch.left_slots_L))
+        return logits.squeeze(1)
+
+    def span_logits(self, candidates: SpanCandidates) -> Tensor:
+        """Eq. 5, [C, T]."""
+        logits: Tensor = self.model.is_span(
+            self.hidden_SH.index_select(0, candidates.left_slots_L),
+            self.hidden_SH.index_select(0, candidates.right_slots_M),
+            candidates.left_row_C, candidates.right_row_C,
+        )  # fmt: skip
+        return logits
+
+    def link_logits(self, left_slots_E: Tensor, right_slots_E: Tensor, head_P: Tensor, tail_P: Tensor) -> Tensor:
+        """Eq. 6 and 7, [P, R]."""
+        vectors = self.model._span_vectors(self.hidden_SH, left_slots_E, right_slots_E)
+        assert self.model.is_link is not None  # decode asks only where the schema has relation types
+        logits: Tensor = self.model.is_link(vectors, vectors, head_P, tail_P)
+        return logits
+
+
+def _without_shared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Each storage once: safetensors refuses tied tensors, and tying is part of the architecture."""
+    seen: set[int] = set()
+    return {
+        name: value for name, value in tensors.items() if not (value.data_ptr() in seen or seen.add(value.data_ptr()))  # type: ignore[func-returns-value]
+    }

@@ -1,0 +1,189 @@
+"""What happens around training: the run folder is written, the best model kept, predictions shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
+
+from iter_lightning.features import Batch
+from iter_lightning.training.module import IterModule
+from iter_lightning.training.run import RunFolder, write_atomically
+from iter_lightning.types import Example, Prediction
+
+
+class BestModel(Callback):
+    """Keeps the model with the best `dev/f1` as `model/` of the run folder, and its report in results.json."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.best_score = -1.0
+        self.best_epoch = -1
+        self._attempt_started = time.monotonic()
+        self._seconds_before = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Carried in last.ckpt, so that a continued run knows what it has to beat."""
+        return {"best_score": self.best_score, "best_epoch": self.best_epoch, "seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        self._seconds_before = state_dict["seconds"]
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._attempt_started
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Export on improvement; every rank takes part where the strategy shards parameters."""
+        score = trainer.callback_metrics.get("dev/f1")
+        if trainer.state.fn != "fit" or trainer.sanity_checking or score is None or float(score) <= self.best_score:
+            return
+        assert isinstance(pl_module, IterModule)
+        self.best_score, self.best_epoch = float(score), trainer.current_epoch
+        state = trainer.strategy.lightning_module_state_dict()
+        if trainer.is_global_zero:
+            tensors = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
+            export_model(pl_module, self.run.model, tensors)
+            self.run.add_results("dev", pl_module.dev_results)
+        trainer.strategy.barrier()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """A line of metrics.jsonl."""
+        if trainer.is_global_zero:
+            values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            self.run.append_metrics({"epoch": trainer.current_epoch, "seconds": round(self._seconds(), 1), **values})
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """The run is finished: say so in the manifest and drop the checkpoint."""
+        if trainer.interrupted or not trainer.is_global_zero:
+            return
+        self.run.update_manifest(
+            status="finished", seconds=round(self._seconds(), 1), epochs=trainer.current_epoch,
+            best={"epoch": self.best_epoch, "dev/f1": self.best_score},
+        )  # fmt: skip
+        shutil.rmtree(self.run.last_checkpoint.parent, ignore_errors=True)
+
+
+def export_model(module: IterModule, folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write the model next to `folder` and swap it in, so that a whole model is always there."""
+    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    module.network.save_pretrained(fresh, tensors)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(fresh, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+class PredictionTable(Callback):
+    """Logs one W&B table: gold and predictions of the first dev sentences, from the best epoch.
+
+    Args:
+        size: how many sentences.
+    """
+
+    def __init__(self, size: int = 50) -> None:
+        self.size = size
+        self._best = -1.0
+        self._current: list[tuple[Example, Prediction]] = []
+        self._rows: list[list[str]] = []
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start anew."""
+        self._current = []
+
+    def on_validation_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Batch,
+        batch_idx: int, dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Keep pairs until there are enough."""
+        if isinstance(outputs, dict) and len(self._current) < self.size:
+            self._current.extend(outputs["pairs"])
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Remember the table of the best epoch."""
+        score = trainer.callback_metrics.get("dev/f1")
+        if score is not None and float(score) > self._best:
+            self._best = float(score)
+            self._rows = [_table_row(*pair) for pair in self._current[: self.size]]
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Log it, once."""
+        columns = ["id", "text", "gold entities", "predicted entities", "gold relations", "predicted relations",
+                   "missed", "spurious"]  # fmt: skip
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and self._rows:
+                logger.log_table("dev/predictions", columns=columns, data=self._rows)
+
+
+def _table_row(example: Example, prediction: Prediction) -> list[str]:
+    def entities(found: Any) -> str:
+        return "; ".join(f"{example.text_of(e)} [{e.type}]" for e in sorted(found))
+
+    def relations(found: Any) -> str:
+        return "; ".join(f"{example.text_of(r.head)} {r.type} {example.text_of(r.tail)}" for r in sorted(found))
+
+    gold, found = set(example.entities), set(prediction.entities)
+    return [
+        example.id, " ".join(example.words), entities(gold), entities(found), relations(set(example.relations)),
+        relations(set(prediction.relations)), entities(gold - found), entities(found - gold),
+    ]  # fmt: skip
+
+
+class TestResults(Callback):
+    """Writes the scores of `test` into results.json, an entry a definition."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Once, on the first rank; the metrics are synchronised before."""
+        assert isinstance(pl_module, IterModule)
+        if trainer.is_global_zero:
+            self.run.add_results("test", pl_module.test_results)
+
+
+class PredictionFile(Callback):
+    """Writes predictions.jsonl during `predict`: words, entities and relations with scores, one line an example."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.path = run.path / "predictions.jsonl"
+        self.pairs: list[tuple[Example, Prediction]] = []
+
+    def on_predict_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int, dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Collect; a split fits into memory, since the data module holds it there."""
+        self.pairs.extend(outputs)
+
+    def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the file as a whole."""
+        write_atomically(self.path, "".join(json.dumps(as_record(*pair), ensure_ascii=False) + "\n" for pair in self.pairs))
+
+
+def as_record(example: Example, prediction: Prediction) -> dict[str, Any]:
+    """A prediction in the layout of SpERT's JSON, with scores."""
+    index = {entity: i for i, entity in enumerate(prediction.entities)}
+    return {
+        "orig_id": example.id,
+        "tokens": list(example.words),
+        "entities": [
+            {"type": e.type, "start": e.start, "end": e.end, "score": round(score, 4)}
+            for e, score in zip(prediction.entities, prediction.entity_scores, strict=True)
+        ],
+        "relations": [
+            {"type": r.type, "head": index[r.head], "tail": index[r.tail], "score": round(score, 4)}
+            for r, score in zip(prediction.relations, prediction.relation_scores, strict=True)
+        ],
+    }

@@ -1,0 +1,238 @@
+"""`fit`, `validate`, `test`, `predict`: LightningCLI with run folders, `extends:` and W&B.
+
+`data.schema`, `data.omega` and `data.split_protocol` are linked into the model: the one door from data to model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import yaml
+from jsonargparse import set_parsing_settings
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import WandbLogger
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.metrics import EvaluationDefinition, format_table
+from iter_lightning.training.callbacks import BestModel, PredictionFile, PredictionTable, TestResults
+from iter_lightning.training.data import CorpusDataModule
+from iter_lightning.training.module import IterModule
+from iter_lightning.training.run import RunFolder, describe, describe_data
+from iter_lightning.training.terminal import show_predictions
+
+WANDB_MODES = ("auto", "online", "offline", "disabled")
+NOT_IDENTITY = ("config", "run_dir", "wandb", "ckpt_path", "weights_only", "verbose", "extends")
+"""Settings that do not change what a run computes."""
+
+
+class IterCLI(LightningCLI):
+    """LightningCLI whose runs live in a folder of their own."""
+
+    run: RunFolder
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """As LightningCLI, which would warn that `args` and the process's own arguments are both there."""
+        self.config = parser.parse_args(args)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The project's own options and links."""
+        for name in ("schema", "omega", "split_protocol"):
+            parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+        parser.add_argument("--extends", type=str | None, default=None, help="a YAML that comes before this one")
+        parser.add_argument("--experiment", type=str, default="experiment", help="names the run folder and the W&B group")
+        parser.add_argument("--run_dir", type=str | None, default=None, help="default: runs/EXPERIMENT/seedSEED")
+        parser.add_argument("--wandb.mode", type=str, default="auto", help="auto (offline without a key), online, offline, disabled")
+        parser.add_argument("--wandb.project", type=str, default="iter_lightning", help="W&B project")
+        parser.add_argument("--wandb.tags", type=list[str], default=[], help="W&B tags besides corpus, encoder and protocol")
+
+    def before_instantiate_classes(self) -> None:
+        """Find the run folder."""
+        config = self.config[self.subcommand]
+        seed = config.seed_everything
+        self.run = RunFolder(config.run_dir or Path("runs") / config.experiment / f"seed{seed}")
+        if config.wandb.mode not in WANDB_MODES:
+            raise ConfigError(f"wandb.mode {config.wandb.mode!r} is none of {', '.join(WANDB_MODES)}")
+
+    def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
+        """A trainer with the callbacks and loggers of the verb."""
+        extra: list[lightning.Callback] = [TQDMProgressBar(refresh_rate=10 if sys.stdout.isatty() else 50)]
+        if self.subcommand == "fit":
+            extra += [BestModel(self.run), PredictionTable(), self._checkpoint()]
+        elif self.subcommand == "test":
+            extra += [TestResults(self.run)]
+        elif self.subcommand == "predict":
+            extra += [PredictionFile(self.run)]
+        trainer_config = {**self._get(self.config_init, "trainer", default={}), **kwargs}
+        trainer_config["callbacks"] = [*(trainer_config.get("callbacks") or []), *extra]
+        trainer_config["default_root_dir"] = str(self.run.path)
+        trainer_config["logger"] = False  # W&B is added when the run really starts
+        return lightning.Trainer(**trainer_config)
+
+    def _checkpoint(self) -> ModelCheckpoint:
+        return ModelCheckpoint(
+            dirpath=self.run.last_checkpoint.parent, filename="last", save_top_k=1, enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        )  # fmt: skip
+
+    def fit(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
+        """Train in the run folder: from the start, or from its last epoch; once finished, never again."""
+        config = self._config()
+        self.run.open(_identity(config))
+        if self.run.finished:
+            print(f"{self.run.path} holds this run, finished; `test` scores it")
+            return
+        datamodule.setup()
+        if self.trainer.is_global_zero:
+            self._write_manifest(model, datamodule, config)
+        self._add_wandb(model, datamodule, config)
+        if options.get("ckpt_path") is None and self.run.last_checkpoint.exists():
+            options["ckpt_path"] = str(self.run.last_checkpoint)
+            print(f"continuing the run in {self.run.path}")
+        self.trainer.fit(model, datamodule=datamodule, **options)
+        if self.trainer.is_global_zero:
+            self._print_results("dev")
+
+    def validate(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
+        """Score the run's best model on dev."""
+        self._use_trained(model, options)
+        self.trainer.validate(model, datamodule=datamodule, verbose=False)
+        if self.trainer.is_global_zero:
+            self.run.add_results("dev", model.dev_results)
+            self._print_results("dev")
+
+    def test(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
+        """Score the run's best model on test."""
+        self._use_trained(model, options)
+        self.trainer.test(model, datamodule=datamodule, verbose=False)
+        if self.trainer.is_global_zero:
+            self._print_results("dev", "test")
+
+    def predict(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
+        """Write predictions.jsonl and show the first sentences in which something was found."""
+        self._use_trained(model, options)
+        self.trainer.predict(model, datamodule=datamodule, return_predictions=False)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, PredictionFile):
+                show_predictions(callback.pairs)
+                print(f"\n{len(callback.pairs)} sentences in {callback.path}")
+
+    def _config(self) -> dict[str, Any]:
+        """The resolved configuration as plain values."""
+        found: dict[str, Any] = yaml.safe_load(self._parser(self.subcommand).dump(self.config[self.subcommand], skip_check=True))
+        return found
+
+    def _use_trained(self, model: IterModule, options: dict[str, Any]) -> None:
+        if options.get("ckpt_path"):
+            raise ConfigError("give --run_dir, the folder of a run, instead of --ckpt_path")
+        if not (self.run.model / "config.json").exists():
+            raise ConfigError(
+                f"no trained model in {self.run.path}: run `fit` with the same configuration first, or give --run_dir"
+            )
+        model.trained_folder = self.run.model
+
+    def _write_manifest(self, model: IterModule, datamodule: CorpusDataModule, config: dict[str, Any]) -> None:
+        from iter_lightning.model.encoder import load_tokenizer
+
+        tokenizer = load_tokenizer(model.encoder_name)
+        sha = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+        self.run.update_manifest(
+            status="running", config=_identity(config),
+            evaluation=EvaluationDefinition(split_protocol=datamodule.split_protocol).to_dict(),
+            **describe(config["seed_everything"], model.encoder_name, sha, str(self.trainer.strategy.root_device)),
+            data=describe_data(datamodule.title(), datamodule.files(), datamodule.splits()),
+        )  # fmt: skip
+        (self.run.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    def _add_wandb(self, model: IterModule, datamodule: CorpusDataModule, config: dict[str, Any]) -> None:
+        """One W&B run an attempt, grouped by experiment; without a key it is kept offline and nothing asks."""
+        mode = config["wandb"]["mode"]
+        if mode == "disabled":
+            return
+        if mode == "auto":
+            mode = os.environ.get("WANDB_MODE") or ("online" if _wandb_key() else "offline")
+        os.environ["WANDB_SILENT"] = "true"
+        self.trainer.loggers = [
+            WandbLogger(
+                project=config["wandb"]["project"], save_dir=self.run.path, mode=mode, group=config["experiment"],
+                name=f"{config['experiment']}-seed{config['seed_everything']}", job_type="fit", config=config,
+                tags=[datamodule.title(), model.encoder_name[-64:], datamodule.split_protocol, *config["wandb"]["tags"]],
+            )
+        ]  # fmt: skip
+
+    def _print_results(self, *splits: str) -> None:
+        results = self.run.read_results()
+        definition = EvaluationDefinition(**results[splits[-1]][0]["definition"])
+        reports = {split: results[split][0]["scores"] for split in splits if split in results}
+        print(f"\n{format_table(reports, definition)}\n\n{self.run.path}")
+
+
+def run(verb: str, arguments: list[str]) -> None:
+    """Run one LightningCLI verb.
+
+    Raises:
+        IterError: what the user can put right.
+        SystemExit: with status 2, after jsonargparse has printed what it does not understand.
+    """
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    for text in (".*does not have many workers.*", ".*LeafSpec.*", ".*isinstance.treespec.*"):
+        warnings.filterwarnings("ignore", text)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    IterCLI(
+        IterModule, CorpusDataModule, subclass_mode_data=True, save_config_callback=None, seed_everything_default=1,
+        load_from_checkpoint_support=False, parser_kwargs={"parser_mode": "omegaconf+"},
+        trainer_defaults={
+            "gradient_clip_val": 1.0, "num_sanity_val_steps": 0, "use_distributed_sampler": False,
+            "enable_model_summary": False, "log_every_n_steps": 10,
+        },
+        args=[verb, *with_extends(arguments)],
+    )  # fmt: skip
+
+
+def with_extends(arguments: list[str]) -> list[str]:
+    """Put the files that a `--config` file names under `extends:` before it, recursively."""
+    result: list[str] = []
+    i = 0
+    while i < len(arguments):
+        name, _, value = arguments[i].partition("=")
+        if name not in ("--config", "-c"):
+            result.append(arguments[i])
+        else:
+            if not value:
+                i += 1
+                value = arguments[i] if i < len(arguments) else ""
+            for path in _chain(Path(value), ()):
+                result += ["--config", str(path)]
+        i += 1
+    return result
+
+
+def _chain(path: Path, below: tuple[Path, ...]) -> list[Path]:
+    if path.resolve() in below:
+        raise ConfigError(f"{path} extends itself: {' <- '.join(map(str, (*below, path.resolve())))}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the configuration {path} cannot be read: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the configuration {path} is no YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"the configuration {path} must hold keys and values, found {type(content).__name__}")
+    parent = content.get("extends")
+    return [*(_chain(path.parent / parent, (*below, path.resolve())) if parent else []), path]
+
+
+def _identity(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in NOT_IDENTITY}
+
+
+def _wandb_key() -> bool:
+    import wandb
+
+    return bool(os.environ.get("WANDB_API_KEY") or wandb.Api is not None and wandb.setup().settings.api_key)

@@ -1,0 +1,311 @@
+"""A LightningDataModule for each corpus over one base.
+
+`setup` reads the corpus and makes the three splits; `connect` is the one door through which the model's
+alignment and padding come in. `split_protocol` decides what is trained on and what selects the model:
+
+* `clean`: no selection ever sees the test split; a corpus without a dev split gives a share of train for it.
+* `paper`: what the published numbers used (train + dev where a corpus is final-trained so, selection on the test
+  split for ADE and GENIA, sentences left out), for comparison alone.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lightning
+from torch.utils.data import DataLoader
+
+from iter_lightning.corpora import CATALOG, data_files, load_corpus, load_custom, synthetic
+from iter_lightning.errors import ConfigError
+from iter_lightning.features import Aligner, Batch, EncodedExample, LengthBatchSampler
+from iter_lightning.types import Example, Schema
+
+Splits = dict[str, list[Example]]
+Windows = list[tuple[EncodedExample, int]]
+SPLIT_PROTOCOLS = ("clean", "paper")
+
+
+class CorpusDataModule(lightning.LightningDataModule):
+    """What all corpora share: splits, encoding, batches.
+
+    Args:
+        data_dir: the folder `prepare` wrote to; None reads the environment's ITER_DATA, else `data`.
+        batch_size: training windows a batch.
+        eval_batch_size: examples a batch when nothing is trained.
+        max_tokens: padded subwords a training batch, at most; None leaves it open.
+        split_protocol: `clean` or `paper`.
+        dev_fraction: share of train that becomes dev where a corpus has none.
+        split_seed: of that choice; not the training's seed, so that every seed selects on the same sentences.
+        num_workers: loader processes.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+
+    corpus: ClassVar[str] = ""
+    """Key of the catalogue."""
+
+    def __init__(
+        self,
+        data_dir: str | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int = 32,
+        max_tokens: int | None = None,
+        split_protocol: str = "clean",
+        dev_fraction: float = 0.1,
+        split_seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if split_protocol not in SPLIT_PROTOCOLS:
+            raise ConfigError(f"split_protocol {split_protocol!r} is none of {', '.join(SPLIT_PROTOCOLS)}")
+        if batch_size < 1 or eval_batch_size < 1:
+            raise ConfigError(f"batch sizes must be at least 1, found {batch_size} and {eval_batch_size}")
+        if not 0 < dev_fraction < 1:
+            raise ConfigError(f"dev_fraction must lie between 0 and 1, found {dev_fraction}")
+        self.data_dir = Path(data_dir or os.environ.get("ITER_DATA") or "data")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.max_tokens = max_tokens
+        self.split_protocol = split_protocol
+        self.dev_fraction = dev_fraction
+        self.split_seed = split_seed
+        self.num_workers = num_workers
+        self._splits: Splits | None = None
+        self._aligner: Aligner | None = None
+        self._collate: Callable[[Windows], Batch] | None = None
+        self._encoded: dict[str, list[EncodedExample]] = {}
+
+    @property
+    def schema(self) -> Schema:
+        """The corpus's types."""
+        return CATALOG[self.corpus].schema
+
+    @property
+    def omega(self) -> int:
+        """The corpus's nesting (Table 1)."""
+        return CATALOG[self.corpus].omega
+
+    def title(self) -> str:
+        """How reports name the data."""
+        return CATALOG[self.corpus].title
+
+    def files(self) -> list[Path]:
+        """The files that are read, for the manifest."""
+        return data_files(self.corpus, self.data_dir)
+
+    def load(self) -> Splits:
+        """The corpus's own splits."""
+        return load_corpus(self.corpus, self.data_dir)
+
+    def protocol_splits(self, splits: Splits) -> Splits:
+        """train, dev and test as `split_protocol` has them."""
+        if "dev" in splits:
+            return splits
+        if self.split_protocol == "paper":
+            return {**splits, "dev": splits["test"]}
+        train, dev = carve(splits["train"], self.dev_fraction, self.split_seed)
+        return {"train": train, "dev": dev, "test": splits["test"]}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the corpus once."""
+        self.splits()
+
+    def splits(self) -> Splits:
+        """train, dev and test, read once."""
+        if self._splits is None:
+            self._splits = self.protocol_splits(self.load())
+        return self._splits
+
+    def connect(self, aligner: Aligner, collate: Callable[[Windows], Batch]) -> None:
+        """Take the model's way of encoding and batching; called by the module before any loader is built."""
+        self._aligner, self._collate, self._encoded = aligner, collate, {}
+
+    def encoded(self, split: str) -> list[EncodedExample]:
+        """A split encoded for the connected model, once."""
+        if self._aligner is None:
+            raise RuntimeError("connect(aligner, collate) comes before encoded examples")
+        if split not in self._encoded:
+            self._encoded[split] = self._aligner.encode(self.splits()[split])
+        return self._encoded[split]
+
+    def train_dataloader(self) -> DataLoader[Windows]:
+        """Windows in seeded buckets of similar length."""
+        items = [[(encoded, number)] for encoded in self.encoded("train") for number in range(len(encoded.windows))]
+        lengths = [len(encoded.windows[number]) for ((encoded, number),) in items]
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        return self._loader(items, lengths, self.batch_size, shuffle=True, seed=seed)
+
+    def val_dataloader(self) -> DataLoader[Windows]:
+        """The dev split."""
+        return self._eval_loader("dev")
+
+    def test_dataloader(self) -> DataLoader[Windows]:
+        """The test split."""
+        return self._eval_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Windows]:
+        """The test split."""
+        return self._eval_loader("test")
+
+    def _eval_loader(self, split: str) -> DataLoader[Windows]:
+        items = [[(encoded, n) for n in range(len(encoded.windows))] for encoded in self.encoded(split)]
+        lengths = [max(len(encoded.windows[n]) for encoded, n in item) for item in items]
+        return self._loader(items, lengths, self.eval_batch_size, shuffle=False, seed=0)
+
+    def _loader(
+        self, items: list[Windows], lengths: Sequence[int], size: int, shuffle: bool, seed: int
+    ) -> DataLoader[Windows]:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = LengthBatchSampler(
+            lengths, size, max_tokens=self.max_tokens if shuffle else None, shuffle=shuffle, seed=seed,
+            rank=rank, world_size=world_size,
+        )  # fmt: skip
+        return DataLoader(
+            items, batch_sampler=sampler, collate_fn=Flatten(self._collate), num_workers=self.num_workers,
+            pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
+            persistent_workers=self.num_workers > 0,
+        )  # fmt: skip
+
+
+class Flatten:
+    """Collates items of several windows each; a class so that worker processes can receive it."""
+
+    def __init__(self, collate: Callable[[Windows], Batch] | None) -> None:
+        self.collate = collate
+
+    def __call__(self, items: Sequence[Windows]) -> Batch:
+        """One batch of all the items' windows."""
+        assert self.collate is not None  # encoded() has already refused a module that is not connected
+        return self.collate([window for item in items for window in item])
+
+
+def carve(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Split train into (train, dev) at random, by seed; both keep the order of the corpus."""
+    count = max(1, round(len(examples) * fraction))
+    chosen = set(random.Random(f"dev/{seed}").sample(range(len(examples)), count))
+    return (
+        [example for i, example in enumerate(examples) if i not in chosen],
+        [example for i, example in enumerate(examples) if i in chosen],
+    )
+
+
+class CoNLL04(CorpusDataModule):
+    """News, 4 entity and 5 relation types; `paper` trains on train + dev (1,153 sentences)."""
+
+    corpus = "conll04"
+
+    def protocol_splits(self, splits: Splits) -> Splits:
+        """Train grows by dev under `paper`; dev then lies inside train, as published."""
+        if self.split_protocol == "paper":
+            return {**splits, "train": splits["train"] + splits["dev"]}
+        return splits
+
+
+class ADE(CorpusDataModule):
+    """Adverse drug effects, one of ten folds; `paper` selects on the fold's test part.
+
+    Args:
+        fold: 0 to 9.
+    """
+
+    corpus = "ade"
+
+    def __init__(self, fold: int = 0, **options: Any) -> None:
+        super().__init__(**options)
+        if not 0 <= fold <= 9:
+            raise ConfigError(f"ADE has the folds 0 to 9, found {fold}")
+        self.fold = fold
+
+    def title(self) -> str:
+        """With the fold."""
+        return f"{super().title()} fold {self.fold}"
+
+    def files(self) -> list[Path]:
+        """The fold's two files."""
+        return data_files(self.corpus, self.data_dir, fold=self.fold)
+
+    def load(self) -> Splits:
+        """The fold's train and test."""
+        return load_corpus(self.corpus, self.data_dir, fold=self.fold)
+
+
+class SciERC(CorpusDataModule):
+    """Abstracts of AI papers, 6 entity and 7 relation types, two of them symmetric."""
+
+    corpus = "scierc"
+
+
+class GENIA(CorpusDataModule):
+    """MEDLINE abstracts with nested entities; `clean` selects on the usual last tenth of train, `paper` on test."""
+
+    corpus = "genia"
+
+    TRAIN_SENTENCES = 15_023
+    """The first of the 16,692; the other 1,669 are the usual dev split."""
+
+    def protocol_splits(self, splits: Splits) -> Splits:
+        """The usual dev split, or the published selection on test."""
+        if self.split_protocol == "paper" or "dev" in splits:
+            return super().protocol_splits(splits)
+        train = splits["train"]
+        return {**splits, "train": train[: self.TRAIN_SENTENCES], "dev": train[self.TRAIN_SENTENCES :]}
+
+
+class CoNLL03(CorpusDataModule):
+    """News, 4 entity types, whole documents or sentences (licensed: `prepare conll03` tells how to get it).
+
+    Args:
+        level: `document`, as the paper, or `sentence`.
+    """
+
+    corpus = "conll03"
+
+    def __init__(self, level: str = "document", **options: Any) -> None:
+        super().__init__(**options)
+        if level not in ("document", "sentence"):
+            raise ConfigError(f"level {level!r} is neither document nor sentence")
+        self.level = level
+
+    def load(self) -> Splits:
+        """Documents or sentences."""
+        return load_corpus(self.corpus, self.data_dir, level=self.level)
+
+
+class ACE05(CorpusDataModule):
+    """News and conversation, 7 entity and 6 relation types (licensed: `prepare ace05` tells how to get it).
+
+    `paper` leaves out sentences with entities but no relation, in test too.
+    """
+
+    corpus = "ace05"
+
+    def protocol_splits(self, splits: Splits) -> Splits:
+        """All sentences, or those the published numbers used."""
+        if self.split_protocol == "paper":
+            splits = {k: [e for e in split if e.relations or not e.entities] for k, split in splits.items()}
+        return super().protocol_splits(splits)
+
+
+class NYT(CorpusDataModule):
+    """New York Times, 24 relation types labelled by distant supervision."""
+
+    corpus = "nyt"
+
+
+class Synthetic(CorpusDataModule):
+    """The generated corpus of nested entities that comes with the package.
+
+    Args:
+        sentences: of train; dev and test get a quarter each.
+        depth: of nesting, 1 to 4.
+        corpus_seed: of the generator.
+    """
+
+    def __init__(self, sentences: int = 1200, depth: int = 3, corpus_seed: int = 0, **options: Any) -> None:
+        super().__init__(**options)
+        self.sentences, self.depth, self.corpus_seed = sentences, depth, corpus_seed

