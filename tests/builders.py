@@ -103,7 +103,7 @@ TOKENIZERS = {"wordpiece": wordpiece_tokenizer, "byte_level": byte_level_tokeniz
 
 _TRANSFORMER = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "max_position_embeddings": 130,
+    "max_position_embeddings": 514,
 }  # fmt: skip
 _DEBERTA_V3 = {
     "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16, "norm_rel_ebd": "layer_norm",
@@ -112,7 +112,7 @@ _DEBERTA_V3 = {
 _T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
 _BART = {
     "d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 64, "max_position_embeddings": 130,
+    "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 64, "max_position_embeddings": 514,
 }  # fmt: skip
 
 FAMILIES: dict[str, tuple[type[PretrainedConfig], str, dict[str, Any]]] = {
@@ -127,7 +127,8 @@ FAMILIES: dict[str, tuple[type[PretrainedConfig], str, dict[str, Any]]] = {
     "modernbert": (
         ModernBertConfig,
         "byte_level",
-        {**_TRANSFORMER, "num_hidden_layers": 3, "global_attn_every_n_layers": 3, "local_attention": 16},
+        {**_TRANSFORMER, "num_hidden_layers": 3, "global_attn_every_n_layers": 3, "local_attention": 16,
+         "cls_token_id": 0, "sep_token_id": 2},
     ),
 }
 

@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the first import of transformers: no test needs a network
+settings.register_profile("iter", deadline=None, max_examples=100, derandomize=True, database=None)
+settings.load_profile("iter")
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ class Aligner:
         schema: indices of `Features` count its types in order.
         omega: how many of the closest preceding lefts a right may pair with.
         max_subwords: the longest window, special tokens included.
-        overlap: how many subwords consecutive windows share, at least.
+        overlap: how many subwords consecutive windows share, at most.
 
     Raises:
         EncoderError: the tokenizer is not a fast one or has no unknown token.
@@ -141,6 +141,7 @@ class Aligner:
         return pieces, erased
 
     def _encode_one(self, example: Example, pieces: list[list[int]], erased: list[int]) -> EncodedExample:
+        self._check_types(example)
         before, count = len(example.left_context), len(example.words)
         clipped = [w - before for w in range(before, before + count) if len(pieces[w]) > self.budget]
         for word in clipped:
@@ -197,32 +198,43 @@ class Aligner:
             left, right = position[entity.span]
             if sum(left <= other <= right for other in lefts) <= self.omega:
                 row = rows.setdefault((left, right), len(rows))
-                span_types.add((row, self._index(self._entity_index, entity.type, "entity", example)))
+                span_types.add((row, self._entity_index[entity.type]))
         links: set[tuple[int, int, int]] = set()
         for relation in example.relations:
             head, tail = (rows.get(position.get(e.span, (-1, -1))) for e in (relation.head, relation.tail))
             if head is not None and tail is not None:
-                kind = self._index(self._relation_index, relation.type, "relation", example)
+                kind = self._relation_index[relation.type]
                 links.add((head, tail, kind))
                 if relation.type in self.schema.symmetric:
                     links.add((tail, head, kind))
         return tuple(lefts), tuple(rows), tuple(sorted(span_types)), tuple(sorted(links))
 
-    @staticmethod
-    def _index(index: dict[str, int], name: str, what: str, example: Example) -> int:
-        if name not in index:
-            raise ValueError(f"example {example.id!r}: {what} type {name!r} is not in the schema {sorted(index)}")
-        return index[name]
+    def _check_types(self, example: Example) -> None:
+        for what, index, names in (
+            ("entity", self._entity_index, [e.type for e in example.entities]),
+            ("relation", self._relation_index, [r.type for r in example.relations]),
+        ):
+            unknown = [name for name in names if name not in index]
+            if unknown:
+                raise ValueError(
+                    f"example {example.id!r}: {what} type {unknown[0]!r} is not in the schema {sorted(index)}"
+                )
 
     def _expressed(self, example: Example, windows: Sequence[Features]) -> tuple[set[Entity], set[Relation]]:
-        """The gold entities and relations at least one window expresses."""
-        entities: set[Entity] = set()
+        """The gold entities and relations expressed by the window that decides on them (its `owner`)."""
+        held = [{(w.word_of_subword[left], w.word_of_subword[right] + 1) for left, right in w.spans} for w in windows]
+
+        def decided(start: int, end: int, *spans: Span) -> bool:
+            number = owner(windows, start, end)
+            return number >= 0 and held[number].issuperset(spans)
+
+        entities = {e for e in example.entities if decided(e.start, e.end, e.span)}
         relations: set[Relation] = set()
-        for window in windows:
-            words = [(window.word_of_subword[left], window.word_of_subword[right] + 1) for left, right in window.spans]
-            found = {words[row] for row, _ in window.span_types}
-            entities.update(e for e in example.entities if e.span in found)
-            relations.update(r for r in example.relations if r.head.span in found and r.tail.span in found)
+        for relation in example.relations:
+            head, tail = relation.head, relation.tail
+            hull = min(head.start, tail.start), max(head.end, tail.end)
+            if head in entities and tail in entities and decided(*hull, head.span, tail.span):
+                relations.add(relation)
         return entities, relations
 
 
@@ -241,7 +253,8 @@ def window_bounds(lengths: np.ndarray, budget: int, overlap: int) -> list[Span]:
     """Word ranges [first, last) of at most `budget` subwords that cover all words in order.
 
     Consecutive ranges share about `overlap` subwords: the next one starts at the first word that leaves no more
-    than that, and always past the start of the one before. No `lengths` value may exceed `budget`.
+    than that and room for one more word, so that each range ends past the one before. No `lengths` value may
+    exceed `budget`.
     """
     ends = np.concatenate([[0], np.cumsum(lengths)])
     bounds: list[Span] = []
@@ -251,7 +264,7 @@ def window_bounds(lengths: np.ndarray, budget: int, overlap: int) -> list[Span]:
         bounds.append((first, last))
         if last >= count:
             return bounds
-        first = max(first + 1, min(int(np.searchsorted(ends, ends[last] - overlap, side="left")), last))
+        first = int(np.searchsorted(ends, max(ends[last] - overlap, ends[last + 1] - budget), side="left"))
 
 
 def owner(windows: Sequence[Features], start: int, end: int) -> int:

@@ -87,7 +87,7 @@ def decode(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) -> 
     )  # fmt: skip
     span_logits_CT = heads.span_logits(candidates)
     types_CT = decide_types(span_logits_CT, candidates.valid_C, rules.type_decision)
-    left_score = torch.zeros(is_left.numel(), device=device)
+    left_score = left_logits_L.new_zeros(is_left.numel())
     left_score[batch.left_slots_L] = left_logits_L.sigmoid()
     scores_CT = type_probabilities(span_logits_CT) * left_score[candidates.left_slot_C].unsqueeze(1)
     spans = _fetch_spans(candidates, types_CT, scores_CT, batch.input_ids_BN.shape[1])

@@ -36,14 +36,14 @@ class GatedFeedForward(nn.Module):
         self.w_out = nn.Linear(width, outputs, bias=False)
 
     def forward(self, x_XH: Tensor) -> Tensor:
-        """Logits [X, O] in float32."""
+        """Logits [X, O], in float32 at least."""
         return self.gate(self.w_in(x_XH))
 
     def gate(self, inner_X2F: Tensor) -> Tensor:
-        """From both inner projections to logits [X, O] in float32."""
+        """From both inner projections to logits [X, O], in float32 at least."""
         gate, value = inner_X2F.chunk(2, dim=-1)
         logits: Tensor = self.w_out(self.dropout(self.activation(gate) * value))
-        return logits.float()
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class PairFeedForward(GatedFeedForward):
@@ -65,7 +65,7 @@ class PairFeedForward(GatedFeedForward):
         self.chunk = max(1, memory_mb * 2**20 // (5 * width * 4))  # 2F sum, F activation, F product, F dropout
 
     def forward(self, first_XH: Tensor, second_YH: Tensor, first_P: Tensor, second_P: Tensor) -> Tensor:  # type: ignore[override]
-        """Logits [P, O] in float32 of the pairs (first_XH[first_P], second_YH[second_P])."""
+        """Logits [P, O], in float32 at least, of the pairs (first_XH[first_P], second_YH[second_P])."""
         w_first, w_second = self.w_in.weight.chunk(2, dim=1)
         first_X2F, second_Y2F = F.linear(first_XH, w_first), F.linear(second_YH, w_second)
         if len(first_P) <= self.chunk:

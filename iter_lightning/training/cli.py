@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import netrc
 import os
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import lightning
+import transformers
 import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
@@ -157,7 +161,6 @@ class IterCLI(LightningCLI):
             return
         if mode == "auto":
             mode = os.environ.get("WANDB_MODE") or ("online" if _wandb_key() else "offline")
-        os.environ["WANDB_SILENT"] = "true"
         self.trainer.loggers = [
             WandbLogger(
                 project=config["wandb"]["project"], save_dir=self.run.path, mode=mode, group=config["experiment"],
@@ -181,9 +184,7 @@ def run(verb: str, arguments: list[str]) -> None:
         SystemExit: with status 2, after jsonargparse has printed what it does not understand.
     """
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    for text in (".*does not have many workers.*", ".*LeafSpec.*", ".*isinstance.treespec.*"):
-        warnings.filterwarnings("ignore", text)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    _quiet()
     IterCLI(
         IterModule, CorpusDataModule, subclass_mode_data=True, save_config_callback=None, seed_everything_default=1,
         load_from_checkpoint_support=False, parser_kwargs={"parser_mode": "omegaconf+"},
@@ -233,6 +234,24 @@ def _identity(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wandb_key() -> bool:
-    import wandb
+    """Whether W&B would find a key; asked without W&B, which would start a session to answer."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
+    try:
+        return host is not None and netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.Api is not None and wandb.setup().settings.api_key)
+
+def _quiet() -> None:
+    """Leave out what libraries say to their developers."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for text in (
+        ".*does not have many workers.*", ".*LeafSpec.*", ".*isinstance.treespec.*", ".*logging interval.*",
+        ".*in eval mode at the start of training.*", "Checkpoint directory .* exists and is not empty.*",
+    ):  # fmt: skip
+        warnings.filterwarnings("ignore", text)

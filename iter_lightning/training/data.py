@@ -13,13 +13,17 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning
 from torch.utils.data import DataLoader
 
-from iter_lightning.corpora import CATALOG, data_files, load_corpus, load_custom, synthetic
+from iter_lightning.corpora import CATALOG, data_files, load_corpus, load_custom
+from iter_lightning.corpora.checks import omega_needed
+from iter_lightning.corpora.synthetic import SCHEMA as SYNTHETIC_SCHEMA
+from iter_lightning.corpora.synthetic import SyntheticConfig, synthetic_splits
 from iter_lightning.errors import ConfigError
 from iter_lightning.features import Aligner, Batch, EncodedExample, LengthBatchSampler
 from iter_lightning.types import Example, Schema
@@ -109,7 +113,7 @@ class CorpusDataModule(lightning.LightningDataModule):
         if self.split_protocol == "paper":
             return {**splits, "dev": splits["test"]}
         train, dev = carve(splits["train"], self.dev_fraction, self.split_seed)
-        return {"train": train, "dev": dev, "test": splits["test"]}
+        return {**splits, "train": train, "dev": dev}
 
     def setup(self, stage: str | None = None) -> None:
         """Read the corpus once."""
@@ -129,6 +133,8 @@ class CorpusDataModule(lightning.LightningDataModule):
         """A split encoded for the connected model, once."""
         if self._aligner is None:
             raise RuntimeError("connect(aligner, collate) comes before encoded examples")
+        if split not in self.splits():
+            raise ConfigError(f"{self.title()} has no {split} split")
         if split not in self._encoded:
             self._encoded[split] = self._aligner.encode(self.splits()[split])
         return self._encoded[split]
@@ -297,6 +303,51 @@ class NYT(CorpusDataModule):
     corpus = "nyt"
 
 
+class Custom(CorpusDataModule):
+    """Your own corpus in SpERT JSON: needs no code.
+
+    Args:
+        train, dev, test: the files; without `dev` a share of train becomes it, without `test` nothing can be tested.
+        types: SpERT's types file, or JSON with entity_types, relation_types, symmetric; None infers the schema.
+        symmetric: symmetric relation types, where the schema is inferred.
+        nesting: omega; None takes what the training split needs.
+    """
+
+    def __init__(
+        self, train: str, dev: str | None = None, test: str | None = None, types: str | None = None,
+        symmetric: list[str] | None = None, nesting: int | None = None, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(**options)
+        self.paths = {"train": train, "dev": dev, "test": test}
+        self.types, self.symmetric, self.nesting = types, tuple(symmetric or ()), nesting
+
+    @cached_property
+    def _loaded(self) -> tuple[Schema, Splits]:
+        return load_custom(self.paths["train"], self.paths["dev"], self.paths["test"], self.types, self.symmetric)
+
+    @property
+    def schema(self) -> Schema:
+        """Given or inferred; reads the files."""
+        return self._loaded[0]
+
+    @property
+    def omega(self) -> int:
+        """Given, or what train needs; reads the files."""
+        return self.nesting or max([omega_needed(example) for example in self._loaded[1]["train"]] + [1])
+
+    def title(self) -> str:
+        """The training file's name."""
+        return Path(self.paths["train"] or "").stem
+
+    def files(self) -> list[Path]:
+        """The files given."""
+        return [Path(path) for path in (*self.paths.values(), self.types) if path is not None]
+
+    def load(self) -> Splits:
+        """The splits given."""
+        return self._loaded[1]
+
+
 class Synthetic(CorpusDataModule):
     """The generated corpus of nested entities that comes with the package.
 
@@ -308,4 +359,26 @@ class Synthetic(CorpusDataModule):
 
     def __init__(self, sentences: int = 1200, depth: int = 3, corpus_seed: int = 0, **options: Any) -> None:
         super().__init__(**options)
-        self.sentences, self.depth, self.corpus_seed = sentences, depth, corpus_seed
+        self.config = SyntheticConfig(sentences=sentences, depth=depth, seed=corpus_seed)
+
+    @property
+    def schema(self) -> Schema:
+        """The generator's types."""
+        return SYNTHETIC_SCHEMA
+
+    @cached_property
+    def omega(self) -> int:
+        """What the generated sentences need."""
+        return max(omega_needed(example) for split in self.splits().values() for example in split)
+
+    def title(self) -> str:
+        """Synthetic."""
+        return "Synthetic"
+
+    def files(self) -> list[Path]:
+        """None: the manifest's digest of the splits stands for them."""
+        return []
+
+    def load(self) -> Splits:
+        """Generated, the same everywhere."""
+        return synthetic_splits(self.config)

@@ -99,7 +99,8 @@ class IterModule(lightning.LightningModule):
             if self.trained_folder is not None:
                 self.model = IterModel.from_pretrained(self.trained_folder)
             else:
-                self.model = IterModel.from_encoder(self.encoder_name, **self.options)
+                # pretrained encoders arrive in eval mode, and fit() leaves modes as they are
+                self.model = IterModel.from_encoder(self.encoder_name, **self.options).train()
         if self._trainer is not None and (data := getattr(self.trainer, "datamodule", None)) is not None:
             data.connect(self.model.aligner(), self.model.collate)
 
@@ -175,7 +176,3 @@ class IterModule(lightning.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[Example, Prediction]]:
         """Each example with what was found in it."""
         return list(zip([e.example for e in batch.examples], self.network.decode(batch), strict=True))
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """`Batch` knows how to move itself."""
-        return batch.to(device, non_blocking=True)

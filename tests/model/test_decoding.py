@@ -1,0 +1,345 @@
+"""Gold in, gold out; and random logits against a loop decoder written from Eq. 5 to 7."""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+
+import pytest
+import torch
+from builders import (
+    COMMON,
+    SCHEMA,
+    TOKENIZERS,
+    NoiseHeads,
+    OracleHeads,
+    batch_of,
+    build_example,
+    encode,
+    examples,
+    expected_relations,
+    lost_by_omega,
+    odd_words,
+    random_example,
+    tiny_model,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iter_lightning.features import Batch, EncodedExample
+from iter_lightning.model import decoding
+from iter_lightning.model.decoding import DecodingRules, decide_types, decode, type_probabilities
+from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
+
+ALL_4 = DecodingRules(4, "all", 0.5)
+
+
+def assert_same(mine: Prediction, theirs: Prediction, tolerance: float = 1e-6) -> None:
+    assert mine.entities == theirs.entities
+    assert mine.relations == theirs.relations
+    assert mine.entity_scores == pytest.approx(theirs.entity_scores, abs=tolerance)
+    assert mine.relation_scores == pytest.approx(theirs.relation_scores, abs=tolerance)
+
+
+def assert_gold(prediction: Prediction, gold: Example, schema: Schema = SCHEMA) -> None:
+    assert prediction.entities == tuple(sorted(set(gold.entities)))
+    assert prediction.relations == tuple(sorted(expected_relations(gold, schema)))
+    assert all(score > 0.99 for score in prediction.entity_scores + prediction.relation_scores)
+
+
+# gold in, gold out ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(TOKENIZERS))
+@given(st.lists(examples(words=odd_words()), min_size=1, max_size=4), st.integers(1, 4), st.booleans())
+def test_gold_comes_back(kind: str, gold: list[Example], omega: int, respect: bool) -> None:
+    encoded = encode(gold, omega, 2000, kind=kind)
+    batch = batch_of(encoded, respect_word_boundaries=respect)
+    predictions = decode(batch, OracleHeads(batch), DecodingRules(omega, "argmax", 0.5), SCHEMA)
+    assert len(predictions) == len(gold)
+    for prediction, one, example in zip(predictions, encoded, gold, strict=True):
+        assert_gold(prediction, one.encoded_gold())
+        if not lost_by_omega(example, omega):
+            assert_gold(prediction, example)
+
+
+@given(examples(one_type_a_span=False), st.integers(1, 4))
+def test_several_types_a_span_come_back_under_all(gold: Example, omega: int) -> None:
+    (encoded,) = encode([gold], omega)
+    batch = batch_of([encoded])
+    for type_decision in ("all", "argmax"):
+        (prediction,) = decode(batch, OracleHeads(batch), DecodingRules(omega, type_decision, 0.5), SCHEMA)
+        expected = encoded.encoded_gold()
+        if type_decision == "all":
+            assert set(prediction.entities) == set(expected.entities)
+            assert set(prediction.relations) == expected_relations(expected)
+        else:
+            assert set(prediction.entities) <= set(expected.entities)
+            assert {e.span for e in prediction.entities} == {e.span for e in expected.entities}
+            assert len({e.span for e in prediction.entities}) == len(prediction.entities)
+
+
+def test_every_kind_of_relation_at_once() -> None:
+    gold = build_example(
+        ("the", "Bank", "of", "London", "and", "Ada"),
+        [(0, 4, "Org"), (3, 4, "Loc"), (5, 6, "Per")],
+        [(2, 0, "WorkFor"), (2, 0, "LiveIn"), (0, 2, "LiveIn"), (1, 0, "Near"), (2, 2, "Kin"), (1, 1, "LiveIn")],
+    )
+    batch = batch_of(encode([gold], 2))
+    (prediction,) = decode(batch, OracleHeads(batch), DecodingRules(2, "argmax", 0.5), SCHEMA)
+    assert_gold(prediction, gold)
+    near = [r for r in prediction.relations if r.type == "Near"]
+    assert near == [Relation(Entity(0, 4, "Org"), Entity(3, 4, "Loc"), "Near")]  # once, the direction that sorts first
+
+
+@pytest.mark.parametrize("omega", [1, 2, 4])
+@given(st.integers(0, 2**32))
+def test_gold_comes_back_through_windows(omega: int, seed: int) -> None:
+    rng = random.Random(seed)
+    gold = [
+        random_example(rng, words=rng.randint(0, 45), entities=12, relations=30, longest=5, id=str(i))
+        for i in range(3)
+    ]
+    encoded = encode(gold, omega, rng.randint(10, 24), rng.randint(0, 4))
+    batch = batch_of(encoded)
+    predictions = decode(batch, OracleHeads(batch), DecodingRules(omega, "argmax", 0.5), SCHEMA)
+    for prediction, one in zip(predictions, encoded, strict=True):
+        assert_gold(prediction, one.encoded_gold())
+
+
+def test_arguments_seen_together_in_one_window_alone() -> None:
+    gold = build_example(
+        ["a"] * 20, [(2, 3, "Per"), (7, 8, "Loc"), (12, 13, "Org"), (19, 20, "Per")],
+        [(0, 1, "LiveIn"), (1, 2, "Near"), (0, 3, "Kin")],
+    )  # fmt: skip
+    (encoded,) = encode([gold], 1, max_subwords=12, overlap=5)  # [0, 10), [5, 15), [10, 20)
+    assert [(w.first_word, w.last_word) for w in encoded.windows] == [(0, 10), (5, 15), (10, 20)]
+    assert [len(w.links) for w in encoded.windows] == [1, 2, 0]
+    assert encoded.lost_relations == gold.relations[2:]
+    batch = batch_of([encoded])
+    (prediction,) = decode(batch, OracleHeads(batch), DecodingRules(1, "argmax", 0.5), SCHEMA)
+    assert prediction.entities == gold.entities
+    assert set(prediction.relations) == set(gold.relations[:2])
+
+
+def test_no_text_no_entities() -> None:
+    batch = batch_of(encode([Example(()), Example(("",))], 2))
+    assert decode(batch, OracleHeads(batch), ALL_4, SCHEMA) == [Prediction(), Prediction()]
+
+
+# against a loop decoder ----------------------------------------------------------------------------------------------
+
+
+def loop_decode(encoded: EncodedExample, heads: NoiseHeads, rules: DecodingRules, schema: Schema) -> Prediction:
+    """Eq. 4 to 7 for one window, one decision at a time."""
+    window = encoded.windows[0]
+    word = [*window.word_of_subword, -1]
+
+    def ask(places: list[int], outputs: int) -> list[float]:
+        answer: list[float] = heads.noise([torch.tensor([place]) for place in places], outputs)[0].tolist()
+        return answer
+
+    def sigmoid(x: float) -> float:
+        return 1 / (1 + math.exp(-x))
+
+    left_logit = {
+        n: ask([n], 1)[0] for n in range(len(window)) if word[n] >= 0 and (n == 0 or word[n - 1] != word[n])
+    }
+    lefts = [n for n, logit in left_logit.items() if logit > 0]
+    entities: dict[Entity, float] = {}
+    types_of: dict[tuple[int, int], list[str]] = {}
+    for m in range(len(window)):
+        if word[m] < 0 or word[m + 1] == word[m]:
+            continue
+        closest: list[int] = []
+        for _ in range(rules.omega):
+            rest = [j for j in lefts if j <= m and j not in closest]
+            closest += [max(rest)] if rest else []
+        for n in closest:
+            logits = ask([n, m], len(schema.entity_types))
+            types = [t for t, logit in enumerate(logits) if logit > 0]
+            if rules.type_decision == "argmax":
+                types = [t for t in types if logits[t] == max(logits)]
+            total = 1 + sum(math.exp(logit) for logit in logits)
+            for t in types:
+                types_of.setdefault((n, m), []).append(schema.entity_types[t])
+                entity = Entity(word[n], word[m] + 1, schema.entity_types[t])
+                entities[entity] = sigmoid(left_logit[n]) * math.exp(logits[t]) / total
+    relations: dict[Relation, float] = {}
+
+    @functools.cache
+    def link(head: tuple[int, int], tail: tuple[int, int]) -> list[float]:
+        return [sigmoid(x) for x in ask([*head, *tail], len(schema.relation_types))]
+
+    for head in types_of:
+        for tail in types_of:
+            for r, name in enumerate(schema.relation_types):
+                score = link(head, tail)[r]
+                if name in schema.symmetric:
+                    score = (score + link(tail, head)[r]) / 2
+                if score > rules.link_threshold:
+                    for first in types_of[head]:
+                        for second in types_of[tail]:
+                            ends = (Entity(word[head[0]], word[head[1]] + 1, first),
+                                    Entity(word[tail[0]], word[tail[1]] + 1, second))  # fmt: skip
+                            relations[schema.canonical(Relation(*ends, name))] = score
+    found, linked = sorted(entities), sorted(relations)
+    return Prediction(
+        tuple(found), tuple(linked), tuple(entities[e] for e in found), tuple(relations[r] for r in linked)
+    )
+
+
+def noisy_batch(seed: int, words: int = 7) -> tuple[list[EncodedExample], Batch]:
+    rng = random.Random(seed)
+    lengths = [rng.randint(0, words) for _ in range(4)]
+    gold = [Example(tuple(rng.choices((*COMMON, "Ulan-Bator", ""), k=n)), id=f"{seed}/{i}")
+            for i, n in enumerate(lengths)]  # fmt: skip
+    encoded = encode(gold)
+    return encoded, batch_of(encoded)
+
+
+@pytest.mark.parametrize("omega", [1, 2, 3, 4])
+@pytest.mark.parametrize("type_decision", ["argmax", "all"])
+def test_decode_is_the_loop_decoder(omega: int, type_decision: str) -> None:
+    found = 0
+    for seed in range(6):
+        rules = DecodingRules(omega, type_decision, random.Random(seed).choice([0.3, 0.5, 0.8]))
+        encoded, batch = noisy_batch(seed)
+        predictions = decode(batch, NoiseHeads(batch, bias=-1.0), rules, SCHEMA)
+        for prediction, one in zip(predictions, encoded, strict=True):
+            alone = batch_of([one])
+            assert_same(prediction, loop_decode(one, NoiseHeads(alone, bias=-1.0), rules, SCHEMA))
+            assert_same(prediction, decode(alone, NoiseHeads(alone, bias=-1.0), rules, SCHEMA)[0])
+            found += len(prediction.relations)
+            assert all(0 <= score <= 1 for score in prediction.entity_scores + prediction.relation_scores)
+            assert all(entity.end <= len(one.example.words) for entity in prediction.entities)
+    assert found > 100
+
+
+def test_batched_windows_are_one_by_one() -> None:
+    rng = random.Random(0)
+    encoded = encode([random_example(rng, words=n, id=str(n)) for n in (30, 0, 50, 4)], 3, 16, 6)
+    batch = batch_of(encoded)
+    rules = DecodingRules(3, "all", 0.5)
+    for prediction, one in zip(decode(batch, NoiseHeads(batch, bias=-2.0), rules, SCHEMA), encoded, strict=True):
+        alone = batch_of([one])
+        assert_same(prediction, decode(alone, NoiseHeads(alone, bias=-2.0), rules, SCHEMA)[0])
+
+
+@pytest.mark.parametrize("omega", [1, 3])
+def test_loose_candidates_give_the_same_predictions(omega: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU runs, where candidates without a left are kept and masked."""
+    rules = DecodingRules(omega, "all", 0.5)
+    gold = encode([random_example(random.Random(i), words=9) for i in range(3)], omega)
+    batches = [(batch_of(gold), OracleHeads(batch_of(gold)))]
+    batches += [(batch, NoiseHeads(batch, bias=-1.0)) for _, batch in map(noisy_batch, range(4))]
+    compact = [decode(batch, heads, rules, SCHEMA) for batch, heads in batches]
+    span_candidates = decoding.span_candidates
+    monkeypatch.setattr(decoding, "span_candidates", lambda *args, compact: span_candidates(*args, compact=False))
+    loose = [decode(batch, heads, rules, SCHEMA) for batch, heads in batches]
+    assert loose == compact
+    assert any(p.relations for predictions in compact for p in predictions)
+
+
+def test_a_symmetric_relation_is_told_once_with_the_mean_score() -> None:
+    schema = Schema(("Per",), ("Kin", "WorkFor"), symmetric=("Kin",))
+    gold = build_example(("Ada", "her"), [(0, 1, "Per"), (1, 2, "Per")])
+    batch = batch_of(encode([gold], schema=schema))
+
+    class Heads(OracleHeads):
+        def link_logits(self, *arguments: torch.Tensor) -> torch.Tensor:
+            head_P, tail_P = arguments[2:]
+            forth, back = (head_P == 0) & (tail_P == 1), (head_P == 1) & (tail_P == 0)
+            logits = torch.full((len(head_P), 2), -20.0)
+            logits[forth], logits[back] = torch.tensor([3.0, 3.0]), torch.tensor([-1.0, -1.0])
+            return logits
+
+    def links(threshold: float) -> dict[str, float]:
+        (p,) = decode(batch, Heads(batch, schema), DecodingRules(1, "argmax", threshold), schema)
+        assert all(r.head.start == 0 for r in p.relations)
+        return {r.type: s for r, s in zip(p.relations, p.relation_scores, strict=True)}
+
+    high, low = torch.tensor([3.0, -1.0]).sigmoid().tolist()
+    assert links(0.5) == {"Kin": pytest.approx((high + low) / 2), "WorkFor": pytest.approx(high)}
+    assert links(0.7) == {"WorkFor": pytest.approx(high)}  # the mean is 0.61
+
+
+def test_the_threshold_cuts_by_score() -> None:
+    _, batch = noisy_batch(1)
+    everything = decode(batch, NoiseHeads(batch, bias=-1.0), DecodingRules(2, "all", 0.0), SCHEMA)
+    scored = [dict(zip(p.relations, p.relation_scores, strict=True)) for p in everything]
+    assert sum(map(len, scored)) > 50
+    for threshold in (0.2, 0.5, 0.9, 1.0):
+        cut = decode(batch, NoiseHeads(batch, bias=-1.0), DecodingRules(2, "all", threshold), SCHEMA)
+        for before, after, known in zip(everything, cut, scored, strict=True):
+            assert after.entities == before.entities
+            expected = {r: s for r, s in known.items() if s > threshold}
+            assert dict(zip(after.relations, after.relation_scores, strict=True)) == expected
+
+
+def test_decide_types_and_probabilities() -> None:
+    logits = torch.tensor([[1.0, 3.0, -1.0], [-2.0, -1.0, -3.0], [4.0, 5.0, 6.0]])
+    valid = torch.tensor([True, True, False])
+    assert decide_types(logits, valid, "all").tolist() == [[True, True, False], [False] * 3, [False] * 3]
+    assert decide_types(logits, valid, "argmax").tolist() == [[False, True, False], [False] * 3, [False] * 3]
+    chances = type_probabilities(logits)
+    denominator = (1 + logits.exp().sum(1)).unsqueeze(1)
+    torch.testing.assert_close(chances, logits.exp() / denominator)
+
+
+# the model's own heads -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("omega", [1, 3])
+def test_the_models_heads_are_the_equations(omega: int) -> None:
+    """Decoding asks IsLeft, IsSpan and IsLink about the concatenations Eq. 4 to 7 print."""
+    model = tiny_model("bert", omega=omega, type_decision="all").double()
+    encoded, batch = noisy_batch(0, words=5)
+
+    class Loops(NoiseHeads):
+        def noise(self, slots: object, outputs: int) -> torch.Tensor:
+            places = [int(s) for s in slots]  # type: ignore[attr-defined]
+            if len(places) == 4 and omega == 1:
+                places = places[1::2]
+            head = {1: model.is_left, 2: model.is_span, 4: model.is_link}[len(list(slots))]  # type: ignore[call-overload]
+            x = torch.cat([hidden[place] for place in places])
+            w_a, w_i = head.w_in.weight.chunk(2, dim=0)
+            return (head.w_out.weight @ (torch.relu(w_a @ x) * (w_i @ x))).unsqueeze(0)
+
+    found = 0
+    rules = DecodingRules(omega, "all", 0.5)
+    for prediction, one in zip(model.decode(batch), encoded, strict=True):
+        alone = batch_of([one])
+        hidden = model.encode(alone).detach()
+        assert_same(prediction, loop_decode(one, Loops(alone), rules, SCHEMA))
+        found += len(prediction.relations)
+    assert found
+
+
+def test_predict_keeps_order_and_reads_no_gold() -> None:
+    model = tiny_model("bert", omega=2, max_subwords=20, window_overlap=4)
+    rng = random.Random(0)
+    gold = [random_example(rng, words=rng.randint(0, 30), id=str(i)) for i in range(9)]
+    model.train()
+    predictions = model.predict(gold, batch_size=4)
+    assert model.training  # left as it was
+    assert any(p.entities for p in predictions)
+    bare = [Example(e.words, id=e.id) for e in gold]
+    for one, prediction, example in zip(bare, predictions, gold, strict=True):
+        assert_same(prediction, model.predict([one], batch_size=1)[0], 1e-5)
+        assert all(e.end <= len(example.words) for e in prediction.entities)
+        assert list(prediction.entities) == sorted(set(prediction.entities))
+    assert model.predict([]) == []
+    cut = model.predict(gold, link_threshold=1.0)
+    assert not any(p.relations for p in cut)
+
+
+def test_context_gets_no_entities() -> None:
+    model = tiny_model("bert")
+    with torch.no_grad():
+        for head in (model.is_left, model.is_span):
+            head.gate = lambda inner, width=head.w_out.out_features: inner.new_ones(len(inner), width)  # type: ignore[method-assign,assignment]
+    context = {"left_context": COMMON[:4], "right_context": COMMON[4:]}
+    (prediction,) = model.predict([Example(("Ada", "lives"), **context)])  # type: ignore[arg-type]
+    assert [e.span for e in prediction.entities] == [(0, 1), (1, 2)]
