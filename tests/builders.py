@@ -36,7 +36,10 @@ from iter_lightning.types import Entity, Example, Relation, Schema
 
 SCHEMA = Schema(("Loc", "Org", "Per"), ("Kin", "LiveIn", "Near", "WorkFor"), symmetric=("Kin", "Near"))
 COMMON = ("Ada", "the", "lives", "in", "London", "works", "for", "Bank", "of", "University", "and", "her", "brother")
-ODD = ("", " ", "\u200b", "\u0000", "\t", "☕", "👩‍🚀", "naïve", "北京", "don't", "3.14", "[SEP]", "</s>", "Ω≈", "\ufeff", "a\u0301")
+ODD = (
+    "", " ", "\u200b", "\u0000", "\t", "☕", "👩‍🚀", "naïve", "北京", "don't", "3.14", "[SEP]", "</s>", "Ω≈", "\ufeff",
+    "a\u0301",
+)  # fmt: skip
 
 
 # tokenizers ----------------------------------------------------------------------------------------------------------
@@ -91,9 +94,7 @@ def metaspace_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
     special = [("</s>", tokenizer.token_to_id("</s>"))]
     tokenizer.post_processor = processors.TemplateProcessing("$A </s>", "$A </s> $B </s>", special)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", eos_token="</s>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", eos_token="</s>")
 
 
 TOKENIZERS = {"wordpiece": wordpiece_tokenizer, "byte_level": byte_level_tokenizer, "metaspace": metaspace_tokenizer}
@@ -127,8 +128,14 @@ FAMILIES: dict[str, tuple[type[PretrainedConfig], str, dict[str, Any]]] = {
     "modernbert": (
         ModernBertConfig,
         "byte_level",
-        {**_TRANSFORMER, "num_hidden_layers": 3, "global_attn_every_n_layers": 3, "local_attention": 16,
-         "cls_token_id": 0, "sep_token_id": 2},
+        {
+            **_TRANSFORMER,
+            "num_hidden_layers": 3,
+            "global_attn_every_n_layers": 3,
+            "local_attention": 16,
+            "cls_token_id": 0,
+            "sep_token_id": 2,
+        },
     ),
 }
 
@@ -159,7 +166,10 @@ def tiny_model(family: str = "bert", schema: Schema = SCHEMA, seed: int = 0, **o
 
 
 def build_example(
-    words: Sequence[str], spans: Sequence[tuple[int, int, str]], links: Sequence[tuple[int, int, str]] = (), id: str = ""
+    words: Sequence[str],
+    spans: Sequence[tuple[int, int, str]],
+    links: Sequence[tuple[int, int, str]] = (),
+    id: str = "",
 ) -> Example:
     """An example from (start, end, type) and (head index, tail index, type)."""
     entities = tuple(Entity(*span) for span in spans)

@@ -92,7 +92,7 @@ class Aligner:
         self, tokenizer: PreTrainedTokenizerBase, schema: Schema, omega: int, max_subwords: int, overlap: int = 64
     ) -> None:
         if not tokenizer.is_fast:
-            raise EncoderError(f"the tokenizer {type(tokenizer).__name__} is not a fast one, which word alignment needs")
+            raise EncoderError(f"the tokenizer {type(tokenizer).__name__} is not a fast one, as word alignment needs")
         self.tokenizer = tokenizer
         self.schema = schema
         self.omega = omega
@@ -123,7 +123,9 @@ class Aligner:
         for start in range(0, len(examples), 1000):
             part = examples[start : start + 1000]
             words = [[*e.left_context, *e.words, *e.right_context] or [""] for e in part]
-            tokens = self.tokenizer(words, is_split_into_words=True, add_special_tokens=False, truncation=False)
+            tokens = self.tokenizer(  # verbose would warn of texts too long, which windows see to
+                words, is_split_into_words=True, add_special_tokens=False, truncation=False, verbose=False
+            )
             for row, example in enumerate(part):
                 pieces, erased = self._pieces(tokens["input_ids"][row], tokens.word_ids(row), len(words[row]))
                 encoded.append(self._encode_one(example, pieces, erased))

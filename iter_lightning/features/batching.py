@@ -6,8 +6,9 @@ B windows, N subwords, L eligible lefts, M eligible rights, G gold lefts, S gold
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,16 +53,18 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
-        return Batch(**{name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
-                        for name, value in self._items()})  # fmt: skip
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory (called by a `DataLoader`)."""
-        return Batch(**{name: value.pin_memory() if isinstance(value, Tensor) else value
-                        for name, value in self._items()})  # fmt: skip
+        return self._each(lambda tensor: tensor.pin_memory())
 
-    def _items(self) -> list[tuple[str, object]]:
-        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = change(value) if isinstance(value, Tensor) else value
+        return Batch(**values)
 
 
 def collate(

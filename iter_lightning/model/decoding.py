@@ -98,7 +98,7 @@ def decode(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) -> 
 def _fetch_spans(candidates: SpanCandidates, types_CT: Tensor, scores_CT: Tensor, length: int) -> _Spans:
     """Bring the found spans to the host: the first wait for the device."""
     types = types_CT.cpu().numpy()
-    found = types.any(axis=1).nonzero()[0]
+    found = np.flatnonzero(types.any(axis=1))
     right_slots = candidates.right_slot_C.cpu().numpy()[found]
     return _Spans(
         row_E=right_slots // length,
@@ -118,7 +118,7 @@ def _links(
     if not relation_types or not len(head_P):
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, relation_types), np.float32)
     logits_PR = heads.link_logits(
-        *(torch.from_numpy(slots).to(device) for slots in (spans.left_slot_E, spans.right_slot_E)),
+        torch.from_numpy(spans.left_slot_E).to(device), torch.from_numpy(spans.right_slot_E).to(device),
         head_P.to(device), tail_P.to(device),
     )  # fmt: skip
     return head_P.numpy(), tail_P.numpy(), logits_PR.sigmoid().cpu().numpy()

@@ -7,11 +7,13 @@ layers are left out. Loading never runs code that comes with a checkpoint.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
@@ -32,7 +34,9 @@ def resolve(name: str) -> str:
     package = name.removeprefix("package:")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
-        raise EncoderError(f"encoder {name!r}: the package {package!r} is not installed (pip install 'iter-lightning[demo]')")
+        raise EncoderError(
+            f"encoder {name!r}: the package {package!r} is not installed (pip install 'iter-lightning[demo]')"
+        )
     found = sorted(p.parent for p in Path(spec.origin).parent.rglob("model.safetensors"))
     if not found:
         raise EncoderError(f"encoder {name!r}: the package {package!r} holds no model.safetensors")
@@ -41,7 +45,8 @@ def resolve(name: str) -> str:
 
 def load_config(name: str) -> PretrainedConfig:
     """The configuration of a folder, hub id or `package:NAME`."""
-    return _load(name, AutoConfig.from_pretrained)
+    config: PretrainedConfig = _load(name, AutoConfig.from_pretrained)
+    return config
 
 
 def load_encoder(name: str) -> nn.Module:
@@ -51,14 +56,20 @@ def load_encoder(name: str) -> nn.Module:
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The fast tokenizer, made to accept pre-split words."""
-    return _load(name, AutoTokenizer.from_pretrained, use_fast=True, add_prefix_space=True)
+    tokenizer: Any = _load(name, AutoTokenizer.from_pretrained, use_fast=True, add_prefix_space=True)
+    splitter = tokenizer.backend_tokenizer.pre_tokenizer if tokenizer.is_fast else None
+    if isinstance(splitter, ByteLevel):
+        splitter.add_prefix_space = True  # the option reaches RoBERTa's own class, not the generic one of ModernBERT
+        tokenizer.backend_tokenizer.pre_tokenizer = splitter
+    checked: PreTrainedTokenizerBase = tokenizer
+    return checked
 
 
 def build_encoder(config: PretrainedConfig) -> nn.Module:
-    """The encoder stack with random weights."""
+    """The encoder stack with random weights in float32, whatever the configuration says of a checkpoint."""
     model_class = _model_class(config)
     build = model_class._from_config if model_class is not AutoModel else AutoModel.from_config
-    return _stack(build(config))
+    return _stack(build(config, dtype=torch.float32))
 
 
 def config_from_dict(values: dict[str, Any]) -> PretrainedConfig:
@@ -106,8 +117,9 @@ def position_limit(config: PretrainedConfig) -> int:
 
 def _model_class(config: PretrainedConfig) -> Any:
     """The class that holds no decoder where the family has one, else AutoModel."""
-    special = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel", "longt5": "LongT5EncoderModel"}
-    return getattr(transformers, special[config.model_type]) if config.model_type in special else AutoModel
+    names = {"t5": "T5", "mt5": "MT5", "umt5": "UMT5", "longt5": "LongT5"}
+    name = names.get(config.model_type)
+    return getattr(transformers, f"{name}EncoderModel") if name else AutoModel
 
 
 def _stack(model: Any) -> nn.Module:
@@ -116,17 +128,18 @@ def _stack(model: Any) -> nn.Module:
         model = model.get_encoder()
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
-    return model
+    stack: nn.Module = model
+    return stack
 
 
 def _load(name: str, load: Any, **options: Any) -> Any:
     """Call a `from_pretrained`, any failure told in one line."""
     path = resolve(name)
     quiet = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity(logging.ERROR)
     try:
         return load(path, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
         raise EncoderError(_unreachable(name, error)) from error
     finally:
         transformers.utils.logging.set_verbosity(quiet)

@@ -6,6 +6,8 @@ H hidden, F inner width, O outputs, X / Y rows of first / second operands, P pai
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from iter_lightning.errors import ConfigError
 
-ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh}
 """The search space of Appendix D."""
 
 
@@ -70,7 +72,7 @@ class PairFeedForward(GatedFeedForward):
         first_X2F, second_Y2F = F.linear(first_XH, w_first), F.linear(second_YH, w_second)
         if len(first_P) <= self.chunk:
             return self._pairs(first_X2F, second_Y2F, first_P, second_P)
-        chunks = zip(first_P.split(self.chunk), second_P.split(self.chunk), strict=True)
+        chunks = zip(torch.split(first_P, self.chunk), torch.split(second_P, self.chunk), strict=True)
         if not torch.is_grad_enabled():
             return torch.cat([self._pairs(first_X2F, second_Y2F, i, j) for i, j in chunks])
         return torch.cat(

@@ -7,18 +7,18 @@ E spans, P pairs, R relation types.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from iter_lightning.errors import ConfigError, EncoderError
+from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, LengthBatchSampler, collate
 from iter_lightning.model import encoder as encoders
@@ -72,6 +72,7 @@ class IterConfig:
     """Bound on the inner layers a pair head holds at once."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "encoder", json.loads(json.dumps(self.encoder)))  # JSON has no integer keys
         for name, allowed in (
             ("type_decision", TYPE_DECISIONS), ("link_pairs", LINK_PAIRS), ("loss_reduction", LOSS_REDUCTIONS),
         ):  # fmt: skip
@@ -79,10 +80,11 @@ class IterConfig:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")
         for name, low, high in (
             ("omega", 1, 64), ("dropout", 0.0, 0.95), ("link_threshold", 0.0, 1.0), ("window_overlap", 0, 10**6),
-            ("pair_memory_mb", 1, 10**6), ("left_width", 1, 10**6), ("pair_width", 1, 10**6), ("max_subwords", 8, 10**6),
+            ("pair_memory_mb", 1, 10**6), ("left_width", 1, 10**6), ("pair_width", 1, 10**6),
+            ("max_subwords", 8, 10**6),
         ):  # fmt: skip
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:
+            if value is not None and not (isinstance(value, int | float) and low <= value <= high):
                 raise ConfigError(f"{name} {value} is outside [{low}, {high}]")
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,6 +99,8 @@ class IterConfig:
         Raises:
             ConfigError: a key that is unknown or missing.
         """
+        if not isinstance(values, dict):
+            raise ConfigError(f"not an ITER configuration: {values!r}")
         rest = {key: value for key, value in values.items() if key != "model_type"}
         known = {f.name for f in fields(cls)}
         if values.get("model_type") != "iter" or set(rest) - known or not {"schema", "encoder"} <= set(rest):
@@ -116,7 +120,9 @@ class IterModel(nn.Module):
         tokenizer: its fast tokenizer; None for a model that only sees ready-made batches.
     """
 
-    def __init__(self, config: IterConfig, encoder: nn.Module, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+    def __init__(
+        self, config: IterConfig, encoder: nn.Module, tokenizer: PreTrainedTokenizerBase | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.encoder = encoder
@@ -260,9 +266,9 @@ class IterModel(nn.Module):
             self.tokenizer.save_pretrained(target)
         tensors = {name: value.detach().cpu().contiguous() for name, value in (tensors or self.state_dict()).items()}
         save_file(_without_shared(tensors), target / "model.safetensors.part", metadata={"format": "pt"})
-        os.replace(target / "model.safetensors.part", target / "model.safetensors")
+        (target / "model.safetensors.part").replace(target / "model.safetensors")
         (target / "config.json.part").write_text(json.dumps(self.config.to_dict(), indent=2) + "\n", encoding="utf-8")
-        os.replace(target / "config.json.part", target / "config.json")
+        (target / "config.json.part").replace(target / "config.json")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> IterModel:
@@ -277,11 +283,16 @@ class IterModel(nn.Module):
             raise EncoderError(f"no ITER model in {source}: {' and '.join(missing)} missing")
         try:
             config = IterConfig.from_dict(json.loads((source / "config.json").read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, ConfigError, ValueError, TypeError) as error:
+            model = cls(config, encoders.build_encoder(encoders.config_from_dict(config.encoder)))
+        except (IterError, ValueError, TypeError) as error:
             raise EncoderError(f"{source / 'config.json'}: {error}") from error
-        model = cls(config, encoders.build_encoder(encoders.config_from_dict(config.encoder)),
-                    encoders.load_tokenizer(str(source)))  # fmt: skip
-        missing_keys, unexpected = model.load_state_dict(load_file(source / "model.safetensors"), strict=False)
+        model.tokenizer = encoders.load_tokenizer(str(source))
+        try:
+            missing_keys, unexpected = model.load_state_dict(load_file(source / "model.safetensors"), strict=False)
+        except (RuntimeError, SafetensorError) as error:
+            raise EncoderError(
+                f"{source / 'model.safetensors'} cannot be read or does not fit config.json: {error}"
+            ) from error
         alive = {name for name, _ in model.named_parameters()}  # tied tensors are stored once
         if unexpected or alive & set(missing_keys):
             raise EncoderError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -168,7 +169,7 @@ def test_window_bounds(plan: tuple[list[int], int, int]) -> None:
     for first, last in bounds:
         assert first < last
         assert sum(lengths[first:last]) <= budget
-    for (first, last), (next_first, next_last) in zip(bounds, bounds[1:], strict=False):
+    for (first, last), (next_first, next_last) in itertools.pairwise(bounds):
         assert first < next_first <= last < next_last  # no gap, and each window reads on
         assert sum(lengths[first : last + 1]) > budget  # windows are as long as they can be
         assert sum(lengths[next_first:last]) <= overlap
@@ -328,3 +329,14 @@ def test_context_goes_before_any_word_does() -> None:
     )
     assert with_context.windows == bare.windows
     assert len(bare.windows) > 1
+
+
+def test_long_texts_raise_no_false_alarm(caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = TOKENIZERS["wordpiece"]()
+    limit, tokenizer.model_max_length = tokenizer.model_max_length, 16
+    try:
+        (encoded,) = encode([Example(("the",) * 50)], max_subwords=16)
+    finally:
+        tokenizer.model_max_length = limit
+    assert len(encoded.windows) == 4
+    assert "longer than" not in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -112,7 +113,7 @@ def test_length_batches(lengths: list[int], size: int, max_tokens: int | None) -
         assert 1 <= len(batch) <= size
         padded = len(batch) * max(lengths[i] for i in batch)
         assert max_tokens is None or padded <= max_tokens or len(batch) == 1
-    for batch, following in zip(batches, batches[1:], strict=False):  # greedy: the next item did not fit
+    for batch, following in itertools.pairwise(batches):  # greedy: the next item did not fit
         grown = [*batch, following[0]]
         too_long = max_tokens is not None and len(grown) * max(lengths[i] for i in grown) > max_tokens
         assert len(grown) > size or too_long
@@ -171,7 +172,5 @@ def test_epochs_and_seeds_differ() -> None:
 def test_batches_hold_similar_lengths(shuffle: bool) -> None:
     rng = random.Random(0)
     lengths = [rng.randint(1, 100) for _ in range(640)]
-    padded = sum(
-        len(b) * max(lengths[i] for i in b) for b in LengthBatchSampler(lengths, 8, shuffle=shuffle)
-    )
+    padded = sum(len(b) * max(lengths[i] for i in b) for b in LengthBatchSampler(lengths, 8, shuffle=shuffle))
     assert padded < 1.1 * sum(lengths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import random
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ from hypothesis import strategies as st
 
 from iter_lightning.features import Batch, EncodedExample
 from iter_lightning.model import decoding
-from iter_lightning.model.decoding import DecodingRules, decide_types, decode, type_probabilities
+from iter_lightning.model.decoding import DecodingRules, Heads, decide_types, decode, type_probabilities
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 
 ALL_4 = DecodingRules(4, "all", 0.5)
@@ -98,8 +99,7 @@ def test_every_kind_of_relation_at_once() -> None:
 def test_gold_comes_back_through_windows(omega: int, seed: int) -> None:
     rng = random.Random(seed)
     gold = [
-        random_example(rng, words=rng.randint(0, 45), entities=12, relations=30, longest=5, id=str(i))
-        for i in range(3)
+        random_example(rng, words=rng.randint(0, 45), entities=12, relations=30, longest=5, id=str(i)) for i in range(3)
     ]
     encoded = encode(gold, omega, rng.randint(10, 24), rng.randint(0, 4))
     batch = batch_of(encoded)
@@ -143,9 +143,7 @@ def loop_decode(encoded: EncodedExample, heads: NoiseHeads, rules: DecodingRules
     def sigmoid(x: float) -> float:
         return 1 / (1 + math.exp(-x))
 
-    left_logit = {
-        n: ask([n], 1)[0] for n in range(len(window)) if word[n] >= 0 and (n == 0 or word[n - 1] != word[n])
-    }
+    left_logit = {n: ask([n], 1)[0] for n in range(len(window)) if word[n] >= 0 and (n == 0 or word[n - 1] != word[n])}
     lefts = [n for n, logit in left_logit.items() if logit > 0]
     entities: dict[Entity, float] = {}
     types_of: dict[tuple[int, int], list[str]] = {}
@@ -232,11 +230,11 @@ def test_loose_candidates_give_the_same_predictions(omega: int, monkeypatch: pyt
     """What a GPU runs, where candidates without a left are kept and masked."""
     rules = DecodingRules(omega, "all", 0.5)
     gold = encode([random_example(random.Random(i), words=9) for i in range(3)], omega)
-    batches = [(batch_of(gold), OracleHeads(batch_of(gold)))]
+    batches: list[tuple[Batch, Heads]] = [(batch_of(gold), OracleHeads(batch_of(gold)))]
     batches += [(batch, NoiseHeads(batch, bias=-1.0)) for _, batch in map(noisy_batch, range(4))]
     compact = [decode(batch, heads, rules, SCHEMA) for batch, heads in batches]
-    span_candidates = decoding.span_candidates
-    monkeypatch.setattr(decoding, "span_candidates", lambda *args, compact: span_candidates(*args, compact=False))
+    loosely = functools.partial(decoding.span_candidates, compact=False)
+    monkeypatch.setattr(decoding, "span_candidates", lambda *args, compact: loosely(*args))
     loose = [decode(batch, heads, rules, SCHEMA) for batch, heads in batches]
     assert loose == compact
     assert any(p.relations for predictions in compact for p in predictions)
@@ -247,7 +245,7 @@ def test_a_symmetric_relation_is_told_once_with_the_mean_score() -> None:
     gold = build_example(("Ada", "her"), [(0, 1, "Per"), (1, 2, "Per")])
     batch = batch_of(encode([gold], schema=schema))
 
-    class Heads(OracleHeads):
+    class TwoLinks(OracleHeads):
         def link_logits(self, *arguments: torch.Tensor) -> torch.Tensor:
             head_P, tail_P = arguments[2:]
             forth, back = (head_P == 0) & (tail_P == 1), (head_P == 1) & (tail_P == 0)
@@ -256,7 +254,7 @@ def test_a_symmetric_relation_is_told_once_with_the_mean_score() -> None:
             return logits
 
     def links(threshold: float) -> dict[str, float]:
-        (p,) = decode(batch, Heads(batch, schema), DecodingRules(1, "argmax", threshold), schema)
+        (p,) = decode(batch, TwoLinks(batch, schema), DecodingRules(1, "argmax", threshold), schema)
         assert all(r.head.start == 0 for r in p.relations)
         return {r.type: s for r, s in zip(p.relations, p.relation_scores, strict=True)}
 
@@ -266,7 +264,7 @@ def test_a_symmetric_relation_is_told_once_with_the_mean_score() -> None:
 
 
 def test_the_threshold_cuts_by_score() -> None:
-    _, batch = noisy_batch(1)
+    _, batch = noisy_batch(1, words=14)
     everything = decode(batch, NoiseHeads(batch, bias=-1.0), DecodingRules(2, "all", 0.0), SCHEMA)
     scored = [dict(zip(p.relations, p.relation_scores, strict=True)) for p in everything]
     assert sum(map(len, scored)) > 50
@@ -298,11 +296,12 @@ def test_the_models_heads_are_the_equations(omega: int) -> None:
     encoded, batch = noisy_batch(0, words=5)
 
     class Loops(NoiseHeads):
-        def noise(self, slots: object, outputs: int) -> torch.Tensor:
-            places = [int(s) for s in slots]  # type: ignore[attr-defined]
+        def noise(self, slots: Sequence[torch.Tensor], outputs: int) -> torch.Tensor:
+            head = {1: model.is_left, 2: model.is_span, 4: model.is_link}[len(slots)]
+            assert head is not None
+            places = [int(slot) for slot in slots]
             if len(places) == 4 and omega == 1:
-                places = places[1::2]
-            head = {1: model.is_left, 2: model.is_span, 4: model.is_link}[len(list(slots))]  # type: ignore[call-overload]
+                places = places[1::2]  # psi = 2: last subwords alone
             x = torch.cat([hidden[place] for place in places])
             w_a, w_i = head.w_in.weight.chunk(2, dim=0)
             return (head.w_out.weight @ (torch.relu(w_a @ x) * (w_i @ x))).unsqueeze(0)

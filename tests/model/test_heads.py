@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from iter_lightning.errors import ConfigError
 from iter_lightning.model.heads import ACTIVATIONS, GatedFeedForward, PairFeedForward
 
-CLOSE = {"rtol": 0, "atol": 1e-9}
+CLOSE: dict[str, Any] = {"rtol": 0, "atol": 1e-9}
 
 
 def concatenated(head: GatedFeedForward, x_XH: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -148,7 +149,7 @@ def test_total_and_scaled() -> None:
 # the whole forward pass ----------------------------------------------------------------------------------------------
 
 
-def double_model(**options: object) -> IterModel:
+def double_model(**options: Any) -> IterModel:
     """A tiny BERT in float64 whose wide random heads give logits of some size."""
     options = {"dropout": 0.0, "left_width": 8, "pair_width": 8, "activation": "gelu", **options}
     model = tiny_model("bert", **options).double()

@@ -1,0 +1,131 @@
+"""The catalogue's corpora as splits, and a user's own."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iter_lightning.corpora import CATALOG, data_files, load_corpus, load_custom
+from iter_lightning.corpora.dygie import SCIERC_LABELS, read_dygie
+from iter_lightning.corpora.genia import TRAIN_DEV
+from iter_lightning.corpora.spert import read_spert
+from iter_lightning.errors import ConfigError, CorpusError
+from iter_lightning.types import Example, Schema
+from tests.corpora.test_readers import ADA, ASP, DOCUMENT, IOB1, write
+
+
+def test_catalogue_is_table_1() -> None:
+    assert {name: c.omega for name, c in CATALOG.items()} == {
+        "conll03": 1, "conll04": 1, "ace05": 1, "ade": 2, "scierc": 3, "genia": 4, "nyt": 2,
+    }  # fmt: skip
+    assert CATALOG["scierc"].schema.symmetric == ("Compare", "Conjunction")
+    assert CATALOG["ace05"].schema.symmetric == ("PER-SOC",)
+    assert [CATALOG["conll04"].counts[s].sentences for s in ("train", "dev", "test")] == [922, 231, 288]
+    assert len(CATALOG["nyt"].schema.relation_types) == 24
+    for corpus in CATALOG.values():
+        assert corpus.licence
+        assert corpus.citation
+        assert corpus.obtain or all(f.url for f in corpus.files)
+        for file in corpus.files:
+            assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
+
+
+def conll04(folder: Path, **records: Any) -> Path:
+    folder.mkdir(parents=True)
+    for split in ("train", "dev", "test"):
+        record = {"tokens": ["Ada"], "entities": [{"type": "Peop", "start": 0, "end": 1}], "relations": []}
+        write(folder / f"conll04_{split}.json", [records.get(split, record)])
+    return folder.parent
+
+
+def test_load_corpus_checks_types(tmp_path: Path) -> None:
+    data = conll04(tmp_path / "conll04")
+    assert {split: len(found) for split, found in load_corpus("conll04", data).items()} == dict.fromkeys(
+        ("train", "dev", "test"), 1
+    )
+    assert [p.name for p in data_files("conll04", data)] == [f"conll04_{s}.json" for s in ("train", "dev", "test")]
+    wrong = {"tokens": ["Ada"], "entities": [{"type": "PER", "start": 0, "end": 1}], "relations": []}
+    with pytest.raises(CorpusError, match=r"CoNLL04: dev: record 0: unknown entity type 'PER', expected one of Loc, Org"):
+        load_corpus("conll04", conll04(tmp_path / "b" / "conll04", dev=wrong))
+
+
+def test_missing_corpora_say_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="prepare conll04"):
+        load_corpus("conll04", tmp_path)
+    with pytest.raises(CorpusError, match="LDC2006T06"):
+        load_corpus("ace05", tmp_path)
+    with pytest.raises(ConfigError, match="folds 0 to 9, found 10"):
+        load_corpus("ade", tmp_path, fold=10)
+    with pytest.raises(ConfigError, match="'conll05' is no corpus"):
+        load_corpus("conll05", tmp_path)
+
+
+def test_ace05_in_both_layouts(tmp_path: Path) -> None:
+    for folder, content, names in (
+        ("asp", json.dumps([ASP]), "ace05_{}.json"), ("dygie", json.dumps(DOCUMENT) + "\n", "{}.json"),
+    ):  # fmt: skip
+        (tmp_path / folder / "ace05").mkdir(parents=True)
+        for split in ("train", "dev", "test"):
+            write(tmp_path / folder / "ace05" / names.format(split), content)
+    assert load_corpus("ace05", tmp_path / "asp")["train"][0].left_context == ("Before", ".")
+    assert len(load_corpus("ace05", tmp_path / "dygie")["test"]) == 2
+
+
+def test_conll03_levels(tmp_path: Path) -> None:
+    (tmp_path / "conll03").mkdir()
+    for name in ("eng.train", "eng.testa", "eng.testb"):
+        write(tmp_path / "conll03" / name, IOB1)
+    assert len(load_corpus("conll03", tmp_path)["dev"]) == 2
+    assert len(load_corpus("conll03", tmp_path, level="sentence")["dev"]) == 3
+
+
+def test_custom_infers_or_takes_the_schema(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.json", [ADA])
+    schema, splits = load_custom(path, None, path)
+    assert schema == Schema(("Loc", "Per"), ("LiveIn",))
+    assert set(splits) == {"train", "test"}
+    types = write(tmp_path / "types.json", {"entity_types": ["Per"], "relation_types": ["LiveIn"]})
+    with pytest.raises(CorpusError, match=r"train.json: record 0: unknown entity type 'Loc', expected one of Per"):
+        load_custom(path, None, None, types)
+    empty = write(tmp_path / "empty.json", [{"tokens": ["x"], "entities": [], "relations": []}])
+    with pytest.raises(CorpusError, match="no schema can be inferred"):
+        load_custom(empty, None, None)
+
+
+def keys(examples: list[Example]) -> list[tuple[Any, Any]]:
+    return [(set(e.entities), set(e.relations)) for e in examples]
+
+
+@pytest.mark.corpora
+def test_genia_archive_gives_the_published_split(corpora_dir: Path) -> None:
+    splits = load_corpus("genia", corpora_dir)
+    published = read_spert(corpora_dir / "genia" / "genia_test.json")
+    assert [e.words for e in splits["test"]] == [e.words for e in published]
+    assert keys(splits["test"]) == keys(published)
+    derived = read_spert(corpora_dir / "genia" / "derived" / "genia_train_dev.json.gz")
+    assert len(derived) == TRAIN_DEV
+    assert [e.words for e in splits["train"]] == [e.words for e in derived]
+    assert keys(splits["train"]) == keys(derived)
+
+
+@pytest.mark.corpora
+def test_scierc_is_the_same_in_both_layouts(corpora_dir: Path) -> None:
+    for split, sentences in load_corpus("scierc", corpora_dir).items():
+        documents = read_dygie(corpora_dir / "scierc_dygie" / f"{split}.json", SCIERC_LABELS)
+        assert keys(documents) == keys(sentences)
+        assert sum(a.words != b.words for a, b in zip(documents, sentences, strict=True)) <= 1
+
+
+@pytest.mark.corpora
+def test_ade_folds_partition_the_corpus(corpora_dir: Path) -> None:
+    everything = sorted(e.words for e in read_spert(corpora_dir / "ade" / "ade_full.json"))
+    tests = []
+    for fold in range(10):
+        splits = load_corpus("ade", corpora_dir, fold=fold)
+        tests += [e.words for e in splits["test"]]
+        assert sorted([e.words for e in splits["train"]] + [e.words for e in splits["test"]]) == everything
+    assert sorted(tests) == everything
