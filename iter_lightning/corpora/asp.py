@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.corpora.records import (
-    Faults, build_example, check_list, check_words, record_objects, take_keys,
+    Faults,
+    build_example,
+    check_list,
+    check_words,
+    record_objects,
+    take_keys,
 )  # fmt: skip
 from iter_lightning.corpora.spert import record_id
 from iter_lightning.types import Example
@@ -45,8 +50,13 @@ def _example(record: dict[str, Any], number: int, faults: Faults) -> Example | N
         return None
     entities = [
         raw and (_shift(raw[0], first), _shift(raw[1], first), raw[2])
-        for raw in take_keys(check_list(record.get("entities"), where, faults, "entities"),
-                             ("start", "end", "type"), where, "entity", faults)  # fmt: skip
+        for raw in take_keys(
+            check_list(record.get("entities"), where, faults, "entities"),
+            ("start", "end", "type"),
+            where,
+            "entity",
+            faults,
+        )  # fmt: skip
     ]
     relations = take_keys(check_list(record.get("relations"), where, faults, "relations"),
                           ("head", "tail", "type"), where, "relation", faults)  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -13,7 +13,7 @@ from iter_lightning.types import Entity, Example, Relation, Schema
 
 @dataclass(frozen=True)
 class SplitReport:
-    """One split; everything counted over distinct entities and relations of a sentence."""
+    """One split; a sentence's entities and relations count once, however often they are listed. Shares are in %."""
 
     sentences: int
     words: int
@@ -22,24 +22,35 @@ class SplitReport:
     relations: dict[str, int]
     """By type."""
     without_entities: int
+    """Sentences without any entity."""
     omega_needed: dict[int, int]
-    """omega -> how many entities need just that."""
+    """omega -> how many entities need just that; its largest key is the omega of the split."""
     overlapping_sentences: int
     """Sentences in which an entity begins inside another (Table 1)."""
+    overlapping_share: float
+    """The same in % of the sentences: Table 1's last column."""
     overlapping_pairs: int
+    """Pairs of spans of which one begins inside the other."""
     crossing_pairs: int
     """Overlapping pairs of which neither holds the other."""
     nested_entities: int
     """Entities inside another one or holding one."""
+    nested_share: float
+    """The same in % of the entities."""
     depth: int
-    """Longest chain of entities inside each other."""
+    """Longest chain of spans inside each other; 1 for flat entities."""
     several_types: int
     """Spans with more than one entity type."""
+    relations_per_pair: dict[int, int]
+    """Number of relation types -> how many ordered pairs of related entities have it."""
     several_relations: int
     """Ordered pairs with more than one relation type."""
     self_relations: int
+    """Relations of an entity with itself."""
     both_directions: int
     """Symmetric relations annotated in both directions."""
+    repeated: int
+    """Entities and relations that a sentence lists again."""
     duplicates: int
     """Sentences whose text occurred earlier in the split."""
 
@@ -56,9 +67,14 @@ class CorpusReport:
     leakage: dict[str, int]
     """`train/dev` -> number of shared texts."""
 
+    @property
+    def omega(self) -> int:
+        """The omega that every entity of the corpus needs, as section 3.5 of the paper derives it."""
+        return max((omega for split in self.splits.values() for omega in split.omega_needed), default=0)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"splits": {name: split.to_dict() for name, split in self.splits.items()}, "leakage": self.leakage}
+        return {"splits": {name: split.to_dict() for name, split in self.splits.items()}, "leakage": dict(self.leakage)}
 
 
 def check_corpus(splits: Mapping[str, Sequence[Example]], schema: Schema) -> CorpusReport:
@@ -71,30 +87,33 @@ def check_corpus(splits: Mapping[str, Sequence[Example]], schema: Schema) -> Cor
 
 
 def check_split(examples: Sequence[Example], schema: Schema) -> SplitReport:
-    """Report on one split; types of the schema that do not occur are there with 0."""
+    """Report on one split; types of the schema that do not occur are there with 0, unknown ones after them."""
     entities = [tuple(dict.fromkeys(e.entities)) for e in examples]
     relations = [tuple(dict.fromkeys(e.relations)) for e in examples]
     overlaps = [overlapping_pairs(found) for found in entities]
-    by_type = Counter(e.type for found in entities for e in found)
-    by_relation = Counter(r.type for found in relations for r in found)
-    pairs = [Counter((r.head, r.tail) for r in found) for found in relations]
-    types = [Counter(e.span for e in found) for found in entities]
+    pairs = Counter(n for found in relations for n in Counter((r.head, r.tail) for r in found).values())
+    spans = [Counter(e.span for e in found) for found in entities]
+    nested = sum(len(nested_entities(found)) for found in entities)
     return SplitReport(
         sentences=len(examples),
         words=sum(len(e.words) for e in examples),
-        entities={name: by_type[name] for name in schema.entity_types},
-        relations={name: by_relation[name] for name in schema.relation_types},
+        entities=_by_type((e.type for found in entities for e in found), schema.entity_types),
+        relations=_by_type((r.type for found in relations for r in found), schema.relation_types),
         without_entities=sum(not found for found in entities),
-        omega_needed=dict(sorted(Counter(n for found in entities for n in omegas(found).values()).items())),
+        omega_needed=_sorted(Counter(n for found in entities for n in omegas(found).values())),
         overlapping_sentences=sum(bool(found) for found in overlaps),
+        overlapping_share=_percent(sum(bool(found) for found in overlaps), len(examples)),
         overlapping_pairs=sum(map(len, overlaps)),
         crossing_pairs=sum(_crossing(a, b) for found in overlaps for a, b in found),
-        nested_entities=sum(len(_nested(found)) for found in overlaps),
-        depth=max([nesting_depth(found) for found in entities] + [0]),
-        several_types=sum(n > 1 for found in types for n in found.values()),
-        several_relations=sum(n > 1 for found in pairs for n in found.values()),
+        nested_entities=nested,
+        nested_share=_percent(nested, sum(map(len, entities))),
+        depth=max((nesting_depth(found) for found in entities), default=0),
+        several_types=sum(n > 1 for found in spans for n in found.values()),
+        relations_per_pair=_sorted(pairs),
+        several_relations=sum(count for number, count in pairs.items() if number > 1),
         self_relations=sum(r.head == r.tail for found in relations for r in found),
         both_directions=sum(_both_directions(found, schema) for found in relations),
+        repeated=sum(len(e.entities) + len(e.relations) for e in examples) - sum(map(len, (*entities, *relations))),
         duplicates=len(examples) - len({e.words for e in examples}),
     )
 
@@ -111,11 +130,32 @@ def omega_needed(example: Example) -> int:
 
 
 def representable(example: Example, omega: int) -> tuple[list[Entity], list[Relation]]:
-    """The entities among the `omega` closest starts of their last word, and the relations between such."""
+    """The entities among the `omega` closest starts of their last word, and the relations between such.
+
+    Raises:
+        ValueError: omega is not positive.
+    """
+    if omega < 1:
+        raise ValueError(f"omega must be at least 1, found {omega}")
     needed = omegas(example.entities)
     kept = [e for e in dict.fromkeys(example.entities) if needed[e] <= omega]
     relations = [r for r in dict.fromkeys(example.relations) if needed[r.head] <= omega and needed[r.tail] <= omega]
     return kept, relations
+
+
+def word_level_recall(examples: Sequence[Example], omega: int) -> tuple[float, float]:
+    """The NER and RE+ recall, in [0, 1], of a model that decides everything right with this omega.
+
+    Raises:
+        ValueError: omega is not positive.
+    """
+    kept = [representable(example, omega) for example in examples]
+    entities = sum(len(set(e.entities)) for e in examples)
+    relations = sum(len(set(e.relations)) for e in examples)
+    return (
+        sum(len(found) for found, _ in kept) / entities if entities else 1.0,
+        sum(len(found) for _, found in kept) / relations if relations else 1.0,
+    )
 
 
 def overlapping_pairs(entities: Sequence[Entity]) -> list[tuple[Entity, Entity]]:
@@ -123,6 +163,12 @@ def overlapping_pairs(entities: Sequence[Entity]) -> list[tuple[Entity, Entity]]
     spans = {e.span: e for e in entities}  # several types on a span are one place
     ordered = [spans[span] for span in sorted(spans)]
     return [(a, b) for i, a in enumerate(ordered) for b in ordered[i + 1 :] if b.start < a.end]
+
+
+def nested_entities(entities: Sequence[Entity]) -> set[Entity]:
+    """The entities whose span lies in another span or holds one; equal spans do not count."""
+    spans = {span for a, b in overlapping_pairs(entities) if not _crossing(a, b) for span in (a.span, b.span)}
+    return {e for e in entities if e.span in spans}
 
 
 def nesting_depth(entities: Sequence[Entity]) -> int:
@@ -139,10 +185,19 @@ def _crossing(a: Entity, b: Entity) -> bool:
     return a.start < b.start < a.end < b.end
 
 
-def _nested(pairs: Sequence[tuple[Entity, Entity]]) -> set[Entity]:
-    return {e for a, b in pairs if not _crossing(a, b) for e in (a, b)}
-
-
 def _both_directions(relations: Sequence[Relation], schema: Schema) -> int:
     symmetric = {r for r in relations if r.type in schema.symmetric and r.head != r.tail}
     return sum(Relation(r.tail, r.head, r.type) in symmetric for r in symmetric) // 2
+
+
+def _by_type(found: Iterable[str], known: Sequence[str]) -> dict[str, int]:
+    counts = Counter(found)
+    return {name: counts[name] for name in (*known, *sorted(set(counts) - set(known)))}
+
+
+def _sorted(counts: Counter[int]) -> dict[int, int]:
+    return dict(sorted(counts.items()))
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100 * part / whole if whole else 0.0

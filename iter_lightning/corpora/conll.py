@@ -56,7 +56,8 @@ def _example(sentences: Sequence[Sequence[tuple[str, str]]], id: str) -> Example
         offset = len(words)
         words.extend(word for word, _ in sentence)
         entities.extend(
-            Entity(offset + start, offset + end, kind) for start, end, kind in entity_spans([tag for _, tag in sentence])
+            Entity(offset + start, offset + end, kind)
+            for start, end, kind in entity_spans([tag for _, tag in sentence])
         )
     return Example(words=tuple(words), entities=tuple(entities), id=id)
 

@@ -49,14 +49,17 @@ def _sentences(document: dict[str, Any], number: int, labels: Mapping[str, str],
         if not isinstance(layers[layer], list) or len(layers[layer]) != len(sentences):
             faults.add(where, f"{layer}: expected a list for each of the {len(sentences)} sentences")
             return []
-    offset, examples = 0, []
+    offset = 0
+    examples: list[Example] = []
     name = str(document.get("doc_key") or number)
     for i, raw_words in enumerate(sentences):
         place = f"{where}: sentence {i}"
         words = check_words(raw_words, place, faults, "sentences")
         if words is None:
             return examples  # offsets past this sentence cannot be known
-        example = _sentence(words, layers["ner"][i], layers["relations"][i], offset, f"{name}:{i}", place, labels, faults)
+        example = _sentence(
+            words, layers["ner"][i], layers["relations"][i], offset, f"{name}:{i}", place, labels, faults
+        )
         if example is not None:
             examples.append(example)
         offset += len(words)

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.corpora.records import (
-    Faults, build_example, check_list, check_words, read_json_lines, read_text, record_objects,
+    Faults,
+    build_example,
+    check_list,
+    check_words,
+    read_json_lines,
+    read_text,
+    record_objects,
 )  # fmt: skip
 from iter_lightning.corpora.spert import record_id
 from iter_lightning.types import Example

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -56,11 +55,13 @@ def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) 
         digests = {file: _sha256(staged / file) for file in files}
         mark = {"corpus": name, "sha256": digests, "sentences": sizes, "licence": corpus.licence}
         (staged / MARK).write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
-        os.replace(staged, target)
+        staged.replace(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     numbers = ", ".join(f"{split} {count:,}" for split, count in sizes.items())
-    return f"{corpus.title} prepared in {target}: {numbers} sentences\nlicence: {corpus.licence}\ncite: {corpus.citation}"
+    return (
+        f"{corpus.title} prepared in {target}: {numbers} sentences\nlicence: {corpus.licence}\ncite: {corpus.citation}"
+    )
 
 
 def _take(corpus: Corpus, source: Path, staged: Path) -> list[str]:

@@ -89,7 +89,7 @@ def record_objects(path: Path) -> list[dict[str, Any]]:
         CorpusError: naming each entry that is no object.
     """
     faults = Faults(path)
-    records: list[dict[str, Any]] = read_json(path, list)
+    records: list[Any] = read_json(path, list)
     for number, record in enumerate(records):
         if not isinstance(record, dict):
             faults.add(f"record {number}", f"expected an object, found {_name(type(record))}")

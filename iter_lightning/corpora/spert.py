@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from iter_lightning.corpora.records import (
-    Faults, build_example, check_list, check_words, read_json, record_objects, take_keys,
+    Faults,
+    build_example,
+    check_list,
+    check_words,
+    read_json,
+    record_objects,
+    take_keys,
 )  # fmt: skip
 from iter_lightning.errors import CorpusError
+from iter_lightning.files import write_atomically
 from iter_lightning.types import Example, Schema
 
 
@@ -71,17 +76,8 @@ def write_spert(examples: Sequence[Example], path: str | Path) -> None:
     Raises:
         ValueError: an example with context, which the layout has no field for.
     """
-    path = Path(path)
     records = [_record(example) for example in examples]
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(records, file, ensure_ascii=False)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    write_atomically(Path(path), json.dumps(records, ensure_ascii=False))
 
 
 def _record(example: Example) -> dict[str, Any]:

@@ -1,28 +1,34 @@
 """A seeded generator of English sentences with nested entities: the embedded default corpus.
 
 The paper's first item of future work is a large synthetic corpus to measure models on nested entities, of which
-real corpora hold few (Table 1). Depth, nesting and density are parameters here; the annotation is right by
-construction. Names of dev and test never occur in train, so that context decides.
+real corpora hold few (Table 1). Depth, nesting, density and length are parameters; the annotation is right by
+construction. Made-up names of one split occur in no other, and any of them may be a person, a place or a company.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from typing import TypeVar
 
-from iter_lightning.corpora.synthetic_lexicon import (
-    CLAUSES, CODAS, COMPANY_ENDINGS, EMPTY, FIRST_NAMES, JOINTS, NAMES, NESTED, NUCLEI, ONSETS, OPENINGS, SCHEMA,
-    SUBJECTS, SURNAME_ENDINGS, TOWN_ENDINGS, Template,
-)  # fmt: skip
+from iter_lightning.corpora import synthetic_lexicon as lexicon
+from iter_lightning.corpora.synthetic_lexicon import SCHEMA, Template
 from iter_lightning.types import Entity, Example, Relation
 
 __all__ = ["SCHEMA", "SyntheticConfig", "generate", "synthetic_splits"]
 
+SPLITS = {"train": (0.0, 0.6), "dev": (0.6, 0.8), "test": (0.8, 1.0)}
+"""The share of the made-up names that each split draws from."""
+ATTEMPTS = 100
+"""Sentences written for each one asked for, before giving up on distinct ones."""
 SLOT = re.compile(r"<(\w+)(?: (\w+))?>|\{(\w+)\}")
-STEMS = 400
-"""Stems of names a split draws from."""
+TRIPLE = re.compile(r"(.)\1\1")
+T = TypeVar("T")
+U = TypeVar("U", str, Template)
 
 
 @dataclass(frozen=True)
@@ -38,130 +44,182 @@ class SyntheticConfig:
     depth: int = 3
     """Most entities inside each other, 1 (flat) to 4."""
     nesting: float = 0.5
-    """Probability that a name holds another, while depth allows."""
-    clauses: int = 2
-    """Most clauses a sentence, 1 to 8; each holds two or three entities."""
+    """Probability that a name holds another where it can and depth allows."""
+    density: float = 6.0
+    """Entities a sentence, nested ones included, on average over the sentences that have any. No clause is cut for it:
+    the shortest sentences hold one whole clause, of about four entities at the default nesting."""
+    length: int = 20
+    """Words up to which a sentence is filled, on average, with clauses that name nothing; density may need more."""
     empty: float = 0.05
     """Share of sentences without any entity."""
     seed: int = 0
     """The same seed gives the same corpus everywhere."""
 
     def __post_init__(self) -> None:
+        """Check the ranges."""
         for name, low, high in (
-            ("sentences", 4, 10**7), ("depth", 1, 4), ("nesting", 0.0, 1.0), ("clauses", 1, 8), ("empty", 0.0, 1.0),
+            ("sentences", 4, 10**7), ("depth", 1, 4), ("nesting", 0, 1), ("density", 2, 100), ("length", 1, 1000),
+            ("empty", 0, 1),
         ):  # fmt: skip
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must lie in [{low}, {high}], found {getattr(self, name)}")
 
 
 def synthetic_splits(config: SyntheticConfig) -> dict[str, list[Example]]:
-    """train, dev and test; no sentence text occurs twice, and no surname, town or company in two splits."""
+    """train, dev and test; no sentence text occurs twice, and no made-up name in two splits.
+
+    Raises:
+        ValueError: there are not that many distinct sentences.
+    """
     sizes = {"train": config.sentences, "dev": config.sentences // 4, "test": config.sentences // 4}
     seen: set[tuple[str, ...]] = set()
-    return {split: _unique(config, split, size, seen) for split, size in sizes.items()}
+    return {split: _distinct(config, size, config.seed, split, seen) for split, size in sizes.items()}
 
 
-def generate(config: SyntheticConfig, size: int, split: str = "train") -> Iterator[Example]:
-    """`size` sentences, not necessarily distinct; names depend on seed and split."""
-    writer = Writer(config, random.Random(f"{config.seed}/{split}"), _stems(config.seed, split))
-    for number in range(size):
-        yield replace(writer.sentence(), id=f"{split}-{number}")
+def generate(config: SyntheticConfig, size: int, seed: int, split: str = "train") -> list[Example]:
+    """`size` distinct sentences with the names of a split; `config.sentences` and `config.seed` play no part.
+
+    Raises:
+        ValueError: an unknown split, or there are not that many distinct sentences.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {list(SPLITS)}, found {split!r}")
+    return _distinct(config, size, seed, split, set())
 
 
-def _unique(config: SyntheticConfig, split: str, size: int, seen: set[tuple[str, ...]]) -> list[Example]:
-    """The first `size` distinct sentences; without entities there are too few, so those may repeat inside a split."""
+def _distinct(
+    config: SyntheticConfig, size: int, seed: int, split: str, seen: set[tuple[str, ...]]
+) -> list[Example]:  # fmt: skip
+    """`size` sentences not among `seen`, to which they are added."""
     chosen: list[Example] = []
-    elsewhere = frozenset(seen)
-    for example in generate(config, 100 * size, split):
-        fresh = example.words not in (seen if example.entities else elsewhere)
-        if fresh and len(chosen) < size:
+    for example in _sentences(config, seed, split, limit=ATTEMPTS * size):
+        if example.words not in seen:
             seen.add(example.words)
             chosen.append(replace(example, id=f"{split}-{len(chosen)}"))
         if len(chosen) == size:
             break
+    if len(chosen) < size:
+        raise ValueError(f"{split} needs {size} distinct sentences, but {config} gives {len(chosen)}; raise length")
     return chosen
 
 
-def _stems(seed: int, split: str) -> list[str]:
-    """Made-up stems; every stem belongs to one split."""
-    everything = [o + n + c + o2 + n2 for o in ONSETS for n in NUCLEI for c in CODAS[:6] for o2 in ("d", "l", "m", "t")
-                  for n2 in ("a", "e", "o")]  # fmt: skip
-    random.Random(f"{seed}/stems").shuffle(everything)
-    place = ("train", "dev", "test").index(split)
-    return [stem.capitalize() for stem in everything[place * STEMS : (place + 1) * STEMS]]
+def _sentences(config: SyntheticConfig, seed: int, split: str, limit: int) -> Iterator[Example]:
+    names = _names(seed)
+    low, high = (int(share * len(names)) for share in SPLITS[split])
+    writer = _Writer(config, _Dice(f"{seed}/{split}"), names[low:high])
+    return (writer.sentence() for _ in range(limit))
 
 
-class Writer:
-    """Writes sentences with the stems of one split."""
+@cache
+def _names(seed: int) -> tuple[str, ...]:
+    """All made-up names, in an order of the seed's."""
+    dice = _Dice(f"{seed}/names")
+    names = {name for name in map("".join, product(*lexicon.NAME_PARTS)) if not TRIPLE.search(name)}
+    return tuple(name for _, name in sorted((dice.roll(), name) for name in sorted(names)))
 
-    def __init__(self, config: SyntheticConfig, rng: random.Random, stems: list[str]) -> None:
+
+class _Dice:
+    """Choices from `random.random()` alone, the one sequence that Python promises never to change."""
+
+    def __init__(self, seed: str) -> None:
+        self.roll = random.Random(seed).random
+
+    def below(self, high: int) -> int:
+        return int(self.roll() * high)
+
+    def pick(self, values: Sequence[T]) -> T:
+        return values[self.below(len(values))]
+
+
+class _Writer:
+    """Writes one sentence after the other with the names of one split."""
+
+    def __init__(self, config: SyntheticConfig, dice: _Dice, names: Sequence[str]) -> None:
         self.config = config
-        self.rng = rng
-        self.stems = stems
+        self.dice = dice
+        self.lists = {**lexicon.WORDS, "name": names, "year": tuple(map(str, range(1890, 2020)))}
+        self.surplus = 0.0  # entities that earlier sentences have beyond their share
         self.words: list[str] = []
         self.entities: list[Entity] = []
         self.relations: list[Relation] = []
+        self.used: set[str | Template] = set()
+        self.names: list[str] = []
 
     def sentence(self) -> Example:
         """One sentence with its annotation."""
-        self.words, self.entities, self.relations = [], [], []
-        if self.rng.random() < self.config.empty:
-            self.write(Template(f"{self._split_opening()}{self.rng.choice(EMPTY)}"), 0)
-        else:
-            self.write(Template(self.rng.choice(OPENINGS)), self.config.depth)
-            for i in range(self.rng.randint(1, self.config.clauses)):
-                self.write(Template(self.rng.choice(JOINTS) if i else ""), 0)
-                self.write(self.rng.choice(CLAUSES), self.config.depth)
+        for part in (self.words, self.entities, self.relations, self.used, self.names):
+            part.clear()
+        empty = self.dice.roll() < self.config.empty
+        entities = 0.0 if empty else 2 * self.config.density * self.dice.roll()
+        words = self.config.length * (0.5 + self.dice.roll())
+        self.append(lexicon.PLAIN_OPENINGS if empty else lexicon.OPENINGS)
+        self.append(lexicon.FILLERS if empty else lexicon.CLAUSES)
+        while (more := not empty and len(self.entities) + self.surplus < entities) or len(self.words) < words:
+            self.append(lexicon.JOINTS)
+            self.append(lexicon.CLAUSES if more else lexicon.FILLERS)
+        self.surplus += len(self.entities) - entities
         self.words.append(".")
-        self.words[0] = self.words[0][:1].upper() + self.words[0][1:]
-        return Example(tuple(self.words), tuple(dict.fromkeys(self.entities)), tuple(dict.fromkeys(self.relations)))
+        self.words[0] = self.words[0][0].upper() + self.words[0][1:]
+        return Example(tuple(self.words), tuple(sorted(self.entities)), tuple(self.relations))
+
+    def append(self, templates: Sequence[Template]) -> None:
+        """Append one of the templates, at the top of the sentence."""
+        self.write(self.fresh(templates), self.config.depth)
 
     def write(self, template: Template, depth: int, inside: tuple[Template, ...] = ()) -> dict[str, Entity]:
-        """Append a template's words, names and relations; returns its named slots.
+        """Append a template's words, names (nested at most `depth` deep) and, outside of names, its relations.
 
-        `inside` are the patterns of the names around it, none of which is used again within.
+        `inside` are the patterns of the names around it, none of which is used again within. Returns the names by
+        handle, those inside the name `r` as `r.handle`.
         """
-        slots: dict[str, Entity] = {}
+        handles: dict[str, Entity] = {}
         end = 0
         for match in SLOT.finditer(template.text):
             self.words.extend(template.text[end : match.start()].split())
-            kind, name, filler = match.groups()
-            if filler:
-                self.words.extend(self._fill(filler).split())
+            kind, handle, word_list = match.groups()
+            if word_list:
+                self.words.extend(self.fill(word_list).split())
             else:
-                slots[name or f"slot{match.start()}"] = self.name(kind, depth, inside)
+                handles.update(self.name(kind, handle or f"slot{match.start()}", depth, inside))
             end = match.end()
         self.words.extend(template.text[end:].split())
-        self._relate(template, slots)
-        return slots
+        if not inside:
+            self.relate(template, handles)
+        return handles
 
-    def name(self, kind: str, depth: int, inside: tuple[Template, ...]) -> Entity:
-        """Append a name of an entity type, nested at most `depth` deep, and annotate it."""
+    def name(self, kind: str, handle: str, depth: int, inside: tuple[Template, ...]) -> dict[str, Entity]:
+        """Append and annotate a name; returns it under its handle, and those inside it under longer ones."""
+        patterns = lexicon.NAMES[kind]
+        nested = [template for template in patterns.nested if template not in inside]
+        holds_names = depth > 1 and bool(nested) and self.dice.roll() < self.config.nesting
+        template = self.dice.pick(nested if holds_names else patterns.flat)
         start = len(self.words)
-        nested = [template for template in NESTED[kind] if template not in inside]
-        holds_names = depth > 1 and bool(nested) and self.rng.random() < self.config.nesting
-        template = self.rng.choice(nested if holds_names else NAMES[kind])
-        slots = self.write(replace(template, relations=()), depth - 1, (*inside, template))
-        entity = Entity(start, len(self.words), kind)
+        inner = self.write(template, depth - 1, (*inside, template))
+        entity = Entity(start, len(self.words), patterns.type)
         self.entities.append(entity)
-        self._relate(template, {**slots, "self": entity})
-        return entity
+        self.relate(template, {**inner, "self": entity})
+        return {handle: entity, **{f"{handle}.{name}": value for name, value in inner.items()}}
 
-    def _relate(self, template: Template, slots: dict[str, Entity]) -> None:
-        self.relations.extend(Relation(slots[head], slots[tail], kind) for head, kind, tail in template.relations)
+    def relate(self, template: Template, handles: dict[str, Entity]) -> None:
+        """Append the template's relations between names that are there."""
+        for head, kind, tail in template.relations:
+            if head in handles and tail in handles:
+                self.relations.append(Relation(handles[head], handles[tail], kind))
 
-    def _split_opening(self) -> str:
-        return self.rng.choice(("", "", "In {year} , ", "Last spring "))
+    def fill(self, word_list: str) -> str:
+        """A word of a list, its own slots filled."""
+        if word_list == "again":
+            return self.dice.pick(self.names) if self.names else self.fill("name")
+        word = self.fresh(self.lists[word_list])
+        if word_list == "name":
+            self.names.append(word)
+        return SLOT.sub(lambda match: self.fill(match.group(3)), word)
 
-    def _fill(self, filler: str) -> str:
-        """One of the lists by its name in a template."""
-        if filler == "year":
-            return str(self.rng.randint(1890, 2019))
-        if filler == "subject":
-            return self.rng.choice(SUBJECTS)
-        if filler == "first":
-            return self.rng.choice(FIRST_NAMES)
-        endings = {"surname": SURNAME_ENDINGS, "town": TOWN_ENDINGS, "company": COMPANY_ENDINGS}[filler]
-        ending = self.rng.choice(endings)
-        joint = " " if filler == "company" and ending else ""
-        return f"{self.rng.choice(self.stems)}{joint}{ending}"
+    def fresh(self, values: Sequence[U]) -> U:
+        """One of the values, and if ten tries find one, one that the sentence has not used."""
+        for _ in range(10):
+            value = self.dice.pick(values)
+            if value not in self.used:
+                break
+        self.used.add(value)
+        return value

@@ -1,6 +1,12 @@
-"""The tables behind the generated corpus: names, patterns of nested names, clauses with their relations.
+"""The tables behind the generated corpus: words, patterns of names, clauses with the relations they state.
 
-A slot is `<Type>` or `<Type x>`; `x` is how a clause's relations name it, `self` is the name a pattern builds.
+In a text, `<kind>` or `<kind x>` is a name of that kind (`NAMES`), `x` the handle by which relations call it, and
+`{list}` a word of `WORDS`, a made-up `{name}` or an `{again}` (a name the sentence has used already, if any).
+Relations are written `head Type tail`; `self` is the name a pattern builds, `r.x` the name with handle `x` inside
+the name `r`, where there is one.
+
+Names of persons, places and companies come from one list, so the wording around a name, not its shape, tells its
+type; hence no two texts here may differ in the kinds of their slots alone.
 """
 
 from __future__ import annotations
@@ -9,113 +15,246 @@ from dataclasses import dataclass
 
 from iter_lightning.types import Schema
 
+__all__ = [
+    "CLAUSES", "FILLERS", "JOINTS", "NAMES", "NAME_PARTS", "OPENINGS", "PLAIN_OPENINGS", "SCHEMA", "WORDS", "Kind",
+    "Template",
+]  # fmt: skip
+
 SCHEMA = Schema(
     ("Event", "Location", "Organization", "Person", "Role", "Work"),
-    ("Author_Of", "Based_In", "Founded", "Leads", "Located_In", "Partner_Of", "Spouse_Of", "Works_For"),
-    ("Partner_Of", "Spouse_Of"),
+    ("Author_Of", "Founder_Of", "Leads", "Located_In", "Partner_With", "Spouse_Of", "Works_For"),
+    symmetric=("Partner_With", "Spouse_Of"),
 )
 
 
-@dataclass(frozen=True)
 class Template:
     """Words and slots, and the relations that the wording states."""
 
-    text: str
-    relations: tuple[tuple[str, str, str], ...] = ()
-    """(head slot, type, tail slot)."""
+    def __init__(self, text: str, *relations: str) -> None:
+        """See the head of this file for the notation."""
+        self.text = text
+        self.relations = tuple((head, kind, tail) for head, kind, tail in (r.split() for r in relations))
 
 
-ONSETS = "b br d dr f g gr h k kl l m n p r s st t tr v w".split()
-NUCLEI = "a e i o u ai ei".split()
-CODAS = "l n r s t m nd rk lt".split()
-SURNAME_ENDINGS = ("son", "ski", "man", "ez", "ov", "elli", "")
-TOWN_ENDINGS = ("burg", "ford", "stad", "ville", "ton", "grad", "")
-"""The empty ending makes names that may be a surname, a town or a company: only the context tells."""
-COMPANY_ENDINGS = ("Industries", "Group", "Motors", "Systems", "Press", "")
-FIRST_NAMES = (
-    "Ada Boris Clara Dmitri Elena Farid Greta Hugo Ines Jonas Keiko Lars Mira Nadia Omar Paula Quentin Rosa Samir "
-    "Tilda Ulrich Vera Wanda Xavier Yusuf Zoe"
-).split()
-SUBJECTS = "Botany Physics Law Astronomy Medicine Music Geology Linguistics Hydraulics Economics".split()
+@dataclass(frozen=True)
+class Kind:
+    """How names of one kind are made."""
 
-NAMES: dict[str, tuple[Template, ...]] = {
-    "Person": (Template("{first} {surname}"), Template("{first} {surname}"), Template("Dr. {surname}")),
-    "Location": (Template("{town}"),),
-    "Organization": (Template("{company}"), Template("{company}"), Template("the Institute of {subject}")),
-    "Work": (Template("Notes on {subject}"), Template("The {subject} Reader")),
-    "Event": (Template("the {year} Games"), Template("the {subject} Congress")),
-    "Role": (Template("treasurer"), Template("chief engineer"), Template("spokeswoman")),
-}
-"""Names without names inside."""
+    type: str
+    """The entity type they are annotated with."""
+    flat: tuple[Template, ...]
+    """Patterns without a name inside."""
+    nested: tuple[Template, ...] = ()
+    """Patterns that hold names."""
 
-NESTED: dict[str, tuple[Template, ...]] = {
-    "Location": (
-        Template("the north of <Location x>", (("self", "Located_In", "x"),)),
-        Template("the port of <Location x>", (("self", "Located_In", "x"),)),
-        Template("<Location x> airport", (("self", "Located_In", "x"),)),
+
+NAME_PARTS = (
+    ("B", "Br", "D", "Dr", "F", "G", "Gr", "H", "J", "K", "Kl", "L", "M", "N", "P", "R", "S", "St", "T", "Tr", "V"),
+    ("a", "e", "i", "o", "u", "ai", "ea", "ei"),
+    ("l", "n", "r", "s", "nd", "rk", "ld", "rn", "ss", "ll"),
+    ("a", "and", "berg", "by", "ell", "en", "er", "ford", "ham", "ick", "ley", "man", "ow", "sen", "ton", "well"),
+)
+"""Beginnings, vowels, middles and ends of made-up names."""
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "first": (
+        "Ada", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Keiko", "Lars", "Mira",
+        "Nadia", "Omar", "Paula", "Quentin", "Rosa", "Samir", "Tilda", "Ulrich", "Vera", "Wanda", "Xavier", "Yusuf",
+        "Zoe", "Anton", "Bella", "Cyril", "Daria", "Emil", "Flora", "Henrik", "Irma", "Leopold", "Marta",
     ),
-    "Organization": (
-        Template("the University of <Location x>", (("self", "Based_In", "x"),)),
-        Template("<Location x> Savings Bank", (("self", "Based_In", "x"),)),
-        Template("the Institute of {subject} at <Organization>"),
-        Template("the <Person> Foundation"),
-        Template("the Alumni Club of <Organization>"),
+    "subject": (
+        "Astronomy", "Botany", "Chemistry", "Economics", "Geology", "History", "Hydraulics", "Law", "Linguistics",
+        "Mathematics", "Medicine", "Music", "Navigation", "Optics", "Philosophy", "Physics",
     ),
-    "Work": (
-        Template("A History of <Organization>"),
-        Template("Letters to <Person>"),
-        Template("Walks through <Location>"),
-        Template("Behind <Event>"),
+    "compass": ("northern", "southern", "eastern", "western", "upper", "lower"),
+    "noun": (
+        "Ashes", "Glass", "Harbours", "Iron", "Lanterns", "Mirrors", "Rain", "Salt", "Shadows", "Silence", "Thorns",
+        "Winter",
     ),
-    "Event": (
-        Template("the Siege of <Location>"),
-        Template("the <Location> Film Festival"),
-        Template("the annual meeting of <Organization>"),
+    "day": ("Monday", "Tuesday", "Thursday", "Friday"),
+    "month": ("March", "June", "October", "December"),
+    "people": (
+        "the committee", "most residents", "a small team of volunteers", "several newspapers", "the two sides",
+        "neither court", "a number of observers", "the neighbours", "some former students", "the local press",
+        "a visiting professor", "the younger members", "many shareholders", "the university", "both banks",
     ),
-    "Role": (
-        Template("treasurer of <Organization>"),
-        Template("chief engineer of <Organization>"),
-        Template("mayor of <Location>"),
+    "did": (
+        "rejected the proposal", "lost interest in the matter", "found nothing unusual", "asked for more time",
+        "called the decision premature", "ignored the festival", "described the mayor's speech in detail",
+        "raised doubts about the merger", "spoke of a marriage of convenience", "had expected a different outcome",
+        "blamed the founders", "praised the work of the foundation", "made no mention of the treasurer",
+        "defended the director", "paid little attention to the author",
     ),
-    "Person": (Template("former <Role> {first} {surname}"),),
-}
-"""Names that hold names; what a slot takes may itself be nested while depth allows."""
+    "when": (
+        "at the time", "for several years", "without further comment", "in spite of the heavy rain", "once again",
+        "after long talks", "to the surprise of many", "on the last {day} of the year", "in the spring of {year}",
+        "between {month} and {month}", "as late as {year}", "for the second time in a decade",
+    ),
+}  # fmt: skip
+"""Lists of words by name; a word may hold slots of its own."""
+
+_TOWN = (Template("{name}"), Template("{name}"), Template("{name}"), Template("New {name}"), Template("Saint {name}"))
+_COMPANY = (
+    Template("{name}"), Template("{name}"), Template("{name} Motors"), Template("{again} & Sons"),
+    Template("{name} & {name}"), Template("the {name} Group"), Template("{first} {again} Press"),
+)  # fmt: skip
+_COMPANY_NESTED = (
+    Template("<town x> Savings Bank", "self Located_In x"),
+    Template("<town x> Steel", "self Located_In x"),
+    Template("<land x> Airlines", "self Located_In x"),
+)
+_SCHOOL = (Template("the Royal Academy of {subject}"), Template("the Institute of {subject}"))
+_SCHOOL_NESTED = (
+    Template("the University of <land x>", "self Located_In x"),
+    Template("the University of <land x>", "self Located_In x"),
+    Template("<town x> College", "self Located_In x"),
+)
+_BODY_NESTED = (
+    Template("the Institute of {subject} at <school>"),
+    Template("the Alumni Club of <school>"),
+    Template("the <person> Foundation"),
+    Template("the <town x> office of <company>", "self Located_In x"),
+    Template("the <town x> office of <company>", "self Located_In x"),
+)
+_CHIEF = (Template("director"), Template("president"))
+_POST = (Template("treasurer"), Template("chief engineer"), Template("librarian"))
+
+NAMES: dict[str, Kind] = {
+    "person": Kind(
+        "Person",
+        (Template("{first} {name}"), Template("{first} {name}"), Template("{name}"), Template("Dr. {name}")),
+        (
+            Template("former <role> {first} {name}"),
+            Template("<company x> founder {first} {name}", "self Founder_Of x"),
+            Template("<company x> <chief> {first} {name}", "self Leads x"),
+            Template("<company x> <post> {first} {name}", "self Works_For x"),
+            Template("Regent {first} of <land>"),
+        ),
+    ),
+    "town": Kind("Location", _TOWN),
+    "land": Kind("Location", _TOWN, (Template("{compass} <town x>", "self Located_In x"),)),
+    "place": Kind(
+        "Location",
+        (*_TOWN, Template("the {name} Islands"), Template("the {name} valley")),
+        (
+            Template("{compass} <town x>", "self Located_In x"),
+            Template("the port of <town x>", "self Located_In x"),
+            Template("<town x> harbour", "self Located_In x"),
+            Template("the capital of <land x>", "self Located_In x"),
+            Template("the old quarter of <land x>", "self Located_In x"),
+        ),
+    ),
+    "company": Kind("Organization", _COMPANY, _COMPANY_NESTED),
+    "school": Kind("Organization", _SCHOOL, _SCHOOL_NESTED),
+    "org": Kind("Organization", (*_COMPANY, *_SCHOOL), (*_COMPANY_NESTED, *_SCHOOL_NESTED, *_BODY_NESTED)),
+    "chief": Kind("Role", _CHIEF),
+    "post": Kind("Role", _POST),
+    "work": Kind(
+        "Work",
+        (
+            Template("The House of {noun}"), Template("Notes on {subject}"), Template("{noun} and {noun}"),
+            Template("{name}"),
+        ),
+        (
+            Template("A History of <org>"),
+            Template("Inside <org>"),
+            Template("Letters to <person>"),
+            Template("The Last Days of <person>"),
+            Template("Walks through <place>"),
+            Template("Remembering <event>"),
+            Template("From <town> to <town>"),
+        ),
+    ),
+    "event": Kind(
+        "Event",
+        (Template("the {year} Games"), Template("the {subject} Congress"), Template("the {name} affair")),
+        (
+            Template("the Siege of <town x>", "self Located_In x"),
+            Template("the <town x> Film Festival", "self Located_In x"),
+            Template("the {year} <town x> Marathon", "self Located_In x"),
+            Template("the annual meeting of <org>"),
+            Template("the <person> Memorial Lecture"),
+            Template("the {year} race from <town> to <town>"),
+            Template("the trial of <person> in <town x>", "self Located_In x"),
+            Template("the merger of <company> with <company>"),
+        ),
+    ),
+    "role": Kind(
+        "Role",
+        (*_CHIEF, *_POST),
+        (
+            Template("treasurer of <org employer>"),
+            Template("chief engineer of <org employer>"),
+            Template("librarian of <school employer>"),
+            Template("director of <org led>"),
+            Template("head of <org led>"),
+            Template("mayor of <town>"),
+            Template("ambassador to <land>"),
+        ),
+    ),
+}  # fmt: skip
+"""Kinds of names; a handle inside a role says what the person in that role does there."""
+
+_ROLE = ("a Works_For r.employer", "a Leads r.led")
 
 CLAUSES = (
-    Template("<Person a> founded <Organization b>", (("a", "Founded", "b"),)),
-    Template("<Organization b> was founded by <Person a>", (("a", "Founded", "b"),)),
-    Template("<Person a> founded and still leads <Organization b>", (("a", "Founded", "b"), ("a", "Leads", "b"))),
-    Template("<Organization b> , founded and led by <Person a> , went public", (("a", "Founded", "b"), ("a", "Leads", "b"))),
-    Template("<Person a> took over <Organization b> from <Person>", (("a", "Leads", "b"),)),
-    Template("<Person a> works for <Organization b>", (("a", "Works_For", "b"),)),
-    Template("<Organization b> hired <Person a>", (("a", "Works_For", "b"),)),
-    Template("<Person a> of <Organization b> met <Person>", (("a", "Works_For", "b"),)),
-    Template("<Organization a> has its seat in <Location b>", (("a", "Based_In", "b"),)),
-    Template("<Location b> is home to <Organization a>", (("a", "Based_In", "b"),)),
-    Template("<Organization a> moved to <Location b> from <Location>", (("a", "Based_In", "b"),)),
-    Template("<Location a> lies in <Location b>", (("a", "Located_In", "b"),)),
-    Template("<Location a> , a district of <Location b> , was flooded", (("a", "Located_In", "b"),)),
-    Template("<Person a> wrote <Work b>", (("a", "Author_Of", "b"),)),
-    Template("<Work b> was written by <Person a> , not by <Person>", (("a", "Author_Of", "b"),)),
-    Template("<Work b> made <Person a> famous as its author", (("a", "Author_Of", "b"),)),
-    Template("<Person a> married <Person b>", (("a", "Spouse_Of", "b"),)),
-    Template("<Person a> and <Person b> are husband and wife", (("a", "Spouse_Of", "b"),)),
-    Template("<Organization a> joined forces with <Organization b>", (("a", "Partner_Of", "b"),)),
-    Template("<Organization a> and <Organization b> have been partners for years", (("a", "Partner_Of", "b"),)),
-    Template("<Person> was introduced to <Person> at <Event>"),
-    Template("<Person> praised <Work> in <Location>"),
-    Template("<Organization> sued <Organization>"),
-    Template("<Person> , <Role> , resigned"),
-    Template("<Event> drew visitors to <Location>"),
-    Template("<Person> became <Role> after leaving <Organization>"),
+    Template("<person a> founded <org b>", "a Founder_Of b"),
+    Template("<org b> was founded by <person a>", "a Founder_Of b"),
+    Template("<person a> and <person c> founded <org b>", "a Founder_Of b", "c Founder_Of b"),
+    Template("<person a> , who met <person> at <event> , founded <org b>", "a Founder_Of b"),
+    Template("<person a> left <org> to set up <org b>", "a Founder_Of b"),
+    Template("<person a> founded and still leads <org b>", "a Founder_Of b", "a Leads b"),
+    Template("<org b> , founded and led by <person a> , went public", "a Founder_Of b", "a Leads b"),
+    Template("<org b> , established by <person a> , now employs <person c>", "a Founder_Of b", "c Works_For b"),
+    Template("<person a> runs <org b> from <place>", "a Leads b"),
+    Template("<person a> took over <org b> from <person>", "a Leads b"),
+    Template("<org b> is headed by <person a> and not by <person>", "a Leads b"),
+    Template("<person a> , whose career began at <org> , now runs <org b>", "a Leads b"),
+    Template("<person> declined an offer to lead <org>"),
+    Template("<person a> works for <org b>", "a Works_For b"),
+    Template("<person> never worked for <org>"),
+    Template("<org b> hired <person a> away from <org>", "a Works_For b"),
+    Template("<person a> of <org b> argued with <person>", "a Works_For b"),
+    Template("<person a> , now <role r> , denied the report", *_ROLE),
+    Template("<person a> serves as <role r>", *_ROLE),
+    Template("<person a> became <role r> after leaving <org>", *_ROLE),
+    Template("<org a> has its seat in <place b>", "a Located_In b"),
+    Template("<place b> is home to <org a>", "a Located_In b"),
+    Template("<org a> relocated to <place b> from <place>", "a Located_In b"),
+    Template("<place a> lies in <land b>", "a Located_In b"),
+    Template("<place a> , a part of <land b> , was flooded", "a Located_In b"),
+    Template("<place> is larger than <place>"),
+    Template("<event a> was held in <place b>", "a Located_In b"),
+    Template("<place b> hosted <event a>", "a Located_In b"),
+    Template("<event> drew many visitors away from <place>"),
+    Template("<person a> wrote <work b>", "a Author_Of b"),
+    Template("<work b> was written by <person a> , not by <person>", "a Author_Of b"),
+    Template("<work b> made its author , <person a> , famous in <place>", "a Author_Of b"),
+    Template("<person> reviewed <work b> by <person a>", "a Author_Of b"),
+    Template("<work> won a prize at <event>"),
+    Template("<person a> married <person b>", "a Spouse_Of b"),
+    Template("<person a> and <person b> are a married couple", "a Spouse_Of b"),
+    Template("<person a> , the spouse of <person b> , wrote <work c>", "a Spouse_Of b", "a Author_Of c"),
+    Template("<person> was introduced to <person> at <event>"),
+    Template("<org a> joined forces with <org b>", "a Partner_With b"),
+    Template("<org a> and <org b> are partners in the project", "a Partner_With b"),
+    Template("<org a> , a partner of <org b> , sued <org>", "a Partner_With b"),
+    Template("<org> competes with <org>"),
+    Template("<org> published its accounts"),
+    Template("<person> grew up in <place>"),
+    Template("<place> was settled in {year}"),
+    Template("<event> ended in disorder"),
+    Template("<person> attended <event>"),
+    Template("<event> was reported by <org>"),
 )
+"""What a sentence says of its names, one relation or several, or none."""
 
-EMPTY = (
-    "the weather stayed dry for most of the week", "nobody had expected the result", "prices rose again in spring",
-    "the committee will decide later this year", "it was the third such report in a month",
-    "most of the documents have been lost",
+FILLERS = (Template("{people} {did} {when}"), Template("{people} {did}"))
+"""Clauses without any name."""
+PLAIN_OPENINGS = (Template(""), Template(""), Template("by most accounts ,"), Template("records show that"))
+"""Openings without any name."""
+OPENINGS = (
+    *PLAIN_OPENINGS, *PLAIN_OPENINGS, *PLAIN_OPENINGS, Template("according to <org> ,"),
+    Template("as <person> told reporters in <place> ,"),
 )  # fmt: skip
-"""Clauses without any entity."""
-
-OPENINGS = ("", "", "", "In {year} , ", "Last spring ", "According to <Organization> , ", "At <Event> , ")
-JOINTS = (" , while ", " and ", " , although ", " ; meanwhile ", " , because ")
+JOINTS = (Template(", while"), Template(", and"), Template("; at the same time ,"), Template(", whereas"))

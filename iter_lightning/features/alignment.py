@@ -123,9 +123,11 @@ class Aligner:
         for start in range(0, len(examples), 1000):
             part = examples[start : start + 1000]
             words = [[*e.left_context, *e.words, *e.right_context] or [""] for e in part]
-            tokens = self.tokenizer(  # verbose would warn of texts too long, which windows see to
-                words, is_split_into_words=True, add_special_tokens=False, truncation=False, verbose=False
-            )
+            tokens = self.tokenizer(
+                words, is_split_into_words=True, add_special_tokens=False, truncation=False,
+                split_special_tokens=True,  # a text's own "[SEP]" is text
+                verbose=False,  # would warn of texts too long, which windows see to
+            )  # fmt: skip
             for row, example in enumerate(part):
                 pieces, erased = self._pieces(tokens["input_ids"][row], tokens.word_ids(row), len(words[row]))
                 encoded.append(self._encode_one(example, pieces, erased))

@@ -67,9 +67,7 @@ class Batch:
         return Batch(**values)
 
 
-def collate(
-    windows: Sequence[tuple[EncodedExample, int]], pad_id: int, respect_word_boundaries: bool = True
-) -> Batch:
+def collate(windows: Sequence[tuple[EncodedExample, int]], pad_id: int, respect_word_boundaries: bool = True) -> Batch:
     """Pad windows to the longest and gather their gold into flat index tensors.
 
     Args:
@@ -194,7 +192,8 @@ class LengthBatchSampler(Sampler[list[int]]):
         return batches + [batches[i % len(batches)] for i in range(missing)] if batches else []
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._all_batches()[self.rank :: self.world_size])
+        # a generator: a loader's iterator may be made before `set_epoch`, as Lightning does when it resumes
+        yield from self._all_batches()[self.rank :: self.world_size]
 
     def __len__(self) -> int:
         return len(range(self.rank, len(self._all_batches()), self.world_size))

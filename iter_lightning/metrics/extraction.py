@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from iter_lightning.metrics.functional import TASKS, Counts, EvaluationDefinition, count, macro, micro, report
+from iter_lightning.metrics.functional import (
+    TASKS,
+    Counts,
+    EvaluationDefinition,
+    check_types,
+    count_entities,
+    count_relations,
+    macro,
+    micro,
+    report,
+)
 from iter_lightning.types import Example, Prediction, Schema
 
 _STATES = {"NER": "ner", "RE": "re", "RE+": "re_plus"}
@@ -18,11 +28,12 @@ _STATES = {"NER": "ner", "RE": "re", "RE+": "re_plus"}
 class ExtractionMetric(Metric):
     """NER, RE and RE+ of predictions against gold, under one definition.
 
-    States are long tensors [types, 3] of tp, fp, fn, summed over ranks: uneven and empty ranks are fine.
+    States, all long and summed over ranks, so that uneven and empty ranks are fine: for each task [types, 3] of tp,
+    fp, fn in the schema's order, and the number of sentences [].
 
     Args:
         schema: the types that are counted; without relation types there is NER alone.
-        definition: what the scores mean.
+        definition: what the scores mean; None is the default one.
     """
 
     full_state_update = False
@@ -30,6 +41,7 @@ class ExtractionMetric(Metric):
     ner: Tensor
     re: Tensor
     re_plus: Tensor
+    sentences: Tensor
 
     def __init__(self, schema: Schema, definition: EvaluationDefinition | None = None) -> None:
         super().__init__()
@@ -39,43 +51,32 @@ class ExtractionMetric(Metric):
         for task in self.tasks:
             zeros = torch.zeros(len(self._types(task)), 3, dtype=torch.long)
             self.add_state(_STATES[task], zeros, dist_reduce_fx="sum")
-
-    def _types(self, task: str) -> tuple[str, ...]:
-        return self.schema.entity_types if task == "NER" else self.schema.relation_types
+        self.add_state("sentences", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, predictions: Sequence[Prediction], gold: Sequence[Example]) -> None:
-        """Count sentences, `predictions[i]` against `gold[i]`.
+        """Count sentences, `predictions[i]` against `gold[i]`; all of them, or none where it raises.
 
         Raises:
-            ValueError: different lengths, or a type that is not in the schema.
+            ValueError: different lengths, a type that is not in the schema, or a span past the sentence.
         """
         if len(predictions) != len(gold):
             raise ValueError(f"{len(predictions)} predictions for {len(gold)} gold examples")
-        found = [count(example, pred, self.schema, self.definition) for pred, example in zip(predictions, gold, strict=True)]
-        for task in self.tasks:
-            types = {name: i for i, name in enumerate(self._types(task))}
-            added = torch.zeros(len(types), 3, dtype=torch.long)
-            for sentence in found:
-                for column, by_type in enumerate(sentence[task]):
-                    for name, number in by_type.items():
-                        if name not in types:
-                            raise ValueError(f"{task}: type {name!r} is not in the schema {list(types)}")
-                        added[types[name], column] += number
-            # not `+=`: in place, the states of processes that share memory would add up twice
-            setattr(self, _STATES[task], getattr(self, _STATES[task]) + added.to(self.device))
-
-    def counts(self) -> dict[str, dict[str, Counts]]:
-        """task -> type -> counts."""
-        return {
-            task: {
-                name: Counts(*row)
-                for name, row in zip(self._types(task), getattr(self, _STATES[task]).tolist(), strict=True)
-            }
-            for task in self.tasks
-        }
+        added = {task: {name: [0, 0, 0] for name in self._types(task)} for task in self.tasks}
+        for prediction, example in zip(predictions, gold, strict=True):
+            check_types(example, prediction, self.schema)
+            for task, rows in added.items():
+                for name, counts in self._count(task, prediction, example).items():
+                    row = rows[name]
+                    for column, number in enumerate(counts):
+                        row[column] += number
+        # not `+=`: in place, the states of processes that share memory would add up twice
+        for task, rows in added.items():
+            state = getattr(self, _STATES[task])
+            setattr(self, _STATES[task], state + torch.tensor(list(rows.values()), device=state.device))
+        self.sentences = self.sentences + len(gold)
 
     def compute(self) -> dict[str, Tensor]:
-        """Scalars named `ner_precision` ... `re_plus_f1` (micro) and `ner_macro_f1` ... (macro)."""
+        """Scalars [] named `ner_precision` ... `re_plus_f1` (micro) and `ner_macro_precision` ... (macro)."""
         values: dict[str, float] = {}
         for task, by_type in self.counts().items():
             total, mean = micro(by_type), macro(by_type)
@@ -85,6 +86,33 @@ class ExtractionMetric(Metric):
         return {name: torch.tensor(value, device=self.device) for name, value in values.items()}
 
     def report(self) -> dict[str, Any]:
-        """The nested scores of results.json, over all ranks."""
-        with self.sync_context(should_sync=self._to_sync):
-            return report(self.counts())
+        """The nested scores of results.json, over all ranks: every rank has to call it."""
+        return report(self._over_ranks()[0])
+
+    def sentence_count(self) -> int:
+        """How many sentences were counted, over all ranks: every rank has to call it."""
+        return self._over_ranks()[1]
+
+    def counts(self) -> dict[str, dict[str, Counts]]:
+        """Task -> type -> counts, of this rank's states as they are."""
+        return {
+            task: {
+                name: Counts(*row)
+                for name, row in zip(self._types(task), getattr(self, _STATES[task]).tolist(), strict=True)
+            }
+            for task in self.tasks
+        }
+
+    def _over_ranks(self) -> tuple[dict[str, dict[str, Counts]], int]:
+        if self._is_synced:  # by the caller, who also takes it back
+            return self.counts(), int(self.sentences)
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
+            return self.counts(), int(self.sentences)
+
+    def _count(self, task: str, prediction: Prediction, example: Example) -> dict[str, Counts]:
+        if task == "NER":
+            return count_entities(example, prediction, self.definition)
+        return count_relations(example, prediction, self.schema, self.definition, strict=task == "RE+")
+
+    def _types(self, task: str) -> tuple[str, ...]:
+        return self.schema.entity_types if task == "NER" else self.schema.relation_types

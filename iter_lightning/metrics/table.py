@@ -7,6 +7,10 @@ from typing import Any
 
 from iter_lightning.metrics.functional import EvaluationDefinition
 
+_PERCENT = {"P": "precision", "R": "recall", "F1": "f1"}
+_NUMBERS = ("tp", "fp", "fn")
+_NARROWEST = 6
+
 
 def format_table(
     reports: Mapping[str, Mapping[str, Any]], definition: EvaluationDefinition, per_type: bool = False
@@ -18,16 +22,19 @@ def format_table(
         definition: what all of them mean.
         per_type: adds a row a type.
     """
-    rows: list[tuple[str, str, Mapping[str, Any]]] = []
+    rows = [["split", "task", *_PERCENT, *_NUMBERS]]
     for split, tasks in reports.items():
         for task, scores in tasks.items():
-            rows.append((split, task, scores["micro"]))
+            rows.append([split, task, *_cells(scores["micro"])])
             if per_type:
-                rows.extend((split, f"  {name}", values) for name, values in scores["per_type"].items())
-    width = max([len(name) for _, name, _ in rows] + [4])
-    lines = [f"{'split':<6} {'task':<{width}} {'P':>6} {'R':>6} {'F1':>6} {'tp':>6} {'fp':>6} {'fn':>6}"]
-    for split, name, scores in rows:
-        percent = " ".join(f"{100 * scores[key]:6.1f}" for key in ("precision", "recall", "f1"))
-        numbers = " ".join(f"{scores[key]:6d}" for key in ("tp", "fp", "fn"))
-        lines.append(f"{split:<6} {name:<{width}} {percent} {numbers}")
+                rows.extend([split, f"  {name}", *_cells(values)] for name, values in scores["per_type"].items())
+    widths = [max(_NARROWEST, *map(len, column)) for column in zip(*rows, strict=True)]
+    widths[1] = max(len(row[1]) for row in rows)
+    lines = [
+        " ".join(f"{cell:{'<' if place < 2 else '>'}{widths[place]}}" for place, cell in enumerate(row)) for row in rows
+    ]
     return "\n".join([*lines, f"micro, percent · {definition.describe()}"])
+
+
+def _cells(scores: Mapping[str, Any]) -> list[str]:
+    return [f"{100 * scores[key]:.1f}" for key in _PERCENT.values()] + [str(scores[key]) for key in _NUMBERS]

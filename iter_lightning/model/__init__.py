@@ -1,5 +1,6 @@
 """The network and its decoding."""
 
-from iter_lightning.model.iter import IterConfig, IterModel
+from iter_lightning.model.config import IterConfig
+from iter_lightning.model.iter import IterModel
 
 __all__ = ["IterConfig", "IterModel"]

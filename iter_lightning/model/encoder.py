@@ -136,13 +136,17 @@ def _load(name: str, load: Any, **options: Any) -> Any:
     """Call a `from_pretrained`, any failure told in one line."""
     path = resolve(name)
     quiet = transformers.utils.logging.get_verbosity()
+    bars = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.set_verbosity(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return load(path, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
         raise EncoderError(_unreachable(name, error)) from error
     finally:
         transformers.utils.logging.set_verbosity(quiet)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _unreachable(name: str, error: Exception) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from iter_lightning.errors import ConfigError
+from iter_lightning.model.chunked import ChunkedPairs
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh}
 """The search space of Appendix D."""
@@ -32,7 +32,7 @@ class GatedFeedForward(nn.Module):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ConfigError(f"activation {activation!r} is none of {', '.join(ACTIVATIONS)}")
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation
         self.w_in = nn.Linear(inputs, 2 * width, bias=False)  # W_a above W_i: one product for both
         self.dropout = nn.Dropout(dropout)
         self.w_out = nn.Linear(width, outputs, bias=False)
@@ -44,7 +44,7 @@ class GatedFeedForward(nn.Module):
     def gate(self, inner_X2F: Tensor) -> Tensor:
         """From both inner projections to logits [X, O], in float32 at least."""
         gate, value = inner_X2F.chunk(2, dim=-1)
-        logits: Tensor = self.w_out(self.dropout(self.activation(gate) * value))
+        logits: Tensor = self.w_out(self.dropout(ACTIVATIONS[self.activation](gate) * value))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
@@ -61,23 +61,25 @@ class PairFeedForward(GatedFeedForward):
 
     def __init__(
         self, inputs: int, width: int, outputs: int, activation: str = "relu", dropout: float = 0.3,
-        memory_mb: int = 64,
+        memory_mb: int = 16,
     ) -> None:  # fmt: skip
         super().__init__(2 * inputs, width, outputs, activation, dropout)
-        self.chunk = max(1, memory_mb * 2**20 // (5 * width * 4))  # 2F sum, F activation, F product, F dropout
+        self.chunk = max(1, memory_mb * 2**20 // (7 * width * 4))  # what a backward pass holds: 7 inner widths
 
     def forward(self, first_XH: Tensor, second_YH: Tensor, first_P: Tensor, second_P: Tensor) -> Tensor:  # type: ignore[override]
         """Logits [P, O], in float32 at least, of the pairs (first_XH[first_P], second_YH[second_P])."""
         w_first, w_second = self.w_in.weight.chunk(2, dim=1)
         first_X2F, second_Y2F = F.linear(first_XH, w_first), F.linear(second_YH, w_second)
-        if len(first_P) <= self.chunk:
-            return self._pairs(first_X2F, second_Y2F, first_P, second_P)
+        if torch.is_grad_enabled() and len(first_P) > self.chunk:
+            dropout = self.dropout.p if self.training else 0.0
+            logits: Tensor = ChunkedPairs.apply(  # type: ignore[no-untyped-call]
+                first_X2F, second_Y2F, self.w_out.weight.to(first_X2F.dtype), first_P, second_P, self.activation,
+                dropout, self.chunk,
+            )  # fmt: skip
+            return logits.to(torch.promote_types(logits.dtype, torch.float32))
         chunks = zip(torch.split(first_P, self.chunk), torch.split(second_P, self.chunk), strict=True)
-        if not torch.is_grad_enabled():
-            return torch.cat([self._pairs(first_X2F, second_Y2F, i, j) for i, j in chunks])
-        return torch.cat(
-            [checkpoint(self._pairs, first_X2F, second_Y2F, i, j, use_reentrant=False) for i, j in chunks]
-        )
+        parts = [self._pairs(first_X2F, second_Y2F, i, j) for i, j in chunks]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _pairs(self, first_X2F: Tensor, second_Y2F: Tensor, first_P: Tensor, second_P: Tensor) -> Tensor:
         # F.embedding is the gather whose backward pass runs in parallel on every device

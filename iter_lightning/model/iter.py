@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,97 +18,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from iter_lightning.errors import ConfigError, EncoderError, IterError
+from iter_lightning.errors import EncoderError, IterError
 from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, LengthBatchSampler, collate
 from iter_lightning.model import encoder as encoders
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
-from iter_lightning.model.decoding import TYPE_DECISIONS, DecodingRules, decode
+from iter_lightning.model.config import IterConfig
+from iter_lightning.model.decoding import DecodingRules, decode
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
 from iter_lightning.types import Example, Prediction, Schema
-
-LOSS_REDUCTIONS = ("sum", "batch_mean")
-LINK_PAIRS = ("entities", "positions")
-
-
-@dataclass(frozen=True)
-class IterConfig:
-    """Everything but the weights; `to_dict` and `from_dict` round-trip through JSON.
-
-    Raises:
-        ConfigError: a value outside its range, told with the range.
-    """
-
-    schema: Schema
-    """The entity and relation types."""
-    encoder: dict[str, Any]
-    """`to_dict()` of the encoder's Hugging Face configuration."""
-    omega: int = 1
-    """How many of the closest preceding lefts a right may pair with; 1 for flat entities."""
-    activation: str = "relu"
-    """relu, gelu or tanh, in all heads."""
-    dropout: float = 0.3
-    """Before the heads' output projections."""
-    left_width: int | None = None
-    """Inner width of IsLeft; None is the encoder's d_ff."""
-    pair_width: int | None = None
-    """Inner width of IsSpan and IsLink; None is twice the encoder's d_ff."""
-    respect_word_boundaries: bool = True
-    """Lefts only at first, rights only at last subwords of words."""
-    type_decision: str = "argmax"
-    """argmax or all, see `DecodingRules`."""
-    link_threshold: float = 0.5
-    """Lambda of Eq. 6."""
-    link_pairs: str = "entities"
-    """Trained pairs: `entities` (of gold entities, Eq. 13) or `positions` (span candidates x gold entities)."""
-    loss_reduction: str = "sum"
-    """`sum` as printed, or `batch_mean`: divided by the batch size."""
-    max_subwords: int | None = None
-    """Longest window; None is the encoder's own limit (1024 for purely relative positions)."""
-    window_overlap: int = 64
-    """Subwords shared by consecutive windows of a longer text."""
-    pair_memory_mb: int = 64
-    """Bound on the inner layers a pair head holds at once."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "encoder", json.loads(json.dumps(self.encoder)))  # JSON has no integer keys
-        for name, allowed in (
-            ("type_decision", TYPE_DECISIONS), ("link_pairs", LINK_PAIRS), ("loss_reduction", LOSS_REDUCTIONS),
-        ):  # fmt: skip
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")
-        for name, low, high in (
-            ("omega", 1, 64), ("dropout", 0.0, 0.95), ("link_threshold", 0.0, 1.0), ("window_overlap", 0, 10**6),
-            ("pair_memory_mb", 1, 10**6), ("left_width", 1, 10**6), ("pair_width", 1, 10**6),
-            ("max_subwords", 8, 10**6),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and low <= value <= high):
-                raise ConfigError(f"{name} {value} is outside [{low}, {high}]")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"model_type": "iter", **values, "schema": self.schema.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> IterConfig:
-        """The inverse of `to_dict`.
-
-        Raises:
-            ConfigError: a key that is unknown or missing.
-        """
-        if not isinstance(values, dict):
-            raise ConfigError(f"not an ITER configuration: {values!r}")
-        rest = {key: value for key, value in values.items() if key != "model_type"}
-        known = {f.name for f in fields(cls)}
-        if values.get("model_type") != "iter" or set(rest) - known or not {"schema", "encoder"} <= set(rest):
-            raise ConfigError(
-                f"not an ITER configuration: model_type {values.get('model_type')!r}, "
-                f"unknown keys {sorted(set(rest) - known)}, missing {sorted({'schema', 'encoder'} - set(rest))}"
-            )
-        return cls(**{**rest, "schema": Schema.from_dict(rest["schema"])})
 
 
 class IterModel(nn.Module):
@@ -244,7 +163,8 @@ class IterModel(nn.Module):
                 bare = [replace(e, entities=(), relations=()) for e in examples[start : start + 64 * batch_size]]
                 encoded = aligner.encode(bare)
                 found: dict[int, Prediction] = {}
-                for rows in LengthBatchSampler([len(e) for e in encoded], batch_size):
+                lengths = [sum(len(window) for window in e.windows) for e in encoded]
+                for rows in LengthBatchSampler(lengths, batch_size, max_tokens=batch_size * self.max_subwords):
                     windows = [(encoded[row], number) for row in rows for number in range(len(encoded[row].windows))]
                     batch = self.collate(windows).to(device)
                     found.update(zip(rows, self.decode(batch, link_threshold), strict=True))
@@ -336,5 +256,7 @@ def _without_shared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Each storage once: safetensors refuses tied tensors, and tying is part of the architecture."""
     seen: set[int] = set()
     return {
-        name: value for name, value in tensors.items() if not (value.data_ptr() in seen or seen.add(value.data_ptr()))  # type: ignore[func-returns-value]
+        name: value
+        for name, value in tensors.items()
+        if not (value.data_ptr() in seen or seen.add(value.data_ptr()))  # type: ignore[func-returns-value]
     }

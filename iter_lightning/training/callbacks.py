@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -15,8 +14,9 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 
 from iter_lightning.features import Batch
+from iter_lightning.files import write_atomically
 from iter_lightning.training.module import IterModule
-from iter_lightning.training.run import RunFolder, write_atomically
+from iter_lightning.training.run import RunFolder
 from iter_lightning.types import Example, Prediction
 
 
@@ -80,8 +80,8 @@ def export_model(module: IterModule, folder: Path, tensors: dict[str, torch.Tens
     module.network.save_pretrained(fresh, tensors)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
-        os.replace(folder, old)
-    os.replace(fresh, folder)
+        folder.replace(old)
+    fresh.replace(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -169,7 +169,9 @@ class PredictionFile(Callback):
 
     def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the file as a whole."""
-        write_atomically(self.path, "".join(json.dumps(as_record(*pair), ensure_ascii=False) + "\n" for pair in self.pairs))
+        write_atomically(
+            self.path, "".join(json.dumps(as_record(*pair), ensure_ascii=False) + "\n" for pair in self.pairs)
+        )
 
 
 def as_record(example: Example, prediction: Prediction) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import lightning
-import transformers
 import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
@@ -50,11 +49,17 @@ class IterCLI(LightningCLI):
         for name in ("schema", "omega", "split_protocol"):
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
         parser.add_argument("--extends", type=str | None, default=None, help="a YAML that comes before this one")
-        parser.add_argument("--experiment", type=str, default="experiment", help="names the run folder and the W&B group")
+        parser.add_argument(
+            "--experiment", type=str, default="experiment", help="names the run folder and the W&B group"
+        )
         parser.add_argument("--run_dir", type=str | None, default=None, help="default: runs/EXPERIMENT/seedSEED")
-        parser.add_argument("--wandb.mode", type=str, default="auto", help="auto (offline without a key), online, offline, disabled")
+        parser.add_argument(
+            "--wandb.mode", type=str, default="auto", help="auto (offline without a key), online, offline, disabled"
+        )
         parser.add_argument("--wandb.project", type=str, default="iter_lightning", help="W&B project")
-        parser.add_argument("--wandb.tags", type=list[str], default=[], help="W&B tags besides corpus, encoder and protocol")
+        parser.add_argument(
+            "--wandb.tags", type=list[str], default=[], help="W&B tags besides corpus, encoder and protocol"
+        )
 
     def before_instantiate_classes(self) -> None:
         """Find the run folder."""
@@ -66,14 +71,16 @@ class IterCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """A trainer with the callbacks and loggers of the verb."""
-        extra: list[lightning.Callback] = [TQDMProgressBar(refresh_rate=10 if sys.stdout.isatty() else 50)]
+        trainer_config = {**self._get(self.config_init, "trainer", default={}), **kwargs}
+        extra: list[lightning.Callback] = []
+        if trainer_config.get("enable_progress_bar") is not False:
+            extra.append(TQDMProgressBar(refresh_rate=1 if sys.stderr.isatty() else 50))
         if self.subcommand == "fit":
             extra += [BestModel(self.run), PredictionTable(), self._checkpoint()]
         elif self.subcommand == "test":
             extra += [TestResults(self.run)]
         elif self.subcommand == "predict":
             extra += [PredictionFile(self.run)]
-        trainer_config = {**self._get(self.config_init, "trainer", default={}), **kwargs}
         trainer_config["callbacks"] = [*(trainer_config.get("callbacks") or []), *extra]
         trainer_config["default_root_dir"] = str(self.run.path)
         trainer_config["logger"] = False  # W&B is added when the run really starts
@@ -129,7 +136,9 @@ class IterCLI(LightningCLI):
 
     def _config(self) -> dict[str, Any]:
         """The resolved configuration as plain values."""
-        found: dict[str, Any] = yaml.safe_load(self._parser(self.subcommand).dump(self.config[self.subcommand], skip_check=True))
+        found: dict[str, Any] = yaml.safe_load(
+            self._parser(self.subcommand).dump(self.config[self.subcommand], skip_check=True)
+        )
         return found
 
     def _use_trained(self, model: IterModule, options: dict[str, Any]) -> None:
@@ -248,7 +257,6 @@ def _quiet() -> None:
     """Leave out what libraries say to their developers."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
-    transformers.utils.logging.disable_progress_bar()
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for text in (
         ".*does not have many workers.*", ".*LeafSpec.*", ".*isinstance.treespec.*", ".*logging interval.*",

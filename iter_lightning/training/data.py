@@ -15,10 +15,10 @@ import random
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import lightning
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from iter_lightning.corpora import CATALOG, data_files, load_corpus, load_custom
 from iter_lightning.corpora.checks import omega_needed
@@ -171,8 +171,9 @@ class CorpusDataModule(lightning.LightningDataModule):
             lengths, size, max_tokens=self.max_tokens if shuffle else None, shuffle=shuffle, seed=seed,
             rank=rank, world_size=world_size,
         )  # fmt: skip
+        sampler.set_epoch(self.trainer.current_epoch if self.trainer and shuffle else 0)
         return DataLoader(
-            items, batch_sampler=sampler, collate_fn=Flatten(self._collate), num_workers=self.num_workers,
+            cast("Dataset[Windows]", items), batch_sampler=sampler, collate_fn=Flatten(self._collate), num_workers=self.num_workers,
             pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
             persistent_workers=self.num_workers > 0,
         )  # fmt: skip
@@ -318,12 +319,13 @@ class Custom(CorpusDataModule):
         symmetric: list[str] | None = None, nesting: int | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(**options)
+        self.train_path = train
         self.paths = {"train": train, "dev": dev, "test": test}
         self.types, self.symmetric, self.nesting = types, tuple(symmetric or ()), nesting
 
     @cached_property
     def _loaded(self) -> tuple[Schema, Splits]:
-        return load_custom(self.paths["train"], self.paths["dev"], self.paths["test"], self.types, self.symmetric)
+        return load_custom(self.train_path, self.paths["dev"], self.paths["test"], self.types, self.symmetric)
 
     @property
     def schema(self) -> Schema:
@@ -337,7 +339,7 @@ class Custom(CorpusDataModule):
 
     def title(self) -> str:
         """The training file's name."""
-        return Path(self.paths["train"] or "").stem
+        return Path(self.train_path).stem
 
     def files(self) -> list[Path]:
         """The files given."""

@@ -6,7 +6,7 @@ import hashlib
 import os
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -67,12 +67,12 @@ class IterModule(lightning.LightningModule):
         loss_reduction: str = "sum",
         max_subwords: int | None = None,
         window_overlap: int = 64,
-        pair_memory_mb: int = 64,
+        pair_memory_mb: int = 16,
     ) -> None:
         super().__init__()
         self.encoder_name = encoder
         self.groups = (encoder_group, head_group)
-        self.options = {
+        self.options: dict[str, Any] = {
             "schema": schema, "omega": omega, "activation": activation, "dropout": dropout, "left_width": left_width,
             "pair_width": pair_width, "respect_word_boundaries": respect_word_boundaries,
             "type_decision": type_decision, "link_threshold": link_threshold, "link_pairs": link_pairs,
@@ -88,10 +88,11 @@ class IterModule(lightning.LightningModule):
         self.test_results: list[dict[str, Any]] = []
         """The last evaluation on test, an entry a definition."""
         self.dev_metric = ExtractionMetric(schema, EvaluationDefinition(split_protocol=split_protocol))
-        self.test_metrics = torch.nn.ModuleList(
+        metrics = [
             ExtractionMetric(schema, EvaluationDefinition(gold, match, symmetric, split_protocol))
             for gold, match, symmetric in product(("corpus", "encoded"), ("position", "surface"), ("once", "twice"))
-        )
+        ]
+        self._test_metrics = torch.nn.ModuleList(metrics)  # registered, so that they follow the device
 
     def configure_model(self) -> None:
         """Build the network, once, and connect the data to it."""
@@ -103,6 +104,11 @@ class IterModule(lightning.LightningModule):
                 self.model = IterModel.from_encoder(self.encoder_name, **self.options).train()
         if self._trainer is not None and (data := getattr(self.trainer, "datamodule", None)) is not None:
             data.connect(self.model.aligner(), self.model.collate)
+
+    @property
+    def test_metrics(self) -> list[ExtractionMetric]:
+        """One for each definition, the default one first."""
+        return cast("list[ExtractionMetric]", list(self._test_metrics))
 
     @property
     def network(self) -> IterModel:
@@ -131,12 +137,14 @@ class IterModule(lightning.LightningModule):
                      batch_size=size)  # fmt: skip
         self.log("loss", loss.total.detach() / per_window, prog_bar=True, on_step=True, on_epoch=False)
         self.log("train/loss", loss.total.detach() / per_window, on_epoch=True, on_step=False, batch_size=size)
-        return loss.total
+        total: torch.Tensor = loss.total
+        return total
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by (seed, epoch, rank): a continued run equals an undisturbed one to the bit."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed}/{self.current_epoch}/{self.global_rank}".encode()).digest()[:7]))
+        place = f"{seed}/{self.current_epoch}/{self.global_rank}"
+        torch.manual_seed(int.from_bytes(hashlib.sha256(place.encode()).digest()[:7]))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[tuple[Example, Prediction]]]:
         """Count on the dev split."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -40,10 +41,12 @@ class GroupConfig:
             raise ConfigError(f"schedule {self.schedule!r} is none of {', '.join(SCHEDULES)}")
 
 
-def parameter_groups(encoder: nn.Module, heads: list[nn.Module], groups: tuple[GroupConfig, GroupConfig]) -> list[dict]:
+def parameter_groups(
+    encoder: nn.Module, heads: Sequence[nn.Module], groups: tuple[GroupConfig, GroupConfig]
+) -> list[dict[str, Any]]:
     """AdamW groups: encoder and heads, each with and without decay; empty ones are left out."""
     result = []
-    for modules, group in (([encoder], groups[0]), (heads, groups[1])):
+    for modules, group in (((encoder,), groups[0]), (heads, groups[1])):
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         for decayed in (True, False):
             chosen = [p for p in parameters if (p.ndim > 1) == decayed]
@@ -68,7 +71,7 @@ def rate_factor(group: GroupConfig, total_steps: int) -> Callable[[int], float]:
 
 
 def build_optimizer(
-    groups: list[dict], total_steps: int, fused: bool
+    groups: list[dict[str, Any]], total_steps: int, fused: bool
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW over `parameter_groups` and its step-wise schedule."""
     factors = [rate_factor(group.pop("config"), total_steps) for group in groups]

@@ -1,11 +1,11 @@
 """The run folder: what a training was, and what came of it.
 
-    config.yaml      the resolved configuration
-    manifest.json    status, versions, commit, data and tokenizer digests, seed, device, evaluation definition
-    metrics.jsonl    a line an epoch
-    model/           the best model so far, in Hugging Face layout
-    checkpoints/     last.ckpt, to continue a killed run; removed when the run is finished
-    results.json     scores by split and evaluation definition
+config.yaml      the resolved configuration
+manifest.json    status, versions, commit, data and tokenizer digests, seed, device, evaluation definition
+metrics.jsonl    a line an epoch
+model/           the best model so far, in Hugging Face layout
+checkpoints/     last.ckpt, to continue a killed run; removed when the run is finished
+results.json     scores by split and evaluation definition
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.errors import ConfigError
+from iter_lightning.files import write_atomically
 from iter_lightning.types import Example
 
 PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "torchmetrics", "numpy", "omegaconf", "jsonargparse")
@@ -51,7 +51,9 @@ class RunFolder:
         try:
             found = json.loads(self.manifest_file.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
-            raise ConfigError(f"{self.manifest_file} is damaged ({error}); move the folder away to start anew") from error
+            raise ConfigError(
+                f"{self.manifest_file} is damaged ({error}); move the folder away to start anew"
+            ) from error
         if not isinstance(found, dict):
             raise ConfigError(f"{self.manifest_file} holds no JSON object; move the folder away to start anew")
         return found
@@ -110,22 +112,6 @@ class RunFolder:
         if not self.metrics_file.exists():
             return []
         return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or as before, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterable[str]:

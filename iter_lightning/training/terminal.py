@@ -13,7 +13,9 @@ from iter_lightning.types import Example, Prediction
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red", "bright_cyan", "bright_green", "bright_magenta")
 
 
-def show_predictions(pairs: Sequence[tuple[Example, Prediction]], count: int = 5, console: Console | None = None) -> None:
+def show_predictions(
+    pairs: Sequence[tuple[Example, Prediction]], count: int = 5, console: Console | None = None
+) -> None:
     """Print the first `count` sentences that hold a relation (else an entity).
 
     Colour is used where the terminal takes it, or `FORCE_COLOR` is set.

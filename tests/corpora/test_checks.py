@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,16 @@ from hypothesis import strategies as st
 
 from iter_lightning.corpora import CATALOG, load_corpus
 from iter_lightning.corpora.checks import (
-    check_corpus, check_split, nesting_depth, omega_needed, omegas, overlapping_pairs, representable,
-)  # fmt: skip
+    check_corpus,
+    check_split,
+    nested_entities,
+    nesting_depth,
+    omega_needed,
+    omegas,
+    overlapping_pairs,
+    representable,
+    word_level_recall,
+)
 from iter_lightning.corpora.spert import read_spert
 from iter_lightning.types import Entity, Example, Relation, Schema
 from tests.builders import examples
@@ -53,7 +62,56 @@ def test_report_of_a_small_corpus() -> None:
     assert (train.overlapping_sentences, train.overlapping_pairs, train.crossing_pairs) == (1, 2, 1)
     assert (train.several_types, train.several_relations, train.self_relations, train.both_directions) == (1, 1, 1, 1)
     assert train.omega_needed == {1: 3, 3: 1}
-    assert (train.depth, train.nested_entities) == (2, 2)
+    assert (train.depth, train.nested_entities, train.repeated) == (2, 3, 0)
+    assert train.relations_per_pair == {1: 2, 2: 1}
+    assert (train.overlapping_share, train.nested_share) == (50.0, 75.0)
+
+
+def test_repeated_annotation_is_counted_once_and_reported() -> None:
+    a, b = Entity(0, 1, "A"), Entity(1, 2, "B")
+    twice = Example(("x", "y"), (a, b, b), (Relation(a, b, "In"), Relation(a, b, "In")))
+    report = check_split([twice], SCHEMA)
+    assert (report.entities, report.relations, report.repeated) == ({"A": 1, "B": 1}, {"Kin": 0, "In": 1}, 2)
+    assert word_level_recall([twice], 1) == (1.0, 1.0)
+
+
+def test_types_beyond_the_schema_are_counted_too() -> None:
+    report = check_split([Example(("x",), (Entity(0, 1, "Z"),))], SCHEMA)
+    assert report.entities == {"A": 0, "B": 0, "Z": 1}
+
+
+def test_nothing_to_report() -> None:
+    report = check_corpus({"train": []}, SCHEMA)
+    assert report.omega == 0
+    assert (report.splits["train"].overlapping_share, report.splits["train"].depth) == (0.0, 0)
+    assert word_level_recall([], 1) == (1.0, 1.0)
+    assert json.loads(json.dumps(report.to_dict()))["splits"]["train"]["sentences"] == 0
+
+
+@pytest.mark.parametrize("omega", [0, -1])
+def test_omega_is_positive(omega: int) -> None:
+    with pytest.raises(ValueError, match=f"omega must be at least 1, found {omega}"):
+        word_level_recall([Example(("x",))], omega)
+
+
+@given(st.lists(examples(), max_size=5), st.integers(1, 4))
+def test_word_level_recall_is_what_is_representable(corpus: list[Example], omega: int) -> None:
+    kept = [representable(example, omega) for example in corpus]
+    gold = sum(len(set(e.entities)) for e in corpus), sum(len(set(e.relations)) for e in corpus)
+    found = sum(len(entities) for entities, _ in kept), sum(len(relations) for _, relations in kept)
+    recall = word_level_recall(corpus, omega)
+    assert recall == tuple(f / g if g else 1.0 for f, g in zip(found, gold, strict=True))
+    assert all(less <= more for less, more in zip(recall, word_level_recall(corpus, omega + 1), strict=True))
+    assert word_level_recall(corpus, max([1, *map(omega_needed, corpus)])) == (1.0, 1.0)
+
+
+@given(st.lists(examples(), max_size=5))
+def test_omega_histogram_and_ceiling_agree(corpus: list[Example]) -> None:
+    report = check_corpus({"all": corpus}, SCHEMA)
+    needed = report.splits["all"].omega_needed
+    assert report.omega == max(map(omega_needed, corpus), default=0)
+    for omega in (1, 2, 3):
+        assert sum(len(representable(e, omega)[0]) for e in corpus) == sum(n for k, n in needed.items() if k <= omega)
 
 
 @given(examples())
@@ -67,20 +125,42 @@ def test_overlaps_and_depth_against_loops(example: Example) -> None:
 
     assert nesting_depth(example.entities) == max(map(chain, spans), default=0)
 
+    def holds(a: Entity, b: Entity) -> bool:
+        return a.span != b.span and a.start <= b.start and b.end <= a.end
+
+    nested = {a for a in example.entities for b in example.entities if holds(a, b) or holds(b, a)}
+    assert nested_entities(example.entities) == nested
+
 
 @pytest.mark.corpora
 def test_what_is_known_of_conll04(corpora_dir: Path) -> None:
     report = check_corpus(load_corpus("conll04", corpora_dir), CATALOG["conll04"].schema)
     assert [report.splits[s].duplicates for s in ("train", "dev", "test")] == [24, 3, 1]
     assert report.leakage == {"train/dev": 12, "train/test": 18, "dev/test": 3}
+    assert sum(split.overlapping_pairs for split in report.splits.values()) == 0
 
 
 @pytest.mark.corpora
-def test_what_is_known_of_ade_and_genia(corpora_dir: Path) -> None:
-    ade = check_split(read_spert(corpora_dir / "ade" / "ade_full.json"), CATALOG["ade"].schema)
-    assert (ade.overlapping_sentences, ade.overlapping_pairs) == (119, 120)
-    genia = check_split(load_corpus("genia", corpora_dir)["train"], CATALOG["genia"].schema)
-    assert genia.nested_entities == 9064
+def test_what_is_known_of_ade(corpora_dir: Path) -> None:
+    report = check_split(read_spert(corpora_dir / "ade" / "ade_full.json"), CATALOG["ade"].schema)
+    assert (report.sentences, sum(report.entities.values()), sum(report.relations.values())) == (4272, 10839, 6821)
+    assert (report.overlapping_sentences, report.overlapping_pairs, report.crossing_pairs) == (119, 120, 0)
+    assert report.duplicates == 1
+
+
+@pytest.mark.corpora
+def test_what_is_known_of_genia(corpora_dir: Path) -> None:
+    report = check_split(load_corpus("genia", corpora_dir)["train"], CATALOG["genia"].schema)
+    assert (report.sentences, sum(report.entities.values()), report.nested_entities) == (16692, 50509, 9064)
+    assert round(report.nested_share, 2) == 17.95
+
+
+@pytest.mark.corpora
+def test_what_is_known_of_scierc(corpora_dir: Path) -> None:
+    report = check_corpus(load_corpus("scierc", corpora_dir), CATALOG["scierc"].schema)
+    assert [split.without_entities for split in report.splits.values()] == [99, 15, 22]
+    assert sum(report.splits["train"].relations.values()) == 3219 - 4  # four are listed twice
+    assert round(report.splits["train"].overlapping_share, 1) == 2.7  # Table 1
 
 
 @pytest.mark.corpora
@@ -88,4 +168,6 @@ def test_what_is_known_of_ade_and_genia(corpora_dir: Path) -> None:
 def test_the_catalogues_omega_covers_everything_and_no_less_does(name: str, corpora_dir: Path) -> None:
     omega = CATALOG[name].omega
     splits = load_corpus(name, corpora_dir, fold=0 if name == "ade" else None)
-    assert max(omega_needed(e) for split in splits.values() for e in split) == omega
+    corpus = [example for split in splits.values() for example in split]
+    assert word_level_recall(corpus, omega) == (1.0, 1.0)
+    assert omega == 1 or word_level_recall(corpus, omega - 1)[0] < 1

@@ -49,7 +49,9 @@ def test_load_corpus_checks_types(tmp_path: Path) -> None:
     )
     assert [p.name for p in data_files("conll04", data)] == [f"conll04_{s}.json" for s in ("train", "dev", "test")]
     wrong = {"tokens": ["Ada"], "entities": [{"type": "PER", "start": 0, "end": 1}], "relations": []}
-    with pytest.raises(CorpusError, match=r"CoNLL04: dev: record 0: unknown entity type 'PER', expected one of Loc, Org"):
+    with pytest.raises(
+        CorpusError, match=r"CoNLL04: dev: record 0: unknown entity type 'PER', expected one of Loc, Org"
+    ):
         load_corpus("conll04", conll04(tmp_path / "b" / "conll04", dev=wrong))
 
 

@@ -104,7 +104,9 @@ def test_damaged_files_are_told_with_their_place(tmp_path: Path) -> None:
     (line,) = faults(read_spert, write(tmp_path / "cut.json", whole[: len(whole) // 2]))
     assert line.startswith("cut.json: line ")
     assert "damaged or cut off" in line
-    assert faults(read_spert, write(tmp_path / "o.json", {}))[0] == "o.json: top level: expected a list, found an object"
+    assert (
+        faults(read_spert, write(tmp_path / "o.json", {}))[0] == "o.json: top level: expected a list, found an object"
+    )
     assert "cannot be read" in faults(read_spert, tmp_path / "absent.json")[0]
     (tmp_path / "latin.json").write_bytes(b'["\xe9"]')
     assert "no UTF-8" in faults(read_spert, tmp_path / "latin.json")[0]

@@ -287,7 +287,7 @@ def context_of(encoded: EncodedExample) -> tuple[list[str], list[str]]:
     """The context words read before and after the example's own (every word is one subword here)."""
     (window,) = encoded.windows
     own = [i for i, w in enumerate(window.word_of_subword) if w >= 0]
-    tokens = TOKENIZERS["wordpiece"]().convert_ids_to_tokens(window.input_ids)
+    tokens: list[str] = [*TOKENIZERS["wordpiece"]().convert_ids_to_tokens(window.input_ids)]
     return tokens[1 : own[0]], tokens[own[-1] + 1 : -1]
 
 

@@ -2,102 +2,162 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.multiprocessing
 
-from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric, format_table
-from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
-from tests.builders import SCHEMA, random_example
+from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
+from iter_lightning.metrics.functional import TASKS, Counts, count_entities, count_relations
+from iter_lightning.types import Entity, Example, Relation, Schema
+from tests.metrics.cases import SCHEMA, Pair, predicted, random_pairs
+from tests.metrics.ranks import SHARES, run_rank
+
+TWICE_BY_SURFACE = EvaluationDefinition(match="surface", symmetric="twice")
+A, B, GHOST = Entity(0, 1, "Per"), Entity(1, 2, "Loc"), Entity(0, 1, "Ghost")
+WORDS = ("Ada", "London")
+GOLD = Example(WORDS, (A, B), (Relation(A, B, "LiveIn"),), id="s7")
 
 
-def pairs(size: int) -> list[tuple[Prediction, Example]]:
-    rng = random.Random(0)
-    result = []
-    for _ in range(size):
-        gold = random_example(rng)
-        entities = tuple(e for e in dict.fromkeys(gold.entities) if rng.random() < 0.7)
-        relations = tuple(r for r in gold.relations if r.head in entities and r.tail in entities and rng.random() < 0.7)
-        result.append((Prediction(entities, relations, (1.0,) * len(entities), (1.0,) * len(relations)), gold))
-    return result
-
-
-def metric_of(chunks: list[list[tuple[Prediction, Example]]]) -> ExtractionMetric:
-    metric = ExtractionMetric(SCHEMA)
-    for chunk in chunks:
-        metric.update([p for p, _ in chunk], [g for _, g in chunk])
+def metric_of(*batches: list[Pair], definition: EvaluationDefinition | None = None) -> ExtractionMetric:
+    metric = ExtractionMetric(SCHEMA, definition)
+    for batch in batches:
+        metric.update([p for p, _ in batch], [g for _, g in batch])
     return metric
 
 
-def test_batches_do_not_matter() -> None:
-    found = pairs(40)
-    whole = metric_of([found])
-    assert metric_of([[pair] for pair in found[::-1]]).report() == whole.report()
-    assert metric_of([found[:3], [], found[3:]]).compute() == whole.compute()
-    assert whole.compute()["ner_f1"] == pytest.approx(whole.report()["NER"]["micro"]["f1"])
+@pytest.mark.parametrize("definition", [EvaluationDefinition(), TWICE_BY_SURFACE], ids=EvaluationDefinition.describe)
+def test_the_metric_is_the_sum_of_the_functions(definition: EvaluationDefinition) -> None:
+    pairs = random_pairs(50)
+    expected: dict[str, dict[str, list[int]]] = {
+        task: {name: [0, 0, 0] for name in (SCHEMA.entity_types if task == "NER" else SCHEMA.relation_types)}
+        for task in TASKS
+    }
+    for pred, gold in pairs:
+        by_task = {
+            "NER": count_entities(gold, pred, definition),
+            "RE": count_relations(gold, pred, SCHEMA, definition),
+            "RE+": count_relations(gold, pred, SCHEMA, definition, strict=True),
+        }
+        for task, by_type in by_task.items():
+            for name, counts in by_type.items():
+                expected[task][name] = [a + b for a, b in zip(expected[task][name], counts, strict=True)]
+    metric = metric_of(pairs, definition=definition)
+    assert metric.counts() == {t: {name: Counts(*row) for name, row in rows.items()} for t, rows in expected.items()}
+    assert metric.sentence_count() == 50
 
 
-def test_reset_and_clone() -> None:
-    metric = metric_of([pairs(5)])
-    twin = metric.clone()
+def test_batches_and_order_do_not_matter() -> None:
+    pairs = random_pairs(40)
+    whole = metric_of(pairs)
+    shuffled = random.Random(1).sample(pairs, len(pairs))
+    for other in (metric_of(*([p] for p in pairs)), metric_of(shuffled), metric_of(pairs[:3], [], pairs[3:])):
+        assert other.report() == whole.report()
+        assert other.compute() == whole.compute()
+        assert other.sentence_count() == 40
+
+
+def test_compute_holds_the_scalars_of_the_report() -> None:
+    metric = metric_of(random_pairs(40))
+    values, report = metric.compute(), metric.report()
+    assert len(values) == 18
+    for task, prefix in (("NER", "ner"), ("RE", "re"), ("RE+", "re_plus")):
+        for name in ("precision", "recall", "f1"):
+            assert values[f"{prefix}_{name}"].shape == ()
+            assert values[f"{prefix}_{name}"].item() == pytest.approx(report[task]["micro"][name])
+            assert values[f"{prefix}_macro_{name}"].item() == pytest.approx(report[task]["macro"][name])
+    assert 0 < values["re_plus_f1"] < values["ner_f1"] < 1
+
+
+def test_perfect_predictions_score_one() -> None:
+    gold = [g for _, g in random_pairs(40)]
+    metric = metric_of([(predicted(g.entities, g.relations), g) for g in gold])
+    assert {value.item() for value in metric.compute().values()} == {1.0}
+
+
+def test_nothing_counted_scores_zero() -> None:
+    metric = metric_of([], [(predicted(), Example(WORDS))])
+    assert not any(metric.compute().values())
+    assert metric.sentence_count() == 1
+
+
+def test_reset_clone_and_pickle() -> None:
+    pairs = random_pairs(20)
+    metric = metric_of(pairs[:10])
+    twins = [metric.clone(), pickle.loads(pickle.dumps(metric))]
     metric.reset()
-    assert metric.counts()["NER"]["Per"].tp == 0
-    assert twin.report() == metric_of([pairs(5)]).report()
+    assert metric.sentence_count() == 0
+    assert metric.report() == ExtractionMetric(SCHEMA).report()
+    for twin in twins:
+        assert twin.report() == metric_of(pairs[:10]).report()
+        twin.update([p for p, _ in pairs[10:]], [g for _, g in pairs[10:]])
+        assert twin.report() == metric_of(pairs).report()
+        assert twin.definition == metric.definition
+
+
+def test_calling_the_metric_scores_the_batch_and_adds_it() -> None:
+    pairs = random_pairs(20)
+    metric = metric_of(pairs[:10])
+    batch = pairs[10:]
+    assert metric([p for p, _ in batch], [g for _, g in batch]) == metric_of(batch).compute()
+    assert metric.report() == metric_of(pairs).report()
 
 
 def test_without_relation_types_there_is_ner_alone() -> None:
     metric = ExtractionMetric(Schema(("A",)))
-    metric.update([Prediction()], [Example(("x",), (Entity(0, 1, "A"),))])
+    metric.update([predicted()], [Example(("x",), (Entity(0, 1, "A"),))])
     assert set(metric.report()) == {"NER"}
-    assert not [name for name in metric.compute() if name.startswith("re")]
+    assert not [name for name in metric.compute() if not name.startswith("ner_")]
 
 
-def test_misuse_is_told() -> None:
-    metric = ExtractionMetric(SCHEMA)
+@pytest.mark.parametrize(
+    ("pred", "gold", "message"),
+    [
+        (predicted((GHOST,)), GOLD, "example 's7': predicted entity type 'Ghost' is not in the schema; those are"),
+        (predicted(), Example(WORDS, (GHOST,)), "gold entity type 'Ghost'"),
+        (predicted((A, B), (Relation(A, B, "Haunts"),)), GOLD, "predicted relation type 'Haunts'"),
+        (predicted(), Example(WORDS, (A, B), (Relation(A, B, "Haunts"),)), "gold relation type 'Haunts'"),
+        (predicted((), (Relation(GHOST, B, "LiveIn"),)), GOLD, "predicted argument type 'Ghost'"),
+        (predicted((Entity(1, 9, "Loc"),)), GOLD, r"example 's7': predicted entity end 9 is past the sentence \(2"),
+        (predicted((), (Relation(A, Entity(1, 9, "Loc"), "LiveIn"),)), GOLD, "entity end 9 is past the sentence"),
+    ],
+)
+@pytest.mark.parametrize("match", ["position", "surface"])
+def test_what_cannot_be_scored_is_refused_and_leaves_nothing(
+    match: str, pred: Any, gold: Example, message: str
+) -> None:
+    metric = ExtractionMetric(SCHEMA, EvaluationDefinition(match=match))
+    with pytest.raises(ValueError, match=message):
+        metric.update([predicted((A,)), pred], [GOLD, gold])
+    assert metric.sentence_count() == 0
+    assert metric.report() == ExtractionMetric(SCHEMA).report()
+
+
+def test_a_relation_is_refused_where_the_schema_has_none() -> None:
+    metric = ExtractionMetric(Schema(("Per", "Loc")))
+    with pytest.raises(ValueError, match=r"gold relation type 'LiveIn' is not in the schema; those are \[\]"):
+        metric.update([predicted()], [GOLD])
+
+
+def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="1 predictions for 0 gold examples"):
-        metric.update([Prediction()], [])
-    with pytest.raises(ValueError, match="NER: type 'Ghost' is not in the schema"):
-        metric.update([Prediction()], [Example(("x",), (Entity(0, 1, "Ghost"),))])
+        ExtractionMetric(SCHEMA).update([predicted()], [])
 
 
-def _rank(rank: int, file: str, folder: str, shares: list[int]) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    found = pairs(30)
-    mine = found[: shares[0]] if rank == 0 else found[shares[0] : shares[0] + shares[1]]
-    metric = ExtractionMetric(SCHEMA)
-    for start in range(0, len(mine), 4):
-        metric.update([p for p, _ in mine[start : start + 4]], [g for _, g in mine[start : start + 4]])
-    computed = metric.compute()
-    torch.save({"report": metric.report(), "computed": computed, "own": metric.counts()["NER"]["Per"].tp},
-               Path(folder) / f"{rank}.pt")  # fmt: skip
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_with_uneven_and_empty_ranks(tmp_path: Path) -> None:
-    for name, shares in (("uneven", [23, 7]), ("empty", [30, 0])):
-        folder = tmp_path / name
-        folder.mkdir()
-        torch.multiprocessing.spawn(_rank, args=(str(folder / "store"), str(folder), shares), nprocs=2)
-        whole = metric_of([pairs(30)])
-        own = 0
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(run_rank, args=(str(tmp_path), ExtractionMetric(SCHEMA)), nprocs=2)
+    seen = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
+    for name, (first, second, _) in SHARES.items():
+        pairs = random_pairs(30)[:second]
+        whole, alone = metric_of(pairs), (metric_of(pairs[:first]), metric_of(pairs[first:]))
         for rank in (0, 1):
-            found = torch.load(folder / f"{rank}.pt")
-            assert found["report"] == whole.report()
-            assert found["computed"] == whole.compute()
-            own += found["own"]
-        assert own == whole.counts()["NER"]["Per"].tp  # after synchronising, every rank has its own counts again
-
-
-def test_table() -> None:
-    metric = ExtractionMetric(SCHEMA)
-    person, place = Entity(0, 1, "Per"), Entity(1, 2, "Loc")
-    gold = Example(("Ada", "London"), (person, place), (Relation(person, place, "LiveIn"),))
-    metric.update([Prediction((person,), (), (1.0,), ())], [gold])
-    text = format_table({"dev": metric.report()}, EvaluationDefinition(), per_type=True)
-    lines = text.splitlines()
-    assert lines[1].split() == ["dev", "NER", "100.0", "50.0", "66.7", "1", "0", "1"]
-    assert lines[-1] == "micro, percent · gold: corpus · match: position · symmetric: once · split_protocol: clean"
-    assert len({len(line) for line in lines[:-1]}) == 1
+            found = seen[rank][name]
+            assert found["report"] == whole.report(), name
+            assert found["computed"] == whole.compute(), name
+            assert found["sentences"] == second, name
+            own = {"counts": alone[rank].counts(), "sentences": alone[rank].sentence_count()}
+            assert found["own"] == own, name  # after synchronising, every rank has its own counts again

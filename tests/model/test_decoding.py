@@ -123,6 +123,24 @@ def test_arguments_seen_together_in_one_window_alone() -> None:
     assert set(prediction.relations) == set(gold.relations[:2])
 
 
+@pytest.mark.parametrize("window", [0, 1])
+def test_the_owner_of_a_pair_decides_on_it(window: int) -> None:
+    """Both windows hold the pair; the second has the wider margin, and what the first thinks does not count."""
+    gold = build_example(["a"] * 20, [(8, 9, "Per"), (9, 10, "Loc")])
+    (encoded,) = encode([gold], 1, max_subwords=12, overlap=5)  # [0, 10), [5, 15), [10, 20)
+    batch = batch_of([encoded])
+
+    class OneWindow(OracleHeads):
+        def link_logits(self, *arguments: torch.Tensor) -> torch.Tensor:
+            left_slots_E, _, head_P, _ = arguments
+            here = left_slots_E[head_P] // self.batch.input_ids_BN.shape[1] == window
+            return torch.where(here, 10.0, -10.0).unsqueeze(1).expand(-1, len(self.schema.relation_types))
+
+    (prediction,) = decode(batch, OneWindow(batch), DecodingRules(1, "argmax", 0.5), SCHEMA)
+    assert prediction.entities == gold.entities
+    assert bool(prediction.relations) == (window == 1)
+
+
 def test_no_text_no_entities() -> None:
     batch = batch_of(encode([Example(()), Example(("",))], 2))
     assert decode(batch, OracleHeads(batch), ALL_4, SCHEMA) == [Prediction(), Prediction()]
@@ -338,7 +356,7 @@ def test_context_gets_no_entities() -> None:
     model = tiny_model("bert")
     with torch.no_grad():
         for head in (model.is_left, model.is_span):
-            head.gate = lambda inner, width=head.w_out.out_features: inner.new_ones(len(inner), width)  # type: ignore[method-assign,assignment]
+            head.gate = lambda inner, width=head.w_out.out_features: inner.new_ones(len(inner), width)  # type: ignore[method-assign,assignment,misc]
     context = {"left_context": COMMON[:4], "right_context": COMMON[4:]}
     (prediction,) = model.predict([Example(("Ada", "lives"), **context)])  # type: ignore[arg-type]
     assert [e.span for e in prediction.entities] == [(0, 1), (1, 2)]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from iter_lightning.features import EncodedExample, Features
 from iter_lightning.model import IterModel
-from iter_lightning.model.heads import GatedFeedForward
+from iter_lightning.model.heads import ACTIVATIONS, GatedFeedForward
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
 from iter_lightning.types import Example, Schema
 
@@ -69,7 +69,7 @@ def ffn(head: GatedFeedForward, *vectors: Tensor) -> list[float]:
     """Eq. 3 on the concatenation of its arguments."""
     x = torch.cat(vectors)
     w_a, w_i = head.w_in.weight.chunk(2, dim=0)
-    result: list[float] = (head.w_out.weight @ (head.activation(w_a @ x) * (w_i @ x))).tolist()
+    result: list[float] = (head.w_out.weight @ (ACTIVATIONS[head.activation](w_a @ x) * (w_i @ x))).tolist()
     return result
 
 

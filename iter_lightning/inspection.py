@@ -1,0 +1,130 @@
+"""`inspect`: what a corpus holds (Table 1), what is wrong with it, and what a perfect model could reach on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from iter_lightning.corpora import CATALOG, load_corpus
+from iter_lightning.corpora.checks import CorpusReport, SplitReport, check_corpus, omega_needed, word_level_recall
+from iter_lightning.corpora.synthetic import SCHEMA, SyntheticConfig, synthetic_splits
+from iter_lightning.errors import ConfigError
+from iter_lightning.features.alignment import Aligner
+from iter_lightning.features.ceiling import EncodingReport, encoding_report
+from iter_lightning.model.encoder import load_config, load_tokenizer, position_limit
+from iter_lightning.types import Example, Schema
+
+ERASED_SHOWN = 10
+
+
+def inspect_corpus(name: str, data_dir: Path, encoder: str, fold: int = 0) -> dict[str, Any]:
+    """Everything `render` prints, as plain values.
+
+    Args:
+        name: a key of the catalogue, or `synthetic`.
+        data_dir: holds the corpus's folder.
+        encoder: whose tokenizer and window measure the encoding; folder, hub id or `package:NAME`.
+        fold: of ADE.
+
+    Raises:
+        ConfigError: no such corpus.
+        CorpusError: it is missing or damaged.
+        EncoderError: the tokenizer cannot be loaded.
+    """
+    title, schema, omega, splits = _load(name, data_dir, fold)
+    report = check_corpus(splits, schema)
+    aligner = Aligner(load_tokenizer(encoder), schema, omega, position_limit(load_config(encoder)))
+    encoded = {split: encoding_report(aligner.encode(examples)) for split, examples in splits.items()}
+    return {
+        "corpus": title,
+        "omega": omega,
+        "encoder": encoder,
+        **report.to_dict(),
+        "encoding": {split: found.to_dict() for split, found in encoded.items()},
+        "word_level_recall": {split: word_level_recall(examples, omega) for split, examples in splits.items()},
+        "text": render(
+            title, omega, encoder, report, encoded, {s: word_level_recall(x, omega) for s, x in splits.items()}
+        ),
+    }
+
+
+def _load(name: str, data_dir: Path, fold: int) -> tuple[str, Schema, int, dict[str, list[Example]]]:
+    if name == "synthetic":
+        splits = synthetic_splits(SyntheticConfig())
+        return "Synthetic", SCHEMA, max(omega_needed(e) for split in splits.values() for e in split), splits
+    if name not in CATALOG:
+        raise ConfigError(f"{name!r} is no corpus of the catalogue: {', '.join(CATALOG)}, synthetic")
+    corpus = CATALOG[name]
+    title = f"{corpus.title} fold {fold}" if name == "ade" else corpus.title
+    return title, corpus.schema, corpus.omega, load_corpus(name, data_dir, fold=fold if name == "ade" else None)
+
+
+def render(
+    title: str, omega: int, encoder: str, report: CorpusReport, encoded: Mapping[str, EncodingReport],
+    words: Mapping[str, tuple[float, float]],
+) -> str:  # fmt: skip
+    """The report as text: a table with a column a split, then what a person should know."""
+    splits = report.splits
+    rows: list[tuple[str, Sequence[object]]] = [
+        ("sentences", [s.sentences for s in splits.values()]),
+        ("words", [s.words for s in splits.values()]),
+        *_by_type("entities", [s.entities for s in splits.values()]),
+        *_by_type("relations", [s.relations for s in splits.values()]),
+        ("omega needed", [max(s.omega_needed, default=0) for s in splits.values()]),
+        ("  entities by omega", [_histogram(s) for s in splits.values()]),
+        ("overlapping, % of sentences", [_percent(s.overlapping_sentences, s.sentences) for s in splits.values()]),
+        ("overlapping pairs", [s.overlapping_pairs for s in splits.values()]),
+        ("nested entities", [s.nested_entities for s in splits.values()]),
+        ("nesting depth", [s.depth for s in splits.values()]),
+        ("without entities", [s.without_entities for s in splits.values()]),
+        ("duplicate sentences", [s.duplicates for s in splits.values()]),
+        ("spans of several types", [s.several_types for s in splits.values()]),
+        ("relations to itself", [s.self_relations for s in splits.values()]),
+        ("subwords median / 95 % / max",
+         [f"{e.subwords_median} / {e.subwords_p95} / {e.subwords_max}" for e in encoded.values()]),
+        ("sentences in several windows", [e.windowed for e in encoded.values()]),
+        ("oracle NER recall, words, %", [f"{100 * words[s][0]:.2f}" for s in splits]),
+        ("oracle NER recall, encoded, %", [f"{100 * e.ner_recall:.2f}" for e in encoded.values()]),
+        ("oracle RE+ recall, words, %", [f"{100 * words[s][1]:.2f}" for s in splits]),
+        ("oracle RE+ recall, encoded, %", [f"{100 * e.re_plus_recall:.2f}" for e in encoded.values()]),
+    ]  # fmt: skip
+    name_width = max(len(name) for name, _ in rows)
+    width = max(12, *(len(str(v)) for _, values in rows for v in values)) + 2
+    lines = [f"{title} · omega {omega} · encoder {encoder}", ""]
+    lines.append(" " * name_width + "".join(f"{split:>{width}}" for split in splits))
+    lines += [f"{label:<{name_width}}" + "".join(f"{_number(v):>{width}}" for v in values) for label, values in rows]
+    lines += ["", "sentence texts shared: " + ", ".join(f"{pair} {count}" for pair, count in report.leakage.items())]
+    for split, found in encoded.items():
+        for example, word, place in found.erased[:ERASED_SHOWN]:
+            lines.append(f"{split}: the tokenizer erases word {place} {word!r} of sentence {example}; read as unknown")
+        if len(found.erased) > ERASED_SHOWN:
+            lines.append(f"{split}: and {len(found.erased) - ERASED_SHOWN} more")
+        if found.clipped_words:
+            lines.append(f"{split}: {found.clipped_words} words are longer than a window; their middle is not read")
+    return "\n".join(lines)
+
+
+def _by_type(what: str, counts: Sequence[dict[str, int]]) -> list[tuple[str, Sequence[object]]]:
+    return [
+        (what, [sum(c.values()) for c in counts]),
+        *((f"  {kind}", [c[kind] for c in counts]) for kind in counts[0]),
+    ]
+
+
+def _histogram(split: SplitReport) -> str:
+    return " ".join(f"{omega}:{count}" for omega, count in split.omega_needed.items()) or "-"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "-"
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def write_report(report: dict[str, Any], path: Path) -> None:
+    """The report as JSON, without the text."""
+    path.write_text(json.dumps({k: v for k, v in report.items() if k != "text"}, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,114 @@
+"""The pair heads' inner layer over many pairs in memory that does not grow with their number.
+
+P pairs, F inner width, O outputs, C pairs a chunk. Forward and backward walk over chunks of pairs in one workspace
+of [C, 2F] each, allocated once: nothing of the inner layer is kept, the backward pass computes it again. (Activation
+checkpointing keeps as little, but allocates anew for every chunk, which fragments the heap of the C library into
+more than a gigabyte on a CPU.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class ChunkedPairs(torch.autograd.Function):
+    """`dropout(act(gate) * value) W_o^T` with [gate; value] = first[i] + second[j], for pairs (i, j)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, first_X2F: Tensor, second_Y2F: Tensor, w_out_OF: Tensor, first_P: Tensor, second_P: Tensor,
+        activation: str, dropout: float, chunk: int,
+    ) -> Tensor:  # fmt: skip
+        """Logits [P, O] in the operands' type."""
+        ctx.save_for_backward(first_X2F, second_Y2F, w_out_OF, first_P, second_P)
+        ctx.activation, ctx.dropout, ctx.chunk = activation, dropout, chunk
+        ctx.seed = int(torch.randint(2**62, ()).item()) if dropout else 0
+        logits_PO = first_X2F.new_empty(len(first_P), len(w_out_OF))
+        work = _Workspace(ctx, first_X2F, second_Y2F)
+        for part in _parts(len(first_P), chunk):
+            gate, value, keep = work.inner(first_P[part], second_P[part])
+            product = _activate_(activation, gate).mul_(value)
+            if keep is not None:
+                product.mul_(keep)
+            torch.mm(product, w_out_OF.t(), out=logits_PO[part])
+        return logits_PO
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_PO: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of both operands and the output projection."""
+        first_X2F, second_Y2F, w_out_OF, first_P, second_P = ctx.saved_tensors
+        grads = [torch.zeros_like(tensor) for tensor in (first_X2F, second_Y2F, w_out_OF)]
+        work = _Workspace(ctx, first_X2F, second_Y2F)
+        width = w_out_OF.shape[1]
+        grad_C2F = first_X2F.new_empty(work.size, 2 * width)
+        active_CF = first_X2F.new_empty(work.size, width)
+        for part in _parts(len(first_P), ctx.chunk):
+            gate, value, keep = work.inner(first_P[part], second_P[part])
+            grad_gate, grad_value = grad_C2F[: len(gate), :width], grad_C2F[: len(gate), width:]
+            active = active_CF[: len(gate)].copy_(gate)
+            _activate_(ctx.activation, active)
+            # the gradient of the product act(gate) * value, dropout undone
+            torch.mm(grad_PO[part], w_out_OF, out=grad_value)
+            if keep is not None:
+                grad_value.mul_(keep)
+            torch.mul(grad_value, value, out=grad_gate)
+            _differentiate_(ctx.activation, grad_gate, gate, active)
+            grad_value.mul_(active)
+            # the product itself, in place of act(gate)
+            active.mul_(value)
+            if keep is not None:
+                active.mul_(keep)
+            grads[2].addmm_(grad_PO[part].t(), active)
+            grads[0].index_add_(0, first_P[part], grad_C2F[: len(gate)])
+            grads[1].index_add_(0, second_P[part], grad_C2F[: len(gate)])
+        return *grads, None, None, None, None, None
+
+
+class _Workspace:
+    """Buffers for one chunk, and the dropout masks that forward and backward both draw from one seed."""
+
+    def __init__(self, ctx: Any, first_X2F: Tensor, second_Y2F: Tensor) -> None:
+        self.first_X2F, self.second_Y2F = first_X2F, second_Y2F
+        self.size, self.dropout = ctx.chunk, ctx.dropout
+        self.sum_C2F = first_X2F.new_empty(ctx.chunk, first_X2F.shape[1])
+        self.other_C2F = torch.empty_like(self.sum_C2F)
+        self.generator = torch.Generator(first_X2F.device).manual_seed(ctx.seed) if ctx.dropout else None
+
+    def inner(self, first_C: Tensor, second_C: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """gate, value [C, F] of the chunk's pairs, and what dropout multiplies with (None without dropout)."""
+        count, width = len(first_C), self.sum_C2F.shape[1] // 2
+        total, other = self.sum_C2F[:count], self.other_C2F[:count]
+        torch.index_select(self.first_X2F, 0, first_C, out=total)
+        torch.index_select(self.second_Y2F, 0, second_C, out=other)
+        total.add_(other)
+        keep = None
+        if self.generator is not None:
+            keep = other[:, :width].bernoulli_(1 - self.dropout, generator=self.generator).div_(1 - self.dropout)
+        gate, value = total[:, :width], total[:, width:]
+        return gate, value, keep
+
+
+def _parts(total: int, chunk: int) -> list[slice]:
+    return [slice(start, min(start + chunk, total)) for start in range(0, total, chunk)]
+
+
+def _activate_(activation: str, gate: Tensor) -> Tensor:
+    """In place."""
+    if activation == "gelu":
+        return gate.copy_(torch.nn.functional.gelu(gate))
+    return gate.clamp_(min=0) if activation == "relu" else gate.tanh_()
+
+
+def _differentiate_(activation: str, grad: Tensor, gate: Tensor, active: Tensor) -> None:
+    """Multiply `grad` by the activation's derivative at `gate`, in place; `active` is the activation's value."""
+    if activation == "relu":
+        grad.mul_(gate > 0)
+    elif activation == "tanh":
+        grad.addcmul_(grad, active.square(), value=-1)
+    else:
+        grad.copy_(torch.ops.aten.gelu_backward(grad, gate))

@@ -1,0 +1,93 @@
+"""The configuration of an ITER model: everything but the weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.model.decoding import TYPE_DECISIONS
+from iter_lightning.types import Schema
+
+LOSS_REDUCTIONS = ("sum", "batch_mean")
+LINK_PAIRS = ("entities", "positions")
+
+
+@dataclass(frozen=True)
+class IterConfig:
+    """Everything but the weights; `to_dict` and `from_dict` round-trip through JSON.
+
+    Raises:
+        ConfigError: a value outside its range, told with the range.
+    """
+
+    schema: Schema
+    """The entity and relation types."""
+    encoder: dict[str, Any]
+    """`to_dict()` of the encoder's Hugging Face configuration."""
+    omega: int = 1
+    """How many of the closest preceding lefts a right may pair with; 1 for flat entities."""
+    activation: str = "relu"
+    """relu, gelu or tanh, in all heads."""
+    dropout: float = 0.3
+    """Before the heads' output projections."""
+    left_width: int | None = None
+    """Inner width of IsLeft; None is the encoder's d_ff."""
+    pair_width: int | None = None
+    """Inner width of IsSpan and IsLink; None is twice the encoder's d_ff."""
+    respect_word_boundaries: bool = True
+    """Lefts only at first, rights only at last subwords of words."""
+    type_decision: str = "argmax"
+    """argmax or all, see `DecodingRules`."""
+    link_threshold: float = 0.5
+    """Lambda of Eq. 6."""
+    link_pairs: str = "entities"
+    """Trained pairs: `entities` (of gold entities, Eq. 13) or `positions` (span candidates x gold entities)."""
+    loss_reduction: str = "sum"
+    """`sum` as printed, or `batch_mean`: divided by the batch size."""
+    max_subwords: int | None = None
+    """Longest window; None is the encoder's own limit (1024 for purely relative positions)."""
+    window_overlap: int = 64
+    """Subwords shared by consecutive windows of a longer text."""
+    pair_memory_mb: int = 16
+    """Bound on the inner layers a pair head holds at once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoder", json.loads(json.dumps(self.encoder)))  # JSON has no integer keys
+        for name, allowed in (
+            ("type_decision", TYPE_DECISIONS), ("link_pairs", LINK_PAIRS), ("loss_reduction", LOSS_REDUCTIONS),
+        ):  # fmt: skip
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        for name, low, high in (
+            ("omega", 1, 64), ("dropout", 0.0, 0.95), ("link_threshold", 0.0, 1.0), ("window_overlap", 0, 10**6),
+            ("pair_memory_mb", 1, 10**6), ("left_width", 1, 10**6), ("pair_width", 1, 10**6),
+            ("max_subwords", 8, 10**6),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and low <= value <= high):
+                raise ConfigError(f"{name} {value} is outside [{low}, {high}]")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"model_type": "iter", **values, "schema": self.schema.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> IterConfig:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ConfigError: a key that is unknown or missing.
+        """
+        if not isinstance(values, dict):
+            raise ConfigError(f"not an ITER configuration: {values!r}")
+        rest = {key: value for key, value in values.items() if key != "model_type"}
+        known = {f.name for f in fields(cls)}
+        if values.get("model_type") != "iter" or set(rest) - known or not {"schema", "encoder"} <= set(rest):
+            raise ConfigError(
+                f"not an ITER configuration: model_type {values.get('model_type')!r}, "
+                f"unknown keys {sorted(set(rest) - known)}, missing {sorted({'schema', 'encoder'} - set(rest))}"
+            )
+        return cls(**{**rest, "schema": Schema.from_dict(rest["schema"])})
