@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 
+from iter_lightning.errors import IterError
 from iter_lightning.features import Batch
 from iter_lightning.files import write_atomically
 from iter_lightning.training.module import IterModule
@@ -77,7 +78,11 @@ def export_model(module: IterModule, folder: Path, tensors: dict[str, torch.Tens
     """Write the model next to `folder` and swap it in, so that a whole model is always there."""
     fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     shutil.rmtree(fresh, ignore_errors=True)
-    module.network.save_pretrained(fresh, tensors)
+    try:
+        module.network.save_pretrained(fresh, tensors)
+    except Exception as error:  # each of the libraries that write here has errors of its own
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise IterError(f"the model cannot be written to {folder}: {error}") from error
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.replace(old)

@@ -22,8 +22,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 
-from iter_lightning.errors import ConfigError
+from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.metrics import EvaluationDefinition, format_table
+from iter_lightning.model.encoder import load_tokenizer
 from iter_lightning.training.callbacks import BestModel, PredictionFile, PredictionTable, TestResults
 from iter_lightning.training.data import CorpusDataModule
 from iter_lightning.training.module import IterModule
@@ -38,7 +39,14 @@ NOT_IDENTITY = ("config", "run_dir", "wandb", "ckpt_path", "weights_only", "verb
 class IterCLI(LightningCLI):
     """LightningCLI whose runs live in a folder of their own."""
 
-    run: RunFolder
+    folder: RunFolder
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing yet: `run_verb` runs it, so that a configuration can be built without being run."""
+
+    def run_verb(self) -> None:
+        """Run the verb that was parsed."""
+        super()._run_subcommand(str(self.subcommand))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """As LightningCLI, which would warn that `args` and the process's own arguments are both there."""
@@ -65,7 +73,7 @@ class IterCLI(LightningCLI):
         """Find the run folder."""
         config = self.config[self.subcommand]
         seed = config.seed_everything
-        self.run = RunFolder(config.run_dir or Path("runs") / config.experiment / f"seed{seed}")
+        self.folder = RunFolder(config.run_dir or Path("runs") / config.experiment / f"seed{seed}")
         if config.wandb.mode not in WANDB_MODES:
             raise ConfigError(f"wandb.mode {config.wandb.mode!r} is none of {', '.join(WANDB_MODES)}")
 
@@ -76,37 +84,44 @@ class IterCLI(LightningCLI):
         if trainer_config.get("enable_progress_bar") is not False:
             extra.append(TQDMProgressBar(refresh_rate=1 if sys.stderr.isatty() else 50))
         if self.subcommand == "fit":
-            extra += [BestModel(self.run), PredictionTable(), self._checkpoint()]
+            extra += [BestModel(self.folder), PredictionTable(), self._checkpoint()]
         elif self.subcommand == "test":
-            extra += [TestResults(self.run)]
+            extra += [TestResults(self.folder)]
         elif self.subcommand == "predict":
-            extra += [PredictionFile(self.run)]
+            extra += [PredictionFile(self.folder)]
         trainer_config["callbacks"] = [*(trainer_config.get("callbacks") or []), *extra]
-        trainer_config["default_root_dir"] = str(self.run.path)
+        trainer_config["default_root_dir"] = str(self.folder.path)
         trainer_config["logger"] = False  # W&B is added when the run really starts
         return lightning.Trainer(**trainer_config)
 
     def _checkpoint(self) -> ModelCheckpoint:
         return ModelCheckpoint(
-            dirpath=self.run.last_checkpoint.parent, filename="last", save_top_k=1, enable_version_counter=False,
+            dirpath=self.folder.last_checkpoint.parent, filename="last", save_top_k=1, enable_version_counter=False,
             save_on_train_epoch_end=True,
         )  # fmt: skip
 
     def fit(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
         """Train in the run folder: from the start, or from its last epoch; once finished, never again."""
         config = self._config()
-        self.run.open(_identity(config))
-        if self.run.finished:
-            print(f"{self.run.path} holds this run, finished; `test` scores it")
+        self.folder.check(_identity(config))
+        if self.folder.finished:
+            print(f"{self.folder.path} holds this run, finished; `test` scores it")
             return
-        datamodule.setup()
+        datamodule.setup()  # what the corpus or the encoder lacks is told before anything is written
+        tokenizer_sha256 = _tokenizer_sha256(model.encoder_name)
         if self.trainer.is_global_zero:
-            self._write_manifest(model, datamodule, config)
+            self.folder.open()
+            self._write_manifest(model, datamodule, config, tokenizer_sha256)
         self._add_wandb(model, datamodule, config)
-        if options.get("ckpt_path") is None and self.run.last_checkpoint.exists():
-            options["ckpt_path"] = str(self.run.last_checkpoint)
-            print(f"continuing the run in {self.run.path}")
-        self.trainer.fit(model, datamodule=datamodule, **options)
+        if options.get("ckpt_path") is None and self.folder.last_checkpoint.exists():
+            options["ckpt_path"] = str(self.folder.last_checkpoint)
+            print(f"continuing the run in {self.folder.path}")
+        try:
+            self.trainer.fit(model, datamodule=datamodule, **options)
+        except RuntimeError as error:
+            if "PytorchStreamWriter" not in str(error):  # how torch.save tells of a disk that is full
+                raise
+            raise IterError(f"the checkpoint cannot be written to {self.folder.path}: {error}") from error
         if self.trainer.is_global_zero:
             self._print_results("dev")
 
@@ -115,7 +130,7 @@ class IterCLI(LightningCLI):
         self._use_trained(model, options)
         self.trainer.validate(model, datamodule=datamodule, verbose=False)
         if self.trainer.is_global_zero:
-            self.run.add_results("dev", model.dev_results)
+            self.folder.add_results("dev", model.dev_results)
             self._print_results("dev")
 
     def test(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
@@ -144,24 +159,22 @@ class IterCLI(LightningCLI):
     def _use_trained(self, model: IterModule, options: dict[str, Any]) -> None:
         if options.get("ckpt_path"):
             raise ConfigError("give --run_dir, the folder of a run, instead of --ckpt_path")
-        if not (self.run.model / "config.json").exists():
+        if not (self.folder.model / "config.json").exists():
             raise ConfigError(
-                f"no trained model in {self.run.path}: run `fit` with the same configuration first, or give --run_dir"
+                f"no trained model in {self.folder.path}: run `fit` with the same configuration first, or give --run_dir"
             )
-        model.trained_folder = self.run.model
+        model.trained_folder = self.folder.model
 
-    def _write_manifest(self, model: IterModule, datamodule: CorpusDataModule, config: dict[str, Any]) -> None:
-        from iter_lightning.model.encoder import load_tokenizer
-
-        tokenizer = load_tokenizer(model.encoder_name)
-        sha = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
-        self.run.update_manifest(
+    def _write_manifest(
+        self, model: IterModule, datamodule: CorpusDataModule, config: dict[str, Any], tokenizer_sha256: str
+    ) -> None:
+        self.folder.update_manifest(
             status="running", config=_identity(config),
             evaluation=EvaluationDefinition(split_protocol=datamodule.split_protocol).to_dict(),
-            **describe(config["seed_everything"], model.encoder_name, sha, str(self.trainer.strategy.root_device)),
+            **describe(config["seed_everything"], model.encoder_name, tokenizer_sha256, str(self.trainer.strategy.root_device)),
             data=describe_data(datamodule.title(), datamodule.files(), datamodule.splits()),
         )  # fmt: skip
-        (self.run.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        (self.folder.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
     def _add_wandb(self, model: IterModule, datamodule: CorpusDataModule, config: dict[str, Any]) -> None:
         """One W&B run an attempt, grouped by experiment; without a key it is kept offline and nothing asks."""
@@ -172,17 +185,17 @@ class IterCLI(LightningCLI):
             mode = os.environ.get("WANDB_MODE") or ("online" if _wandb_key() else "offline")
         self.trainer.loggers = [
             WandbLogger(
-                project=config["wandb"]["project"], save_dir=self.run.path, mode=mode, group=config["experiment"],
+                project=config["wandb"]["project"], save_dir=self.folder.path, mode=mode, group=config["experiment"],
                 name=f"{config['experiment']}-seed{config['seed_everything']}", job_type="fit", config=config,
                 tags=[datamodule.title(), model.encoder_name[-64:], datamodule.split_protocol, *config["wandb"]["tags"]],
             )
         ]  # fmt: skip
 
     def _print_results(self, *splits: str) -> None:
-        results = self.run.read_results()
+        results = self.folder.read_results()
         definition = EvaluationDefinition(**results[splits[-1]][0]["definition"])
         reports = {split: results[split][0]["scores"] for split in splits if split in results}
-        print(f"\n{format_table(reports, definition)}\n\n{self.run.path}")
+        print(f"\n{format_table(reports, definition)}\n\n{self.folder.path}")
 
 
 def run(verb: str, arguments: list[str]) -> None:
@@ -192,17 +205,37 @@ def run(verb: str, arguments: list[str]) -> None:
         IterError: what the user can put right.
         SystemExit: with status 2, after jsonargparse has printed what it does not understand.
     """
-    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     _quiet()
-    IterCLI(
-        IterModule, CorpusDataModule, subclass_mode_data=True, save_config_callback=None, seed_everything_default=1,
-        load_from_checkpoint_support=False, parser_kwargs={"parser_mode": "omegaconf+"},
+    try:
+        cli = build_cli(verb, arguments)
+    except ValueError as error:  # jsonargparse wraps what a constructor raises
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, IterError):
+            cause = cause.__cause__ or cause.__context__
+        raise cause or error from None
+    cli.run_verb()
+
+
+def build_cli(verb: str, arguments: list[str]) -> IterCLI:
+    """Parse a verb's arguments and build its data module, module and trainer, without running them."""
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    return IterCLI(
+        IterModule,
+        CorpusDataModule,
+        subclass_mode_data=True,
+        save_config_callback=None,
+        seed_everything_default=1,
+        load_from_checkpoint_support=False,
+        parser_kwargs={"parser_mode": "omegaconf+"},
         trainer_defaults={
-            "gradient_clip_val": 1.0, "num_sanity_val_steps": 0, "use_distributed_sampler": False,
-            "enable_model_summary": False, "log_every_n_steps": 10,
+            "gradient_clip_val": 1.0,
+            "num_sanity_val_steps": 0,
+            "use_distributed_sampler": False,
+            "enable_model_summary": False,
+            "log_every_n_steps": 10,
         },
         args=[verb, *with_extends(arguments)],
-    )  # fmt: skip
+    )
 
 
 def with_extends(arguments: list[str]) -> list[str]:
@@ -238,6 +271,10 @@ def _chain(path: Path, below: tuple[Path, ...]) -> list[Path]:
     return [*(_chain(path.parent / parent, (*below, path.resolve())) if parent else []), path]
 
 
+def _tokenizer_sha256(encoder: str) -> str:
+    return hashlib.sha256(load_tokenizer(encoder).backend_tokenizer.to_str().encode()).hexdigest()
+
+
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in NOT_IDENTITY}
 
@@ -258,6 +295,7 @@ def _quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     for text in (
         ".*does not have many workers.*", ".*LeafSpec.*", ".*isinstance.treespec.*", ".*logging interval.*",
         ".*in eval mode at the start of training.*", "Checkpoint directory .* exists and is not empty.*",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import lightning
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from iter_lightning.corpora import CATALOG, data_files, load_corpus, load_custom
@@ -173,10 +174,14 @@ class CorpusDataModule(lightning.LightningDataModule):
         )  # fmt: skip
         sampler.set_epoch(self.trainer.current_epoch if self.trainer and shuffle else 0)
         return DataLoader(
-            cast("Dataset[Windows]", items), batch_sampler=sampler, collate_fn=Flatten(self._collate), num_workers=self.num_workers,
+            cast("Dataset[Windows]", items),
+            batch_sampler=sampler,
+            collate_fn=Flatten(self._collate),
+            num_workers=self.num_workers,
             pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
             persistent_workers=self.num_workers > 0,
-        )  # fmt: skip
+            generator=torch.Generator().manual_seed(seed),  # a loader draws from the global one, dropout's, otherwise
+        )
 
 
 class Flatten:

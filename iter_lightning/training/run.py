@@ -63,11 +63,26 @@ class RunFolder:
         """Whether a training ran here to its end."""
         return self.manifest.get("status") == "finished"
 
-    def open(self, config: dict[str, Any]) -> None:
-        """Make the folder ready for a training with this configuration, new or continued.
+    def check(self, config: dict[str, Any]) -> None:
+        """Whether a run with this configuration, new or continued, belongs here.
 
         Raises:
-            ConfigError: it cannot be written, or holds a run of another configuration.
+            ConfigError: the folder holds a run of another configuration.
+        """
+        before = self.manifest.get("config")
+        changed = [] if before is None else sorted(differences(before, config))
+        if changed:
+            raise ConfigError(
+                f"{self.path} holds a run of another configuration; it differs in:\n  "
+                + "\n  ".join(changed[:10])
+                + "\n  choose another --run_dir, or move that folder away"
+            )
+
+    def open(self) -> None:
+        """Make the folder.
+
+        Raises:
+            ConfigError: it cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -75,13 +90,6 @@ class RunFolder:
                 pass
         except OSError as error:
             raise ConfigError(f"the run folder {self.path} cannot be written: {error.strerror or error}") from error
-        before = self.manifest.get("config")
-        changed = [] if before is None else sorted(differences(before, config))
-        if changed:
-            raise ConfigError(
-                f"{self.path} holds a run of another configuration; it differs in:\n  " + "\n  ".join(changed[:10]) +
-                "\n  choose another --run_dir, or move that folder away"
-            )  # fmt: skip
 
     def write_json(self, path: Path, value: Any) -> None:
         """Replace a JSON file as a whole."""

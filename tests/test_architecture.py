@@ -1,0 +1,48 @@
+"""A file imports only from floors below its own; `torch.nn` code never imports lightning; DESIGN's table is the rule."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "iter_lightning"
+FLOORS = {
+    "errors": 0, "files": 0, "types": 0, "corpora": 1, "features": 2, "metrics": 2, "model": 3, "training": 4,
+    "inspection": 5, "cli": 6, "__main__": 7, "__init__": 7,
+}  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path) -> None:
+    own = room(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "iter_lightning" and parts[1] in FLOORS and parts[1] != own:
+            assert FLOORS[parts[1]] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
+        if own in ("types", "errors", "files", "corpora"):
+            assert parts[0] not in ("torch", "transformers", "lightning"), f"{own} imports {name}"
+        if own in ("features", "metrics", "model"):
+            assert parts[0] not in ("lightning", "pytorch_lightning"), f"{own} imports {name}"
+
+
+def test_importing_the_package_and_the_command_line_is_light() -> None:
+    """Heavy imports are inside the verbs."""
+    assert not [name for name in imports(PACKAGE / "cli.py") if name.split(".")[0] in ("torch", "lightning")]
