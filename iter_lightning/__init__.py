@@ -1,1 +1,13 @@
 """ITER: entities and relations from one pass of a transformer encoder."""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["Entity", "Example", "IterConfig", "IterModel", "Prediction", "Relation", "Schema"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for when it is asked for: the command line starts without torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("iter_lightning.model" if name.startswith("Iter") else "iter_lightning.types"), name)

@@ -1,4 +1,4 @@
-"""A file imports only from floors below its own; `torch.nn` code never imports lightning; DESIGN's table is the rule."""
+"""A file imports only from floors below its own; `torch.nn` code never imports lightning."""
 
 from __future__ import annotations
 

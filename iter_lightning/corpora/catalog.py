@@ -1,7 +1,8 @@
 """What each corpus of the paper is: files and where they come from, counts, schema, nesting, licence, citation.
 
-Counts are those of Table 1 and, where files were at hand, measured on them (what a record lists twice counts once). A sha256 is given for every file that was
-measured; a corpus whose owners ask for a licence has no URL, but says how to obtain it.
+Counts are those of Table 1 and, where files were at hand, measured on them (what a record lists
+twice counts once). A sha256 is given for every file that was measured; a corpus whose owners ask for a licence has no
+URL, but says how to obtain it.
 """
 
 from __future__ import annotations

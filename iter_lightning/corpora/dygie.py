@@ -70,7 +70,7 @@ def _sentence(
     words: tuple[str, ...], ner: Any, relations: Any, offset: int, id: str, where: str, labels: Mapping[str, str],
     faults: Faults,
 ) -> Example | None:  # fmt: skip
-    """`ner` holds [first, last, type], `relations` [first, last, first, last, type]; extra fields (scores) may follow."""
+    """`ner` holds [first, last, type], `relations` [first, last, first, last, type]; more may follow."""
     if not _rows(ner, 3, f"{where}: ner", faults) or not _rows(relations, 5, f"{where}: relations", faults):
         return None
     entities = [(first - offset, last - offset + 1, labels.get(kind, kind)) for first, last, kind, *_ in ner]

@@ -123,8 +123,8 @@ def type_faults(examples: Sequence[Example], schema: Schema, where: str = "") ->
             unknown = sorted(set(kinds) - known[what])
             if unknown:
                 faults.append(
-                    f"{where}{': ' if where else ''}record {number}: unknown {what} type {', '.join(map(repr, unknown))},"
-                    f" expected one of {', '.join(sorted(known[what])) or 'none at all'}"
+                    f"{where}{': ' if where else ''}record {number}: "
+                    f"unknown {what} type {', '.join(map(repr, unknown))}, expected one of {', '.join(sorted(known[what])) or 'none at all'}"
                 )
     return faults
 

@@ -25,6 +25,7 @@ from lightning.pytorch.loggers import WandbLogger
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.metrics import EvaluationDefinition, format_table
 from iter_lightning.model.encoder import load_tokenizer
+from iter_lightning.training import datamodules  # noqa: F401  (its classes are what --data can name)
 from iter_lightning.training.callbacks import BestModel, PredictionFile, PredictionTable, TestResults
 from iter_lightning.training.data import CorpusDataModule
 from iter_lightning.training.module import IterModule
@@ -161,7 +162,7 @@ class IterCLI(LightningCLI):
             raise ConfigError("give --run_dir, the folder of a run, instead of --ckpt_path")
         if not (self.folder.model / "config.json").exists():
             raise ConfigError(
-                f"no trained model in {self.folder.path}: run `fit` with the same configuration first, or give --run_dir"
+                f"no trained model in {self.folder.path}: run `fit` with this configuration first, or give --run_dir"
             )
         model.trained_folder = self.folder.model
 
@@ -171,7 +172,9 @@ class IterCLI(LightningCLI):
         self.folder.update_manifest(
             status="running", config=_identity(config),
             evaluation=EvaluationDefinition(split_protocol=datamodule.split_protocol).to_dict(),
-            **describe(config["seed_everything"], model.encoder_name, tokenizer_sha256, str(self.trainer.strategy.root_device)),
+            **describe(
+                config["seed_everything"], model.encoder_name, tokenizer_sha256, str(self.trainer.strategy.root_device)
+            ),
             data=describe_data(datamodule.title(), datamodule.files(), datamodule.splits()),
         )  # fmt: skip
         (self.folder.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -187,7 +190,9 @@ class IterCLI(LightningCLI):
             WandbLogger(
                 project=config["wandb"]["project"], save_dir=self.folder.path, mode=mode, group=config["experiment"],
                 name=f"{config['experiment']}-seed{config['seed_everything']}", job_type="fit", config=config,
-                tags=[datamodule.title(), model.encoder_name[-64:], datamodule.split_protocol, *config["wandb"]["tags"]],
+                tags=[
+                    datamodule.title(), model.encoder_name[-64:], datamodule.split_protocol, *config["wandb"]["tags"]
+                ],
             )
         ]  # fmt: skip
 

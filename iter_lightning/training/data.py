@@ -1,4 +1,4 @@
-"""A LightningDataModule for each corpus over one base.
+"""The base of all data modules; `datamodules` has one for each corpus.
 
 `setup` reads the corpus and makes the three splits; `connect` is the one door through which the model's
 alignment and padding come in. `split_protocol` decides what is trained on and what selects the model:
@@ -13,18 +13,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import lightning
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from iter_lightning.corpora import CATALOG, data_files, load_corpus, load_custom
-from iter_lightning.corpora.checks import omega_needed
-from iter_lightning.corpora.synthetic import SCHEMA as SYNTHETIC_SCHEMA
-from iter_lightning.corpora.synthetic import SyntheticConfig, synthetic_splits
+from iter_lightning.corpora import CATALOG, data_files, load_corpus
 from iter_lightning.errors import ConfigError
 from iter_lightning.features import Aligner, Batch, EncodedExample, LengthBatchSampler
 from iter_lightning.types import Example, Schema
@@ -204,188 +200,3 @@ def carve(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list
         [example for i, example in enumerate(examples) if i not in chosen],
         [example for i, example in enumerate(examples) if i in chosen],
     )
-
-
-class CoNLL04(CorpusDataModule):
-    """News, 4 entity and 5 relation types; `paper` trains on train + dev (1,153 sentences)."""
-
-    corpus = "conll04"
-
-    def protocol_splits(self, splits: Splits) -> Splits:
-        """Train grows by dev under `paper`; dev then lies inside train, as published."""
-        if self.split_protocol == "paper":
-            return {**splits, "train": splits["train"] + splits["dev"]}
-        return splits
-
-
-class ADE(CorpusDataModule):
-    """Adverse drug effects, one of ten folds; `paper` selects on the fold's test part.
-
-    Args:
-        fold: 0 to 9.
-    """
-
-    corpus = "ade"
-
-    def __init__(self, fold: int = 0, **options: Any) -> None:
-        super().__init__(**options)
-        if not 0 <= fold <= 9:
-            raise ConfigError(f"ADE has the folds 0 to 9, found {fold}")
-        self.fold = fold
-
-    def title(self) -> str:
-        """With the fold."""
-        return f"{super().title()} fold {self.fold}"
-
-    def files(self) -> list[Path]:
-        """The fold's two files."""
-        return data_files(self.corpus, self.data_dir, fold=self.fold)
-
-    def load(self) -> Splits:
-        """The fold's train and test."""
-        return load_corpus(self.corpus, self.data_dir, fold=self.fold)
-
-
-class SciERC(CorpusDataModule):
-    """Abstracts of AI papers, 6 entity and 7 relation types, two of them symmetric."""
-
-    corpus = "scierc"
-
-
-class GENIA(CorpusDataModule):
-    """MEDLINE abstracts with nested entities; `clean` selects on the usual last tenth of train, `paper` on test."""
-
-    corpus = "genia"
-
-    TRAIN_SENTENCES = 15_023
-    """The first of the 16,692; the other 1,669 are the usual dev split."""
-
-    def protocol_splits(self, splits: Splits) -> Splits:
-        """The usual dev split, or the published selection on test."""
-        if self.split_protocol == "paper" or "dev" in splits:
-            return super().protocol_splits(splits)
-        train = splits["train"]
-        return {**splits, "train": train[: self.TRAIN_SENTENCES], "dev": train[self.TRAIN_SENTENCES :]}
-
-
-class CoNLL03(CorpusDataModule):
-    """News, 4 entity types, whole documents or sentences (licensed: `prepare conll03` tells how to get it).
-
-    Args:
-        level: `document`, as the paper, or `sentence`.
-    """
-
-    corpus = "conll03"
-
-    def __init__(self, level: str = "document", **options: Any) -> None:
-        super().__init__(**options)
-        if level not in ("document", "sentence"):
-            raise ConfigError(f"level {level!r} is neither document nor sentence")
-        self.level = level
-
-    def load(self) -> Splits:
-        """Documents or sentences."""
-        return load_corpus(self.corpus, self.data_dir, level=self.level)
-
-
-class ACE05(CorpusDataModule):
-    """News and conversation, 7 entity and 6 relation types (licensed: `prepare ace05` tells how to get it).
-
-    `paper` leaves out sentences with entities but no relation, in test too.
-    """
-
-    corpus = "ace05"
-
-    def protocol_splits(self, splits: Splits) -> Splits:
-        """All sentences, or those the published numbers used."""
-        if self.split_protocol == "paper":
-            splits = {k: [e for e in split if e.relations or not e.entities] for k, split in splits.items()}
-        return super().protocol_splits(splits)
-
-
-class NYT(CorpusDataModule):
-    """New York Times, 24 relation types labelled by distant supervision."""
-
-    corpus = "nyt"
-
-
-class Custom(CorpusDataModule):
-    """Your own corpus in SpERT JSON: needs no code.
-
-    Args:
-        train, dev, test: the files; without `dev` a share of train becomes it, without `test` nothing can be tested.
-        types: SpERT's types file, or JSON with entity_types, relation_types, symmetric; None infers the schema.
-        symmetric: symmetric relation types, where the schema is inferred.
-        nesting: omega; None takes what the training split needs.
-    """
-
-    def __init__(
-        self, train: str, dev: str | None = None, test: str | None = None, types: str | None = None,
-        symmetric: list[str] | None = None, nesting: int | None = None, **options: Any,
-    ) -> None:  # fmt: skip
-        super().__init__(**options)
-        self.train_path = train
-        self.paths = {"train": train, "dev": dev, "test": test}
-        self.types, self.symmetric, self.nesting = types, tuple(symmetric or ()), nesting
-
-    @cached_property
-    def _loaded(self) -> tuple[Schema, Splits]:
-        return load_custom(self.train_path, self.paths["dev"], self.paths["test"], self.types, self.symmetric)
-
-    @property
-    def schema(self) -> Schema:
-        """Given or inferred; reads the files."""
-        return self._loaded[0]
-
-    @property
-    def omega(self) -> int:
-        """Given, or what train needs; reads the files."""
-        return self.nesting or max([omega_needed(example) for example in self._loaded[1]["train"]] + [1])
-
-    def title(self) -> str:
-        """The training file's name."""
-        return Path(self.train_path).stem
-
-    def files(self) -> list[Path]:
-        """The files given."""
-        return [Path(path) for path in (*self.paths.values(), self.types) if path is not None]
-
-    def load(self) -> Splits:
-        """The splits given."""
-        return self._loaded[1]
-
-
-class Synthetic(CorpusDataModule):
-    """The generated corpus of nested entities that comes with the package.
-
-    Args:
-        sentences: of train; dev and test get a quarter each.
-        depth: of nesting, 1 to 4.
-        corpus_seed: of the generator.
-    """
-
-    def __init__(self, sentences: int = 1200, depth: int = 3, corpus_seed: int = 0, **options: Any) -> None:
-        super().__init__(**options)
-        self.config = SyntheticConfig(sentences=sentences, depth=depth, seed=corpus_seed)
-
-    @property
-    def schema(self) -> Schema:
-        """The generator's types."""
-        return SYNTHETIC_SCHEMA
-
-    @cached_property
-    def omega(self) -> int:
-        """What the generated sentences need."""
-        return max(omega_needed(example) for split in self.splits().values() for example in split)
-
-    def title(self) -> str:
-        """Synthetic."""
-        return "Synthetic"
-
-    def files(self) -> list[Path]:
-        """None: the manifest's digest of the splits stands for them."""
-        return []
-
-    def load(self) -> Splits:
-        """Generated, the same everywhere."""
-        return synthetic_splits(self.config)

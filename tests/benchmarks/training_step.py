@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -88,7 +89,7 @@ def artificial(count: int, subwords: int, entities: int, seed: int = 0) -> list[
     for _ in range(count):
         starts = sorted(rng.sample(range(0, subwords - 3, 1), entities))
         found = tuple(Entity(s, s + 1, rng.choice("ABCD")) for s in starts)
-        relations = tuple(Relation(a, b, rng.choice("VWXYZ")) for a, b in zip(found, found[1:], strict=False))
+        relations = tuple(Relation(a, b, rng.choice("VWXYZ")) for a, b in pairwise(found))
         examples.append(Example(("word",) * (subwords - 2), found, relations))
     return examples
 
