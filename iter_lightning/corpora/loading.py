@@ -122,9 +122,10 @@ def type_faults(examples: Sequence[Example], schema: Schema, where: str = "") ->
         for what, kinds in found.items():
             unknown = sorted(set(kinds) - known[what])
             if unknown:
+                expected = ", ".join(sorted(known[what])) or "none at all"
+                place = f"{where}{': ' if where else ''}record {number}"
                 faults.append(
-                    f"{where}{': ' if where else ''}record {number}: "
-                    f"unknown {what} type {', '.join(map(repr, unknown))}, expected one of {', '.join(sorted(known[what])) or 'none at all'}"
+                    f"{place}: unknown {what} type {', '.join(map(repr, unknown))}, expected one of {expected}"
                 )
     return faults
 
