@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python -m iter_lightning
 INSTALLED = $(VENV)/.installed
-DEMO = --config experiments/synthetic.yaml --run_dir runs/demo --trainer.max_epochs 4 --wandb.mode disabled
+DEMO = --config experiments/synthetic.yaml --run_dir runs/demo --trainer.max_epochs 3 --wandb.mode disabled
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-corpora check lint types format clean

@@ -303,6 +303,7 @@ def _quiet() -> None:
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     for text in (
         ".*does not have many workers.*", ".*LeafSpec.*", ".*isinstance.treespec.*", ".*logging interval.*",
-        ".*in eval mode at the start of training.*", "Checkpoint directory .* exists and is not empty.*",
+        ".*in eval mode at the start of training.*", ".*custom batch sampler `LengthBatchSampler`.*",
+        "Checkpoint directory .* exists and is not empty.*",
     ):  # fmt: skip
         warnings.filterwarnings("ignore", text)

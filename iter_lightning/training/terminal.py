@@ -43,7 +43,7 @@ def render(example: Example, prediction: Prediction, colours: dict[str, str]) ->
                 text.append("[", style=colours[entity.type])
                 open_entities.append((entity.end, entity.type))
         text.append(word, style=f"bold {colours[open_entities[-1][1]]}" if open_entities else "")
-        for end, kind in sorted((e for e in open_entities if e[0] == position + 1), reverse=True):
+        for end, kind in [e for e in reversed(open_entities) if e[0] == position + 1]:  # the inner one first
             text.append(f" {kind}]", style=colours[kind])
             open_entities.remove((end, kind))
     for relation, score in zip(prediction.relations, prediction.relation_scores, strict=True):
