@@ -1,4 +1,8 @@
-"""ASP's JSON for ACE05: a sentence between marker tokens, and the same sentence in its `extended` context."""
+"""ASP's JSON for ACE05: a sentence between marker tokens, and the same sentence in its `extended` context.
+
+The converter behind these files leaves the closing marker out of `extended` for the last sentence of a document, and
+both markers where the sentence alone is over its limit (128 words in train, 256 in dev and test).
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,16 @@ from typing import Any
 from iter_lightning.corpora.records import (
     Faults,
     build_example,
-    check_list,
     check_words,
     record_objects,
+    required_list,
     take_keys,
 )  # fmt: skip
 from iter_lightning.corpora.spert import record_id
 from iter_lightning.types import Example
 
 OPEN, CLOSE = "<extra_id_22>", "<extra_id_23>"
-"""The markers around the annotated sentence, in `tokens` and in `extended`."""
+"""The markers around the annotated sentence, in `tokens` and, mostly, in `extended`."""
 
 
 def read_asp(path: str | Path) -> list[Example]:
@@ -39,30 +43,30 @@ def _example(record: dict[str, Any], number: int, faults: Faults) -> Example | N
     extended = check_words(record.get("extended", record.get("tokens")), where, faults, "extended")
     if tokens is None or extended is None:
         return None
-    own, context = _between(tokens), _between(extended)
-    if own is None or context is None:
-        field = "tokens" if own is None else "extended"
-        faults.add(where, f"{field}: expected one {OPEN} and, after it, one {CLOSE}")
+    own = _between(tokens)
+    if own is None:
+        faults.add(where, f"tokens: expected one {OPEN} and, after it, one {CLOSE}")
         return None
-    (first, last), (before, after) = own, context
-    if tokens[first:last] != extended[before:after]:
-        faults.add(where, "extended: holds another sentence between its markers than tokens")
+    first, last = own
+    context = _context(tokens[first:last], extended)
+    if context is None:
+        faults.add(where, "extended: holds another sentence than tokens, or one marker too many")
         return None
     entities = [
         raw and (_shift(raw[0], first), _shift(raw[1], first), raw[2])
         for raw in take_keys(
-            check_list(record.get("entities"), where, faults, "entities"),
+            required_list(record, "entities", where, faults),
             ("start", "end", "type"),
             where,
             "entity",
             faults,
         )  # fmt: skip
     ]
-    relations = take_keys(check_list(record.get("relations"), where, faults, "relations"),
+    relations = take_keys(required_list(record, "relations", where, faults),
                           ("head", "tail", "type"), where, "relation", faults)  # fmt: skip
     return build_example(
         tokens[first:last], entities, relations, record_id(record, number), where, faults,
-        left_context=extended[: before - 1], right_context=extended[after + 1 :],
+        left_context=context[0], right_context=context[1],
     )  # fmt: skip
 
 
@@ -72,6 +76,26 @@ def _between(tokens: tuple[str, ...]) -> tuple[int, int] | None:
         return None
     first, last = tokens.index(OPEN) + 1, tokens.index(CLOSE)
     return (first, last) if first <= last else None
+
+
+def _context(words: tuple[str, ...], extended: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The words before and after the sentence, None where `extended` does not hold it.
+
+    A missing closing marker means that nothing follows, no marker at all that nothing is around. Letter case is not
+    compared: the two fields may have been truecased apart.
+    """
+    left, own = _split(extended, OPEN)
+    inside, right = _split(own, CLOSE, to_the_end=True)
+    same = [word.lower() for word in inside] == [word.lower() for word in words]
+    return (left, right) if same and not {OPEN, CLOSE} & {*left, *inside, *right} else None
+
+
+def _split(words: tuple[str, ...], marker: str, to_the_end: bool = False) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is before and after the first `marker`; without one, all of it is after (or, `to_the_end`, before)."""
+    if marker in words:
+        place = words.index(marker)
+        return words[:place], words[place + 1 :]
+    return (words, ()) if to_the_end else ((), words)
 
 
 def _shift(offset: Any, by: int) -> Any:

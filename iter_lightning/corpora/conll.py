@@ -34,8 +34,10 @@ def read_conll(path: str | Path, level: str = "sentence", tag_column: int = -1) 
             documents[-1].append([])
         elif columns[0] == "-DOCSTART-":
             documents.append([[]])
-        elif len(columns) < 2:
+        elif len(columns) < 2 or not columns[0]:
             faults.add(f"line {number}", f"expected a word and a tag, found {line!r}")
+        elif not -len(columns) <= tag_column < len(columns):
+            faults.add(f"line {number}", f"expected a tag in column {tag_column}, found {len(columns)} columns")
         elif not _is_tag(columns[tag_column].strip()):
             faults.add(f"line {number}", f"{columns[tag_column]!r} is no tag (O, B-X, I-X, E-X, S-X)")
         else:

@@ -44,6 +44,8 @@ def _sentences(document: dict[str, Any], number: int, labels: Mapping[str, str],
         faults.add(where, "sentences: expected a list of lists of words")
         return []
     layers = {}
+    if "ner" not in document:
+        faults.add(where, f"ner missing, found {sorted(document)}")
     for layer in ("ner", "relations"):
         layers[layer] = document.get(layer, [[] for _ in sentences])
         if not isinstance(layers[layer], list) or len(layers[layer]) != len(sentences):

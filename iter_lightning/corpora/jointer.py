@@ -8,11 +8,11 @@ from typing import Any
 from iter_lightning.corpora.records import (
     Faults,
     build_example,
-    check_list,
     check_words,
     read_json_lines,
     read_text,
     record_objects,
+    required_list,
 )  # fmt: skip
 from iter_lightning.corpora.spert import record_id
 from iter_lightning.types import Example
@@ -41,7 +41,7 @@ def _example(record: dict[str, Any], number: int, faults: Faults) -> Example | N
         return None
     entities: list[tuple[Any, Any, Any]] = []
     relations: list[tuple[int, int, Any]] = []
-    for i, detail in enumerate(check_list(record.get("spo_details"), where, faults, "spo_details")):
+    for i, detail in enumerate(required_list(record, "spo_details", where, faults)):
         if not isinstance(detail, list) or len(detail) != 7:
             faults.add(where, f"spo_details {i}: expected 7 fields (start, end, type, relation, start, end, type), "
                               f"found {detail!r}")  # fmt: skip

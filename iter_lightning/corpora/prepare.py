@@ -73,7 +73,7 @@ def _take(corpus: Corpus, source: Path, staged: Path) -> list[str]:
         wanted = [CorpusFile(file, split) for split, file in DYGIE_NAMES.items()]
     faults: list[str] = []
     for file in wanted:
-        found = sorted(source.rglob(file.name), key=lambda path: (len(path.parts), str(path)))
+        found = sorted(filter(Path.is_file, source.rglob(file.name)), key=lambda path: (len(path.parts), str(path)))
         good = [path for path in found if file.sha256 in (None, _sha256(path))]
         if good:
             shutil.copyfile(good[0], staged / file.name)

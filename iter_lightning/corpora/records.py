@@ -39,14 +39,14 @@ class Faults:
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, gzipped or not.
+    """A text file in UTF-8, gzipped or not, with or without a byte order mark.
 
     Raises:
         CorpusError: missing, unreadable, or not UTF-8.
     """
     try:
         data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError([f"{path}: byte {error.start} is no UTF-8"]) from error
     except (OSError, EOFError) as error:
@@ -69,6 +69,8 @@ def parse_json(text: str, path: Path, expected: type, line: int | None = None) -
     except json.JSONDecodeError as error:
         place = f"line {error.lineno if line is None else line} column {error.colno}"
         raise CorpusError([f"{path.name}: {place}: {error.msg}, the file is damaged or cut off"]) from error
+    except RecursionError as error:
+        raise CorpusError([f"{path.name}: nested deeper than any corpus"]) from error
     if not isinstance(value, expected):
         where = "top level" if line is None else f"line {line}"
         raise CorpusError([f"{path.name}: {where}: expected {_name(expected)}, found {_name(type(value))}"])
@@ -117,6 +119,13 @@ def check_list(value: Any, where: str, faults: Faults, field: str) -> list[Any]:
         faults.add(where, f"{field}: expected a list, found {_found(value)}")
         return []
     return value
+
+
+def required_list(record: dict[str, Any], field: str, where: str, faults: Faults) -> list[Any]:
+    """The list under a key that must be there: without it a misspelt field would read as no annotation."""
+    if field not in record:
+        faults.add(where, f"{field} missing, found {sorted(record)}")
+    return check_list(record.get(field), where, faults, field)
 
 
 def take_keys(items: Iterable[Any], keys: Sequence[str], where: str, what: str, faults: Faults) -> list[Any]:

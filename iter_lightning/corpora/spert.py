@@ -14,6 +14,7 @@ from iter_lightning.corpora.records import (
     check_words,
     read_json,
     record_objects,
+    required_list,
     take_keys,
 )  # fmt: skip
 from iter_lightning.errors import CorpusError
@@ -35,7 +36,7 @@ def read_spert(path: str | Path) -> list[Example]:
         words = check_words(record.get("tokens"), where, faults)
         if words is None:
             continue
-        entities = take_keys(check_list(record.get("entities"), where, faults, "entities"),
+        entities = take_keys(required_list(record, "entities", where, faults),
                              ("start", "end", "type"), where, "entity", faults)  # fmt: skip
         relations = take_keys(check_list(record.get("relations"), where, faults, "relations"),
                               ("head", "tail", "type"), where, "relation", faults)  # fmt: skip
@@ -61,6 +62,9 @@ def read_spert_types(path: str | Path) -> Schema:
     content = read_json(path, dict)
     try:
         if "entity_types" in content:
+            wrong = [key for key, names in content.items() if not _are_names(names)]
+            if wrong:
+                raise ValueError(f"{' and '.join(wrong)} must be lists of names")
             return Schema.from_dict(content)
         relations = content.get("relations") or {}
         symmetric = tuple(name for name, entry in relations.items() if entry.get("symmetric"))
@@ -68,6 +72,10 @@ def read_spert_types(path: str | Path) -> Schema:
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         reason = str(error) if isinstance(error, ValueError) else "expected the objects entities and relations"
         raise CorpusError([f"{path.name}: no types file: {reason}"]) from error
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def write_spert(examples: Sequence[Example], path: str | Path) -> None:

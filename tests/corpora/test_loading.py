@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from iter_lightning.corpora import CATALOG, data_files, load_corpus, load_custom
+from iter_lightning.corpora.conll import read_conll
 from iter_lightning.corpora.dygie import SCIERC_LABELS, read_dygie
 from iter_lightning.corpora.genia import TRAIN_DEV
 from iter_lightning.corpora.spert import read_spert
@@ -120,6 +121,24 @@ def test_scierc_is_the_same_in_both_layouts(corpora_dir: Path) -> None:
         documents = read_dygie(corpora_dir / "scierc_dygie" / f"{split}.json", SCIERC_LABELS)
         assert keys(documents) == keys(sentences)
         assert sum(a.words != b.words for a, b in zip(documents, sentences, strict=True)) <= 1
+
+
+@pytest.mark.corpora
+@pytest.mark.parametrize(
+    ("file", "sentences", "words", "entities"),
+    [("wnut17train.conll", 3394, 62730, 1975), ("emerging.dev.conll", 1009, 15733, 836),
+     ("emerging.test.annotated", 1287, 23394, 1079)],
+)  # fmt: skip
+def test_wnut17_has_its_published_counts(
+    file: str, sentences: int, words: int, entities: int, corpora_dir: Path
+) -> None:
+    path = corpora_dir / "wnut17" / file
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    examples = read_conll(path)
+    assert len(examples) == sentences
+    assert sum(len(e.words) for e in examples) == words
+    assert sum(len(e.entities) for e in examples) == entities
 
 
 @pytest.mark.corpora

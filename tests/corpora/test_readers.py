@@ -111,6 +111,23 @@ def test_damaged_files_are_told_with_their_place(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes(b'["\xe9"]')
     assert "no UTF-8" in faults(read_spert, tmp_path / "latin.json")[0]
     assert "record 0: expected an object" in faults(read_spert, write(tmp_path / "n.json", [1]))[0]
+    assert faults(read_spert, write(tmp_path / "d.json", "[" * 100_000)) == ["d.json: nested deeper than any corpus"]
+
+
+def test_a_misspelt_field_is_no_empty_annotation(tmp_path: Path) -> None:
+    (line,) = faults(read_spert, write(tmp_path / "s.json", [{"tokens": ["Ada"], "entites": []}]))
+    assert line == "s.json: record 0: entities missing, found ['entites', 'tokens']"
+    (line,) = faults(read_dygie, write(tmp_path / "d.json", {"sentences": [["Ada"]], "NER": [[]]}))
+    assert line == "d.json: document 0: ner missing, found ['NER', 'sentences']"
+    (line,) = faults(read_jointer, write(tmp_path / "j.json", [{"tokens": ["Ada"]}]))
+    assert line == "j.json: record 0: spo_details missing, found ['tokens']"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "b.json").write_bytes(b"\xef\xbb\xbf" + json.dumps([ADA]).encode())
+    assert len(read_spert(tmp_path / "b.json")) == 1
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfAda B-PER\n")
+    assert read_conll(tmp_path / "b.txt")[0].words == ("Ada",)
 
 
 def test_many_faults_are_cut_short_and_counted(tmp_path: Path) -> None:
@@ -125,6 +142,8 @@ def test_types_files(tmp_path: Path) -> None:
     plain = Schema(("Per",), ("Kin",), ("Kin",))
     assert read_spert_types(write(tmp_path / "p.json", plain.to_dict())) == plain
     assert "no types file" in faults(read_spert_types, write(tmp_path / "bad.json", {"relations": {}}))[0]
+    (line,) = faults(read_spert_types, write(tmp_path / "s.json", {"entity_types": "Per", "relation_types": [1]}))
+    assert line == "s.json: no types file: entity_types and relation_types must be lists of names"
 
 
 # DyGIE ---------------------------------------------------------------------------------------------------------------
@@ -207,6 +226,9 @@ def test_conll_faults(tmp_path: Path) -> None:
     found = faults(read_conll, write(tmp_path / "c.txt", "Ada I-PER\nBob\nEve PER\n"))
     assert found[0] == "c.txt: line 2: expected a word and a tag, found 'Bob'"
     assert "line 3: 'PER' is no tag" in found[1]
+    assert "line 1: expected a word and a tag" in faults(read_conll, write(tmp_path / "e.txt", "\tI-PER\n"))[0]
+    with pytest.raises(CorpusError, match=r"e.txt: line 1: expected a tag in column 3, found 2 columns"):
+        read_conll(write(tmp_path / "e.txt", "Ada I-PER\n"), tag_column=3)
     with pytest.raises(ConfigError, match="level 'page'"):
         read_conll(tmp_path / "c.txt", level="page")
 
@@ -259,16 +281,51 @@ def test_asp_takes_the_markers_out_and_the_context_in(tmp_path: Path) -> None:
     assert example.entities == (Entity(0, 1, "PER"), Entity(2, 3, "PER"))
 
 
+def asp_as_published(sentences: list[list[str]], limit: int) -> list[dict[str, Any]]:
+    """The window of the published converter: its last element is never in, and a long sentence shrinks it to -1."""
+    records: list[dict[str, Any]] = []
+    for i, sentence in enumerate(sentences):
+        parts = [*sentences[:i], ["<extra_id_22>"], sentence, ["<extra_id_23>"], *sentences[i + 1 :]]
+        for window in (3, 2, 1, 0, -1):
+            within = parts[max(i - window, 0) : min(i + 3 + window, len(parts) - 1)]
+            extended = [word for part in within for word in part]
+            if len(extended) <= limit:
+                break
+        records.append({**ASP, "tokens": [*parts[i], *sentence, *parts[i + 2]], "extended": extended,
+                        "entities": [], "relations": []})  # fmt: skip
+    return records
+
+
+def test_asp_reads_what_the_published_converter_leaves_out(tmp_path: Path) -> None:
+    sentences = [["Ada", "sleeps"], ["Eve", "reads", "a", "very", "long", "book"], ["Bob", "runs"]]
+    records = asp_as_published(sentences, 7)
+    assert records[1]["extended"] == sentences[1]  # no marker
+    assert "<extra_id_23>" not in records[2]["extended"]  # no closing one
+    records[2]["extended"][-2] = "BOB"  # truecased apart
+    found = read_asp(write(tmp_path / "a.json", records))
+    assert [list(e.words) for e in found] == sentences
+    assert not found[1].left_context
+    assert not found[1].right_context
+    (alone,) = read_asp(write(tmp_path / "b.json", asp_as_published(sentences[:1], 128)))
+    assert alone.words == ("Ada", "sleeps")
+    *_, last = read_asp(write(tmp_path / "c.json", asp_as_published(sentences, 128)))
+    assert (last.left_context, last.right_context) == ((*sentences[0], *sentences[1]), ())
+
+
 def test_asp_faults(tmp_path: Path) -> None:
     records = [
         {**ASP, "tokens": ["Ada"]},
         {**ASP, "extended": ["<extra_id_22>", "Eve", "<extra_id_23>"]},
         {**ASP, "entities": [{"type": "PER", "start": 0, "end": 2}], "relations": []},
+        {**ASP, "extended": [*ASP["extended"], "<extra_id_23>"]},
+        {key: value for key, value in ASP.items() if key != "relations"},
     ]
     found = faults(read_asp, write(tmp_path / "a.json", records))
     assert "record 0: tokens: expected one <extra_id_22>" in found[0]
     assert "record 1: extended: holds another sentence" in found[1]
     assert "record 2: entity 0: start -1 is before the sentence" in found[2]
+    assert "record 3: extended: holds another sentence than tokens, or one marker too many" in found[3]
+    assert "record 4: relations missing, found ['entities', 'extended', 'tokens']" in found[4]
 
 
 # JointER -------------------------------------------------------------------------------------------------------------
