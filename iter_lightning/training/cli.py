@@ -23,6 +23,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 
 from iter_lightning.errors import ConfigError, IterError
+from iter_lightning.heap import return_large_buffers
 from iter_lightning.metrics import EvaluationDefinition, format_table
 from iter_lightning.model.encoder import load_tokenizer
 from iter_lightning.training import datamodules  # noqa: F401  (its classes are what --data can name)
@@ -211,6 +212,7 @@ def run(verb: str, arguments: list[str]) -> None:
         SystemExit: with status 2, after jsonargparse has printed what it does not understand.
     """
     _quiet()
+    return_large_buffers()
     try:
         cli = build_cli(verb, arguments)
     except ValueError as error:  # jsonargparse wraps what a constructor raises

@@ -27,6 +27,7 @@ import torch
 
 from iter_lightning.corpora import CATALOG, load_corpus
 from iter_lightning.features import Batch, LengthBatchSampler
+from iter_lightning.heap import return_large_buffers
 from iter_lightning.model import IterModel
 from iter_lightning.training.optim import GroupConfig, build_optimizer, parameter_groups
 from iter_lightning.types import Entity, Example, Relation, Schema
@@ -128,6 +129,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=list(SHAPES))
     parser.add_argument("--omega", type=int, default=1)
     options = parser.parse_args()
+    return_large_buffers()  # as `fit` does
     if options.what == "time":
         measure_time(options.data, options.batches)
     elif options.what == "memory":
