@@ -140,8 +140,8 @@ def length_batches(lengths: Sequence[int], order: Sequence[int], size: int, max_
 class LengthBatchSampler(Sampler[list[int]]):
     """Batches of items of similar length, the same for a (seed, epoch) on every machine.
 
-    Shuffled: items are permuted, cut into pools of `pool` batches, sorted by length inside a pool, cut into
-    batches, and the batches permuted; every rank then gets the same number of them (the first ones again
+    Shuffled: items are permuted, cut into buckets of `bucket_batches` batches, sorted by length inside a bucket,
+    cut into batches, and the batches permuted; every rank then gets the same number of them (the first ones again
     where they do not divide). Unshuffled: sorted by length, each item exactly once over all ranks.
 
     Args:
@@ -149,19 +149,21 @@ class LengthBatchSampler(Sampler[list[int]]):
         batch_size: items a batch, at most.
         max_tokens: padded subwords a batch, at most; None leaves it open.
         shuffle: a new order each epoch (`set_epoch`).
+        seed: of the order.
+        bucket_batches: batches a bucket when shuffled; with 1 a batch's items are drawn at random.
         rank, world_size: this process's share under DDP.
     """
 
     def __init__(
         self, lengths: Sequence[int], batch_size: int, *, max_tokens: int | None = None, shuffle: bool = False,
-        seed: int = 0, pool: int = 16, rank: int = 0, world_size: int = 1,
+        seed: int = 0, bucket_batches: int = 16, rank: int = 0, world_size: int = 1,
     ) -> None:  # fmt: skip
         self.lengths = list(lengths)
         self.batch_size = batch_size
         self.max_tokens = max_tokens
         self.shuffle = shuffle
         self.seed = seed
-        self.pool = pool
+        self.bucket_batches = bucket_batches
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
@@ -183,10 +185,10 @@ class LengthBatchSampler(Sampler[list[int]]):
         rng = random.Random(f"{self.seed}/{self.epoch}")
         rng.shuffle(order)
         batches: list[list[int]] = []
-        step = self.batch_size * self.pool
+        step = self.batch_size * self.bucket_batches
         for start in range(0, len(order), step):
-            pool = sorted(order[start : start + step], key=lambda item: -self.lengths[item])
-            batches.extend(length_batches(self.lengths, pool, self.batch_size, self.max_tokens))
+            bucket = sorted(order[start : start + step], key=lambda item: -self.lengths[item])
+            batches.extend(length_batches(self.lengths, bucket, self.batch_size, self.max_tokens))
         rng.shuffle(batches)
         missing = -len(batches) % self.world_size
         return batches + [batches[i % len(batches)] for i in range(missing)] if batches else []

@@ -38,6 +38,8 @@ class CorpusDataModule(lightning.LightningDataModule):
         batch_size: training windows a batch.
         eval_batch_size: examples a batch when nothing is trained.
         max_tokens: padded subwords a training batch, at most; None leaves it open.
+        bucket_batches: training windows are sorted by length inside shuffled buckets of so many batches, which saves
+            padding; 1 draws each batch at random.
         split_protocol: `clean` or `paper`.
         dev_fraction: share of train that becomes dev where a corpus has none.
         split_seed: of that choice; not the training's seed, so that every seed selects on the same sentences.
@@ -56,6 +58,7 @@ class CorpusDataModule(lightning.LightningDataModule):
         batch_size: int = 8,
         eval_batch_size: int = 32,
         max_tokens: int | None = None,
+        bucket_batches: int = 1,
         split_protocol: str = "clean",
         dev_fraction: float = 0.1,
         split_seed: int = 0,
@@ -66,12 +69,15 @@ class CorpusDataModule(lightning.LightningDataModule):
             raise ConfigError(f"split_protocol {split_protocol!r} is none of {', '.join(SPLIT_PROTOCOLS)}")
         if batch_size < 1 or eval_batch_size < 1:
             raise ConfigError(f"batch sizes must be at least 1, found {batch_size} and {eval_batch_size}")
+        if bucket_batches < 1:
+            raise ConfigError(f"bucket_batches must be at least 1, found {bucket_batches}")
         if not 0 < dev_fraction < 1:
             raise ConfigError(f"dev_fraction must lie between 0 and 1, found {dev_fraction}")
         self.data_dir = Path(data_dir or os.environ.get("ITER_DATA") or "data")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.max_tokens = max_tokens
+        self.bucket_batches = bucket_batches
         self.split_protocol = split_protocol
         self.dev_fraction = dev_fraction
         self.split_seed = split_seed
@@ -137,7 +143,7 @@ class CorpusDataModule(lightning.LightningDataModule):
         return self._encoded[split]
 
     def train_dataloader(self) -> DataLoader[Windows]:
-        """Windows in seeded buckets of similar length."""
+        """Windows in seeded random order, or in buckets of similar length (`bucket_batches`)."""
         items = [[(encoded, number)] for encoded in self.encoded("train") for number in range(len(encoded.windows))]
         lengths = [len(encoded.windows[number]) for ((encoded, number),) in items]
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
@@ -166,7 +172,7 @@ class CorpusDataModule(lightning.LightningDataModule):
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = LengthBatchSampler(
             lengths, size, max_tokens=self.max_tokens if shuffle else None, shuffle=shuffle, seed=seed,
-            rank=rank, world_size=world_size,
+            bucket_batches=self.bucket_batches, rank=rank, world_size=world_size,
         )  # fmt: skip
         sampler.set_epoch(self.trainer.current_epoch if self.trainer and shuffle else 0)
         return DataLoader(

@@ -23,9 +23,9 @@ class CoNLL04(CorpusDataModule):
 
     def protocol_splits(self, splits: Splits) -> Splits:
         """Train grows by dev under `paper`; dev then lies inside train, as published."""
-        if self.split_protocol == "paper":
+        if self.split_protocol == "paper" and "dev" in splits:
             return {**splits, "train": splits["train"] + splits["dev"]}
-        return splits
+        return super().protocol_splits(splits)
 
 
 class ADE(CorpusDataModule):

@@ -147,7 +147,7 @@ def test_shuffled_ranks_get_equal_shares(
 ) -> None:
     def batches(rank: int) -> list[list[int]]:
         sampler = LengthBatchSampler(
-            lengths, size, max_tokens=max_tokens, shuffle=True, seed=seed, pool=2, rank=rank, world_size=world
+            lengths, size, max_tokens=max_tokens, shuffle=True, seed=seed, bucket_batches=2, rank=rank, world_size=world
         )
         sampler.set_epoch(epoch)
         assert len(sampler) == len(list(sampler))

@@ -1,0 +1,144 @@
+"""Which sentences train, select and test under either protocol, and how they become batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.features.batching import LengthBatchSampler
+from iter_lightning.training import datamodules
+from iter_lightning.training.data import CorpusDataModule, Splits, carve
+from iter_lightning.training.datamodules import ACE05, ADE, GENIA, NYT, CoNLL03, CoNLL04, SciERC, Synthetic
+from iter_lightning.types import Entity, Example, Relation
+from tests.builders import tiny_model
+
+
+def sentences(name: str, count: int) -> list[Example]:
+    return [Example((f"{name}{i}",)) for i in range(count)]
+
+
+def splits_of(module: CorpusDataModule, monkeypatch: pytest.MonkeyPatch, loaded: Splits) -> dict[str, list[str]]:
+    monkeypatch.setattr(type(module), "load", lambda self: loaded)
+    return {name: [e.words[0] for e in split] for name, split in module.splits().items()}
+
+
+@given(st.integers(2, 60), st.floats(0.01, 0.9), st.integers(0, 5))
+def test_carve_takes_a_share_once_and_keeps_the_order(count: int, fraction: float, seed: int) -> None:
+    examples = sentences("s", count)
+    train, dev = carve(examples, fraction, seed)
+    assert len(dev) == max(1, round(count * fraction))
+    assert sorted([*train, *dev], key=examples.index) == examples
+    assert train == [e for e in examples if e in train]
+    assert dev == [e for e in examples if e in dev]
+    assert (train, dev) == carve(examples, fraction, seed)
+
+
+def test_another_split_seed_carves_another_dev() -> None:
+    examples = sentences("s", 100)
+    assert carve(examples, 0.1, 0)[1] != carve(examples, 0.1, 1)[1]
+
+
+@pytest.mark.parametrize("kind", [ADE, CoNLL04, SciERC, GENIA, CoNLL03, ACE05, NYT])
+@pytest.mark.parametrize("has_dev", [True, False])
+def test_clean_never_selects_on_test(
+    kind: type[CorpusDataModule], has_dev: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = {"train": sentences("train", 20), "test": sentences("test", 5)}
+    if has_dev:
+        loaded["dev"] = sentences("dev", 5)
+    if kind is GENIA and not has_dev:
+        monkeypatch.setattr(datamodules, "TRAIN", 18)  # sentences of the usual training part
+    found = splits_of(kind(), monkeypatch, loaded)
+    assert found["test"] == [f"test{i}" for i in range(5)]
+    assert not {*found["train"], *found["dev"]} & {*found["test"]}
+    assert not {*found["train"]} & {*found["dev"]}
+    if has_dev:
+        assert found["train"] == [f"train{i}" for i in range(20)]
+        assert found["dev"] == [f"dev{i}" for i in range(5)]
+    else:
+        assert len(found["dev"]) == 2
+        assert len(found["train"]) == 18
+
+
+def test_paper_trains_conll04_on_train_and_dev(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = {"train": sentences("train", 3), "dev": sentences("dev", 2), "test": sentences("test", 1)}
+    found = splits_of(CoNLL04(split_protocol="paper"), monkeypatch, loaded)
+    assert found == {
+        "train": ["train0", "train1", "train2", "dev0", "dev1"],
+        "dev": ["dev0", "dev1"],
+        "test": ["test0"],
+    }
+
+
+@pytest.mark.parametrize("kind", [ADE, GENIA])
+def test_paper_selects_ade_and_genia_on_test(kind: type[CorpusDataModule], monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = {"train": sentences("train", 9), "test": sentences("test", 2)}
+    found = splits_of(kind(split_protocol="paper"), monkeypatch, loaded)
+    assert found["dev"] == found["test"] == ["test0", "test1"]
+    assert len(found["train"]) == 9
+
+
+def test_paper_leaves_out_ace05_sentences_with_entities_but_no_relation(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = Entity(0, 1, "PER"), Entity(1, 2, "ORG")
+    related = Example(("related", "x"), (a, b), (Relation(a, b, "ORG-AFF"),))
+    alone, empty = Example(("alone", "x"), (a,)), Example(("empty", "x"))
+    loaded = {name: [related, alone, empty] for name in ("train", "dev", "test")}
+    paper = splits_of(ACE05(split_protocol="paper"), monkeypatch, loaded)
+    assert paper == {name: ["related", "empty"] for name in ("train", "dev", "test")}
+    clean = splits_of(ACE05(), monkeypatch, loaded)
+    assert clean == {name: ["related", "alone", "empty"] for name in ("train", "dev", "test")}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"split_protocol": "published"}, "split_protocol 'published' is none of clean, paper"),
+        ({"batch_size": 0}, "batch sizes must be at least 1, found 0 and 32"),
+        ({"eval_batch_size": 0}, "batch sizes must be at least 1, found 8 and 0"),
+        ({"bucket_batches": 0}, "bucket_batches must be at least 1, found 0"),
+        ({"dev_fraction": 1.0}, "dev_fraction must lie between 0 and 1, found 1.0"),
+    ],
+)
+def test_values_outside_their_range_are_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        CoNLL04(**options)
+
+
+def test_a_fold_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="found 10"):
+        ADE(fold=10)
+
+
+def connected(**options: Any) -> Synthetic:
+    module = Synthetic(sentences=64, depth=2, **options)
+    model = tiny_model("bert", schema=module.schema, omega=module.omega)
+    module.connect(model.aligner(), model.collate)
+    return module
+
+
+@pytest.mark.parametrize("bucket_batches", [1, 4])
+def test_training_batches_are_drawn_from_buckets(bucket_batches: int) -> None:
+    module = connected(batch_size=4, bucket_batches=bucket_batches)
+    sampler = module.train_dataloader().batch_sampler
+    assert isinstance(sampler, LengthBatchSampler)
+    seen = [item for batch in sampler for item in batch]
+    assert sorted(seen) == list(range(len(sampler.lengths)))
+    ranges = [max(lengths) - min(lengths) for lengths in ([sampler.lengths[i] for i in batch] for batch in sampler)]
+    whole = max(sampler.lengths) - min(sampler.lengths)
+    assert (sum(ranges) / len(ranges) < whole / 4) == (bucket_batches > 1)
+
+
+def test_each_dev_and_test_sentence_is_in_one_batch() -> None:
+    module = connected(eval_batch_size=5)
+    for split, loader in (("dev", module.val_dataloader()), ("test", module.test_dataloader())):
+        words = [encoded.example.words for batch in loader for encoded in batch.examples]
+        assert sorted(words) == sorted(example.words for example in module.splits()[split])
+
+
+def test_encoding_needs_a_connected_model() -> None:
+    with pytest.raises(RuntimeError, match="connect"):
+        Synthetic(sentences=4).encoded("train")
