@@ -90,12 +90,12 @@ def _download(corpus: Corpus, staged: Path) -> list[str]:
     import pooch
 
     faults: list[str] = []
+    hashes = {file.name: f"sha256:{file.sha256}" if file.sha256 else None for file in corpus.files}
+    urls = {file.name: file.url for file in corpus.files}
+    source = pooch.create(path=staged, base_url="", registry=hashes, urls=urls, retry_if_failed=2)
     for file in corpus.files:
         try:
-            pooch.retrieve(
-                file.url, known_hash=f"sha256:{file.sha256}" if file.sha256 else None, fname=file.name, path=staged,
-                downloader=pooch.HTTPDownloader(progressbar=True, timeout=60),
-            )  # fmt: skip
+            source.fetch(file.name, downloader=pooch.HTTPDownloader(progressbar=True, timeout=60))
         except ValueError as error:  # a checksum that does not match
             faults.append(f"{file.url}: {error}")
         except OSError as error:

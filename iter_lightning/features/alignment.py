@@ -52,6 +52,8 @@ class EncodedExample:
 
     example: Example
     windows: tuple[Features, ...]
+    omega: int
+    """The omega that the gold was encoded for."""
     lost_entities: tuple[Entity, ...] = ()
     lost_relations: tuple[Relation, ...] = ()
     erased_words: tuple[int, ...] = ()
@@ -163,6 +165,7 @@ class Aligner:
         return EncodedExample(
             example=example,
             windows=tuple(windows),
+            omega=self.omega,
             lost_entities=tuple(e for e in example.entities if e not in entities),
             lost_relations=tuple(r for r in example.relations if r not in relations),
             erased_words=tuple(w - before for w in erased if before <= w < before + count),

@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from iter_lightning.errors import EncoderError, IterError
+from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, LengthBatchSampler, collate
+from iter_lightning.files import write_atomically
 from iter_lightning.model import encoder as encoders
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
 from iter_lightning.model.config import IterConfig
@@ -89,7 +90,14 @@ class IterModel(nn.Module):
         return hidden.flatten(0, 1)
 
     def forward(self, batch: Batch) -> IterLoss:
-        """The losses of a batch with gold lefts and spans given to the later heads (teacher forcing)."""
+        """The losses of a batch with gold lefts and spans given to the later heads (teacher forcing).
+
+        Raises:
+            ConfigError: the batch was encoded for a larger omega than the model's.
+        """
+        omega = max(encoded.omega for encoded, _ in batch.windows)
+        if omega > self.config.omega:
+            raise ConfigError(f"the batch was encoded for omega {omega}, the model pairs {self.config.omega} lefts")
         hidden_SH = self.encode(batch)
         heads = ModelHeads(self, batch, hidden_SH)
         is_left_S = torch.zeros(len(hidden_SH), dtype=torch.bool, device=hidden_SH.device)
@@ -185,10 +193,13 @@ class IterModel(nn.Module):
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(target)
         tensors = {name: value.detach().cpu().contiguous() for name, value in (tensors or self.state_dict()).items()}
-        save_file(_without_shared(tensors), target / "model.safetensors.part", metadata={"format": "pt"})
-        (target / "model.safetensors.part").replace(target / "model.safetensors")
-        (target / "config.json.part").write_text(json.dumps(self.config.to_dict(), indent=2) + "\n", encoding="utf-8")
-        (target / "config.json.part").replace(target / "config.json")
+        part = target / "model.safetensors.part"
+        try:
+            save_file(_without_shared(tensors), part, metadata={"format": "pt"})
+            part.replace(target / "model.safetensors")
+        finally:
+            part.unlink(missing_ok=True)
+        write_atomically(target / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> IterModel:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from iter_lightning.corpora import load_corpus, prepare
+from iter_lightning.corpora import CATALOG, load_corpus, prepare
 from iter_lightning.corpora.prepare import prepare_corpus
 from iter_lightning.errors import ConfigError, CorpusError
 from tests.corpora.test_readers import ASP, write
@@ -80,10 +85,58 @@ def test_no_network_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monke
     def unreachable(*_: Any, **__: Any) -> None:
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(pooch, "retrieve", unreachable)
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", unreachable)
     with pytest.raises(CorpusError, match=r"cannot be downloaded: ConnectionError[\s\S]*prepare conll04 --from FOLDER"):
         prepare_corpus("conll04", tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []
+
+
+class Flaky(BaseHTTPRequestHandler):
+    """Fails at first, then answers "content"."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        body = b"content"
+        self.send_response(503 if type(self).asked == 1 else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def flaky_address() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Flaky)
+    Flaky.asked = 0
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/file"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_failed_download_is_tried_again(flaky_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    (file, *_) = CATALOG["conll04"].files
+    good = replace(file, url=flaky_address, sha256=hashlib.sha256(b"content").hexdigest())
+    assert prepare._download(replace(CATALOG["conll04"], files=(good,)), tmp_path) == [file.name]
+    assert (tmp_path / file.name).read_bytes() == b"content"
+    assert Flaky.asked == 2
+
+
+def test_a_download_with_another_checksum_is_refused(
+    flaky_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    (file, *_) = CATALOG["conll04"].files
+    with pytest.raises(CorpusError, match="SHA256 hash of downloaded file"):
+        prepare._download(replace(CATALOG["conll04"], files=(replace(file, url=flaky_address),)), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.corpora

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -98,6 +99,20 @@ def test_trains_decodes_saves_and_loads(family: str, checkpoint: Callable[[str],
         assert loaded.state_dict()[name].dtype == value.dtype
     assert {p.name for p in (tmp_path / "model").iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
     assert not list((tmp_path / "model").glob("*.part"))
+
+
+def test_a_model_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_model("bert").save_pretrained(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(tensors: Any, path: Path, **_: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("iter_lightning.model.iter.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        tiny_model("bert", seed=1).save_pretrained(tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 def _never_moves(name: str) -> bool:

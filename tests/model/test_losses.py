@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from iter_lightning.errors import ConfigError
 from iter_lightning.features import EncodedExample, Features
 from iter_lightning.model import IterModel
 from iter_lightning.model.heads import ACTIVATIONS, GatedFeedForward
@@ -214,6 +215,14 @@ def test_forward_on_windows() -> None:
     encoded = encode([random_example(random.Random(3), words=40, entities=14, relations=20)], 2, 16, 6)
     assert len(encoded[0].windows) > 2
     assert_equal_to_loops(double_model(omega=2), encoded)
+
+
+def test_a_batch_of_a_larger_omega_is_refused() -> None:
+    nested = build_example(["a", "b", "c"], [(0, 3, "Loc"), (1, 3, "Org")])
+    encoded = tiny_model("bert", omega=2).aligner().encode([nested])
+    flat = tiny_model("bert", omega=1)
+    with pytest.raises(ConfigError, match="encoded for omega 2, the model pairs 1 lefts"):
+        flat(flat.collate([(encoded[0], 0)]))
 
 
 def test_forward_without_relation_types() -> None:
