@@ -12,8 +12,9 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from iter_lightning.errors import IterError
+from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.features import Batch
 from iter_lightning.files import write_atomically
 from iter_lightning.training.module import IterModule
@@ -72,6 +73,66 @@ class BestModel(Callback):
             best={"epoch": self.best_epoch, "dev/f1": self.best_score},
         )  # fmt: skip
         shutil.rmtree(self.run.last_checkpoint.parent, ignore_errors=True)
+
+
+class MovingAverage(Callback):
+    """Evaluates and keeps an exponential moving average of the weights instead of the weights themselves.
+
+    A small dev split judges the average more steadily than the weights of one step, so that the best epoch is less
+    a matter of luck. Training goes on from the weights themselves.
+
+    Args:
+        decay: share of the average that an optimiser step leaves, between 0 and 1.
+
+    Raises:
+        ConfigError: a decay outside its range.
+    """
+
+    def __init__(self, decay: float = 0.99) -> None:
+        if not 0 < decay < 1:
+            raise ConfigError(f"decay must lie between 0 and 1, found {decay}")
+        self.average: list[torch.Tensor] = []
+        self._update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self._step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Carried in last.ckpt."""
+        return {"average": self.average, "step": self._step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.average, self._step = state_dict["average"], state_dict["step"]
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Begin with the weights as they are, or go on with those of the checkpoint."""
+        weights = list(pl_module.parameters())
+        known = self.average or [weight.detach().clone() for weight in weights]
+        self.average = [average.to(weight.device) for average, weight in zip(known, weights, strict=True)]
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        """Move towards the weights where the optimiser has made a step."""
+        if trainer.global_step != self._step:
+            self._step = trainer.global_step
+            self._update(self.average, [weight.detach() for weight in pl_module.parameters()], self._step)
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Evaluate the average."""
+        self._swap(pl_module)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Back to the weights; `BestModel` has been here before and has exported the average."""
+        self._swap(pl_module)
+
+    def _swap(self, module: lightning.LightningModule) -> None:
+        """Exchange values in place; nothing before training has begun."""
+        with torch.no_grad():
+            for average, weight in zip(self.average, module.parameters(), strict=False):
+                kept = weight.clone()
+                weight.copy_(average)
+                average.copy_(kept)
 
 
 def export_model(module: IterModule, folder: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -91,7 +91,8 @@ class IterCLI(LightningCLI):
             extra += [TestResults(self.folder)]
         elif self.subcommand == "predict":
             extra += [PredictionFile(self.folder)]
-        trainer_config["callbacks"] = [*(trainer_config.get("callbacks") or []), *extra]
+        # the project's own come first: `BestModel` exports before `MovingAverage` takes its weights back
+        trainer_config["callbacks"] = [*extra, *(trainer_config.get("callbacks") or [])]
         trainer_config["default_root_dir"] = str(self.folder.path)
         trainer_config["logger"] = False  # W&B is added when the run really starts
         return lightning.Trainer(**trainer_config)

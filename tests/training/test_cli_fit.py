@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from iter_lightning.cli import main
 from iter_lightning.corpora.spert import read_spert
 from iter_lightning.model import IterModel
+from tests.builders import SCHEMA
 
 
 def losses(run: Path) -> list[float]:
@@ -89,10 +90,11 @@ def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)  # fmt: skip
 
 
-def test_kill_9_resumes_bit_equal(arguments: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["--trainer.callbacks+=MovingAverage"]], ids=["plain", "average"])
+def test_kill_9_resumes_bit_equal(more: list[str], arguments: list[str], tmp_path: Path) -> None:
     """Killed in the middle of an epoch, dropout on; the continued run has the very weights of an undisturbed one."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    more = [*arguments, "--trainer.max_epochs=6"]
+    more = [*arguments, "--trainer.max_epochs=6", *more]
     undisturbed = [*more, f"--run_dir={tmp_path / 'whole'}"]
     killed = process(more, env=env)
     deadline = time.monotonic() + 120
@@ -114,6 +116,19 @@ def test_kill_9_resumes_bit_equal(arguments: list[str], tmp_path: Path) -> None:
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     a, b = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("run", "whole"))
     assert all((a[k] == b[k]).all() for k in a)
+
+
+def test_the_moving_average_is_what_is_kept(arguments: list[str], encoder_dir: Path, tmp_path: Path) -> None:
+    """With a slow average after one epoch the kept model is still near the start, where the plain one has left."""
+    start = IterModel.from_encoder(str(encoder_dir), SCHEMA).encoder.state_dict()
+    moved = {}
+    for name, more in (("plain", []), ("average", ["--trainer.callbacks+=MovingAverage",
+                                                   "--trainer.callbacks.decay=0.999"])):  # fmt: skip
+        run = tmp_path / name
+        assert main(["fit", *arguments, "--trainer.max_epochs=1", *more, f"--run_dir={run}"]) == 0
+        kept = IterModel.from_pretrained(run / "model").encoder.state_dict()
+        moved[name] = max(float((kept[k] - start[k]).abs().max()) for k in start if start[k].is_floating_point())
+    assert 0 < 50 * moved["average"] < moved["plain"]
 
 
 def test_wandb_offline_without_a_key(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
