@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from iter_lightning.corpora import CATALOG, data_files, load_corpus
 from iter_lightning.errors import ConfigError
-from iter_lightning.features import Aligner, Batch, EncodedExample, LengthBatchSampler
+from iter_lightning.features import Aligner, Batch, EncodedExample, LengthBatchSampler, swap_mentions
 from iter_lightning.types import Example, Schema
 
 Splits = dict[str, list[Example]]
@@ -40,6 +40,7 @@ class CorpusDataModule(lightning.LightningDataModule):
         max_tokens: padded subwords a training batch, at most; None leaves it open.
         bucket_batches: training windows are sorted by length inside shuffled buckets of so many batches, which saves
             padding; 1 draws each batch at random.
+        mention_swap: probability that a training mention is replaced by another one of its type, anew in each epoch.
         split_protocol: `clean` or `paper`.
         dev_fraction: share of train that becomes dev where a corpus has none.
         split_seed: of that choice; not the training's seed, so that every seed selects on the same sentences.
@@ -59,6 +60,7 @@ class CorpusDataModule(lightning.LightningDataModule):
         eval_batch_size: int = 32,
         max_tokens: int | None = None,
         bucket_batches: int = 1,
+        mention_swap: float = 0.0,
         split_protocol: str = "clean",
         dev_fraction: float = 0.1,
         split_seed: int = 0,
@@ -71,6 +73,8 @@ class CorpusDataModule(lightning.LightningDataModule):
             raise ConfigError(f"batch sizes must be at least 1, found {batch_size} and {eval_batch_size}")
         if bucket_batches < 1:
             raise ConfigError(f"bucket_batches must be at least 1, found {bucket_batches}")
+        if not 0 <= mention_swap <= 1:
+            raise ConfigError(f"mention_swap must lie between 0 and 1, found {mention_swap}")
         if not 0 < dev_fraction < 1:
             raise ConfigError(f"dev_fraction must lie between 0 and 1, found {dev_fraction}")
         self.data_dir = Path(data_dir or os.environ.get("ITER_DATA") or "data")
@@ -78,6 +82,7 @@ class CorpusDataModule(lightning.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.max_tokens = max_tokens
         self.bucket_batches = bucket_batches
+        self.mention_swap = mention_swap
         self.split_protocol = split_protocol
         self.dev_fraction = dev_fraction
         self.split_seed = split_seed
@@ -121,6 +126,8 @@ class CorpusDataModule(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the corpus once."""
         self.splits()
+        if self.mention_swap and self.trainer:
+            self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
 
     def splits(self) -> Splits:
         """train, dev and test, read once."""
@@ -144,10 +151,17 @@ class CorpusDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Windows]:
         """Windows in seeded random order, or in buckets of similar length (`bucket_batches`)."""
-        items = [[(encoded, number)] for encoded in self.encoded("train") for number in range(len(encoded.windows))]
-        lengths = [len(encoded.windows[number]) for ((encoded, number),) in items]
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        items = [[(encoded, n)] for encoded in self._encoded_for_training(seed) for n in range(len(encoded.windows))]
+        lengths = [len(encoded.windows[n]) for ((encoded, n),) in items]
         return self._loader(items, lengths, self.batch_size, shuffle=True, seed=seed)
+
+    def _encoded_for_training(self, seed: int) -> list[EncodedExample]:
+        if not self.mention_swap:
+            return self.encoded("train")
+        assert self._aligner is not None  # the module connects before loaders are built
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        return self._aligner.encode(swap_mentions(self.splits()["train"], self.mention_swap, f"{seed}/{epoch}"))
 
     def val_dataloader(self) -> DataLoader[Windows]:
         """The dev split."""

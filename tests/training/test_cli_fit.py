@@ -90,7 +90,9 @@ def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)  # fmt: skip
 
 
-@pytest.mark.parametrize("more", [[], ["--trainer.callbacks+=MovingAverage"]], ids=["plain", "average"])
+@pytest.mark.parametrize(
+    "more", [[], ["--trainer.callbacks+=MovingAverage", "--data.mention_swap=0.5"]], ids=["plain", "average and swap"]
+)
 def test_kill_9_resumes_bit_equal(more: list[str], arguments: list[str], tmp_path: Path) -> None:
     """Killed in the middle of an epoch, dropout on; the continued run has the very weights of an undisturbed one."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,6 +102,7 @@ def test_paper_leaves_out_ace05_sentences_with_entities_but_no_relation(monkeypa
         ({"batch_size": 0}, "batch sizes must be at least 1, found 0 and 32"),
         ({"eval_batch_size": 0}, "batch sizes must be at least 1, found 8 and 0"),
         ({"bucket_batches": 0}, "bucket_batches must be at least 1, found 0"),
+        ({"mention_swap": 1.5}, "mention_swap must lie between 0 and 1, found 1.5"),
         ({"dev_fraction": 1.0}, "dev_fraction must lie between 0 and 1, found 1.0"),
     ],
 )
@@ -130,6 +133,24 @@ def test_training_batches_are_drawn_from_buckets(bucket_batches: int) -> None:
     ranges = [max(lengths) - min(lengths) for lengths in ([sampler.lengths[i] for i in batch] for batch in sampler)]
     whole = max(sampler.lengths) - min(sampler.lengths)
     assert (sum(ranges) / len(ranges) < whole / 4) == (bucket_batches > 1)
+
+
+def test_mentions_are_swapped_in_training_alone_and_anew_in_each_epoch() -> None:
+    module = connected(mention_swap=0.5)
+    words: dict[int, list[tuple[str, ...]]] = {}
+    for epoch in (0, 1):
+        trainer = SimpleNamespace(
+            current_epoch=epoch, global_rank=0, world_size=1, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+        )
+        module.trainer = trainer  # type: ignore[assignment]
+        module.setup()
+        assert trainer.reload_dataloaders_every_n_epochs == 1
+        words[epoch] = sorted(e.example.words for batch in module.train_dataloader() for e in batch.examples)
+    plain = sorted(example.words for example in module.splits()["train"])
+    assert len(words[0]) == len(plain)
+    assert words[0] != words[1] != plain != words[0]
+    for split, loader in (("dev", module.val_dataloader()), ("test", module.test_dataloader())):
+        assert {e.example for batch in loader for e in batch.examples} == set(module.splits()[split])
 
 
 def test_each_dev_and_test_sentence_is_in_one_batch() -> None:

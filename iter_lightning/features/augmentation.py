@@ -1,0 +1,62 @@
+"""More training sentences from the annotated ones."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from iter_lightning.types import Entity, Example, Relation
+
+
+def swap_mentions(examples: Sequence[Example], probability: float, seed: int | str) -> list[Example]:
+    """Each example with some of its mentions replaced by other mentions of the same type from the examples.
+
+    A mention that overlaps another is left as it is. Types, relations, ids and context stay.
+
+    Args:
+        probability: of a mention to be replaced, between 0 and 1.
+        seed: of the choice; the same seed gives the same sentences on every machine.
+    """
+    mentions: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for example in examples:
+        for entity in example.entities:
+            mentions[entity.type].append(example.words[entity.start : entity.end])
+    rng = random.Random(f"mentions/{seed}")
+    swapped = []
+    for example in examples:
+        chosen = {
+            entity: rng.choice(mentions[entity.type])
+            for entity in sorted(set(example.entities))
+            if rng.random() < probability and _stands_alone(entity, example.entities)
+        }
+        swapped.append(_with_mentions(example, chosen) if chosen else example)
+    return swapped
+
+
+def _stands_alone(entity: Entity, entities: Sequence[Entity]) -> bool:
+    return all(other == entity or other.end <= entity.start or entity.end <= other.start for other in entities)
+
+
+def _with_mentions(example: Example, chosen: dict[Entity, tuple[str, ...]]) -> Example:
+    """The example with the words of `chosen` entities, none of which overlaps another, put in place of theirs."""
+    words: list[str] = []
+    new_offset: list[int] = []  # where each word of the example comes to stand
+    starting = {entity.start: entity for entity in chosen}
+    place = 0
+    while place < len(example.words):
+        entity = starting.get(place)
+        end = entity.end if entity else place + 1
+        new_offset.extend([len(words)] * (end - place))
+        words.extend(chosen[entity] if entity else example.words[place:end])
+        place = end
+    new_offset.append(len(words))
+    moved = {e: Entity(new_offset[e.start], new_offset[e.end], e.type) for e in example.entities}
+    return Example(
+        words=tuple(words),
+        entities=tuple(moved[e] for e in example.entities),
+        relations=tuple(Relation(moved[r.head], moved[r.tail], r.type) for r in example.relations),
+        id=example.id,
+        left_context=example.left_context,
+        right_context=example.right_context,
+    )
