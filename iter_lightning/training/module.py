@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import lightning
 import torch
+from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 from iter_lightning.features import Batch
@@ -126,6 +128,18 @@ class IterModule(lightning.LightningModule):
             parameter_groups(network.encoder, heads, self.groups), int(self.trainer.estimated_stepping_batches), fused
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:  # fmt: skip
+        """Clip under bf16-mixed as under float32: no gradient is scaled there, so a fused AdamW may be clipped."""
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            super(MixedPrecision, plugin).clip_gradients(optimizer, gradient_clip_val or 0.0, algorithm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """The loss of Eq. 9."""

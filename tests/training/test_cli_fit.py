@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
@@ -118,6 +119,18 @@ def test_kill_9_resumes_bit_equal(more: list[str], arguments: list[str], tmp_pat
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     a, b = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("run", "whole"))
     assert all((a[k] == b[k]).all() for k in a)
+
+
+def test_mixed_precision_is_clipped_and_close_to_full(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds, clip = [], torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda p, bound: bounds.append(bound) or clip(p, bound))
+    assert main(["fit", *arguments, "--trainer.max_epochs=1", "--trainer.precision=bf16-mixed"]) == 0
+    assert bounds == [1.0] * 3  # batches of 8 in 24 sentences
+    assert main(["fit", *arguments, "--trainer.max_epochs=1", f"--run_dir={tmp_path / 'full'}"]) == 0
+    assert losses(tmp_path / "run") != losses(tmp_path / "full")
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "full"), rel=0.02)
 
 
 def test_the_moving_average_is_what_is_kept(arguments: list[str], encoder_dir: Path, tmp_path: Path) -> None:
