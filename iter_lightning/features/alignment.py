@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -54,6 +54,8 @@ class EncodedExample:
     windows: tuple[Features, ...]
     omega: int
     """The omega that the gold was encoded for."""
+    index: int = 0
+    """The example's place among those that were encoded together."""
     lost_entities: tuple[Entity, ...] = ()
     lost_relations: tuple[Relation, ...] = ()
     erased_words: tuple[int, ...] = ()
@@ -132,7 +134,7 @@ class Aligner:
             )  # fmt: skip
             for row, example in enumerate(part):
                 pieces, erased = self._pieces(tokens["input_ids"][row], tokens.word_ids(row), len(words[row]))
-                encoded.append(self._encode_one(example, pieces, erased))
+                encoded.append(replace(self._encode_one(example, pieces, erased), index=start + row))
         return encoded
 
     def _pieces(self, ids: list[int], word_ids: list[int | None], count: int) -> tuple[list[list[int]], list[int]]:

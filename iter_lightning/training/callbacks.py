@@ -220,24 +220,37 @@ class TestResults(Callback):
 
 
 class PredictionFile(Callback):
-    """Writes predictions.jsonl during `predict`: words, entities and relations with scores, one line an example."""
+    """Writes predictions.jsonl after `predict`: words, entities and relations with scores, in the corpus's order."""
 
     def __init__(self, run: RunFolder) -> None:
         self.path = run.path / "predictions.jsonl"
         self.pairs: list[tuple[Example, Prediction]] = []
+        """Every example of the split with what was found in it; empty before the end and on all ranks but the first."""
+        self._rows: list[tuple[int, Example, Prediction]] = []
 
     def on_predict_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any,
         batch_idx: int, dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
         """Collect; a split fits into memory, since the data module holds it there."""
-        self.pairs.extend(outputs)
+        self._rows.extend(outputs)
 
     def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the file as a whole."""
-        write_atomically(
-            self.path, "".join(json.dumps(as_record(*pair), ensure_ascii=False) + "\n" for pair in self.pairs)
-        )
+        """Write the file as a whole, on the first rank."""
+        rows = gather_rows(self._rows)
+        if trainer.is_global_zero:
+            self.pairs = [(example, prediction) for _, example, prediction in sorted(rows, key=lambda row: row[0])]
+            lines = [json.dumps(as_record(*pair), ensure_ascii=False) + "\n" for pair in self.pairs]
+            write_atomically(self.path, "".join(lines))
+
+
+def gather_rows(rows: list[Any]) -> list[Any]:
+    """The rows of all ranks; every rank must call it."""
+    if not torch.distributed.is_initialized():
+        return rows
+    parts: list[list[Any]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(parts, rows)
+    return [row for part in parts for row in part]
 
 
 def as_record(example: Example, prediction: Prediction) -> dict[str, Any]:

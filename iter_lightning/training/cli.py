@@ -148,7 +148,7 @@ class IterCLI(LightningCLI):
         self._use_trained(model, options)
         self.trainer.predict(model, datamodule=datamodule, return_predictions=False)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, PredictionFile):
+            if isinstance(callback, PredictionFile) and self.trainer.is_global_zero:
                 show_predictions(callback.pairs)
                 print(f"\n{len(callback.pairs)} sentences in {callback.path}")
 

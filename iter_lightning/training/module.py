@@ -195,6 +195,7 @@ class IterModule(lightning.LightningModule):
     def _result(self, metric: ExtractionMetric) -> dict[str, Any]:
         return {"definition": metric.definition.to_dict(), "scores": metric.report()}
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[Example, Prediction]]:
-        """Each example with what was found in it."""
-        return list(zip([e.example for e in batch.examples], self.network.decode(batch), strict=True))
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Example, Prediction]]:
+        """Each example, its place in the split, and what was found in it."""
+        found = self.network.decode(batch)
+        return [(e.index, e.example, prediction) for e, prediction in zip(batch.examples, found, strict=True)]

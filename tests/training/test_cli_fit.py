@@ -26,7 +26,9 @@ def losses(run: Path) -> list[float]:
     return [json.loads(line)["train/loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_fit_test_predict(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_test_predict(
+    arguments: list[str], corpus_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     assert main(["fit", *arguments]) == 0
     assert "dev    NER" in capsys.readouterr().out
@@ -53,7 +55,8 @@ def test_fit_test_predict(arguments: list[str], tmp_path: Path, capsys: pytest.C
     assert main(["validate", *arguments]) == 0
     assert main(["predict", *arguments]) == 0
     lines = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
-    assert len(lines) == 6
+    test_examples = read_spert(corpus_dir / "test.json")
+    assert [tuple(line["tokens"]) for line in lines] == [e.words for e in test_examples]  # the corpus's order
     assert {"tokens", "entities", "relations"} <= set(lines[0])
 
 
@@ -86,8 +89,8 @@ def test_another_configuration_is_refused(arguments: list[str], capsys: pytest.C
     assert "trainer.max_epochs: 1 there, 2 now" in said
 
 
-def process(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-m", "iter_lightning", "fit", *arguments], text=True,
+def process(arguments: list[str], verb: str = "fit", **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-m", "iter_lightning", verb, *arguments], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)  # fmt: skip
 
 
@@ -158,12 +161,18 @@ def test_wandb_offline_without_a_key(arguments: list[str], tmp_path: Path, monke
     wandb.finish()
 
 
-def test_two_processes_train_and_evaluate(arguments: list[str], tmp_path: Path) -> None:
-    """DDP on CPU: every dev sentence is counted once, also where the ranks' shares are uneven."""
+def test_two_processes_train_and_evaluate(arguments: list[str], corpus_dir: Path, tmp_path: Path) -> None:
+    """DDP on CPU: every dev sentence is counted once and every test sentence written once, in the corpus's order."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    found = process([*arguments, "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=1",
-                     "--data.eval_batch_size=2"], env=env)  # fmt: skip
+    arguments = [*arguments, "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=1",
+                 "--data.eval_batch_size=2"]  # fmt: skip
+    found = process(arguments, env=env)
     said, _ = found.communicate(timeout=240)
     assert found.returncode == 0, said
     gold = json.loads((tmp_path / "run" / "results.json").read_text())["dev"][0]["scores"]["NER"]["micro"]["support"]
     assert gold == json.loads((tmp_path / "run" / "manifest.json").read_text())["data"]["splits"]["dev"]["entities"]
+    found = process(arguments, "predict", env=env)
+    said, _ = found.communicate(timeout=240)
+    assert found.returncode == 0, said
+    lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert [tuple(line["tokens"]) for line in lines] == [e.words for e in read_spert(corpus_dir / "test.json")]
