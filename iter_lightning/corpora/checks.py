@@ -165,6 +165,11 @@ def overlapping_pairs(entities: Sequence[Entity]) -> list[tuple[Entity, Entity]]
     return [(a, b) for i, a in enumerate(ordered) for b in ordered[i + 1 :] if b.start < a.end]
 
 
+def is_flat(examples: Iterable[Example]) -> bool:
+    """Whether no two entities of an example overlap."""
+    return not any(overlapping_pairs(example.entities) for example in examples)
+
+
 def nested_entities(entities: Sequence[Entity]) -> set[Entity]:
     """The entities whose span lies in another span or holds one; equal spans do not count."""
     spans = {span for a, b in overlapping_pairs(entities) if not _crossing(a, b) for span in (a.span, b.span)}

@@ -27,7 +27,9 @@ class IterConfig:
     encoder: dict[str, Any]
     """`to_dict()` of the encoder's Hugging Face configuration."""
     omega: int = 1
-    """How many of the closest preceding lefts a right may pair with; 1 for flat entities."""
+    """How many of the closest preceding lefts a right may pair with."""
+    flat: bool = False
+    """Entities never overlap: of overlapping candidates the most probable is kept."""
     activation: str = "relu"
     """relu, gelu or tanh, in all heads."""
     dropout: float = 0.3

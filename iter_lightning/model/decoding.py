@@ -5,7 +5,7 @@ L eligible lefts, C span candidates, T entity types, E found spans, P pairs of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -42,6 +42,8 @@ class DecodingRules:
     """`argmax`: the best type, if its logit > 0; `all`: every type with logit > 0 (Eq. 5 as printed)."""
     link_threshold: float
     """Lambda of Eq. 6."""
+    flat: bool = False
+    """Entities never overlap: of found spans that do, the most probable is kept (`resolve_overlaps`)."""
 
 
 def decide_types(logits_CT: Tensor, valid_C: Tensor, type_decision: str) -> Tensor:
@@ -70,6 +72,10 @@ class _Spans:
     """Bool, the types decided."""
     scores_ET: np.ndarray
 
+    def keep(self, kept_E: np.ndarray) -> _Spans:
+        """Those for which the mask is true."""
+        return _Spans(*(getattr(self, field.name)[kept_E] for field in fields(self)))
+
 
 def decode(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) -> list[Prediction]:
     """One prediction for each example of the batch, its windows merged.
@@ -91,8 +97,49 @@ def decode(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) -> 
     left_score[batch.left_slots_L] = left_logits_L.sigmoid()
     scores_CT = type_probabilities(span_logits_CT) * left_score[candidates.left_slot_C].unsqueeze(1)
     spans = _fetch_spans(candidates, types_CT, scores_CT, batch.input_ids_BN.shape[1])
+    if rules.flat:
+        spans = spans.keep(resolve_overlaps(spans.left_slot_E, spans.right_slot_E, spans.scores_ET.max(axis=1)))
     head_P, tail_P, links_PR = _links(batch, heads, spans, len(schema.relation_types), device)
-    return _predictions(batch, spans, head_P, tail_P, links_PR, rules.link_threshold, schema)
+    return _predictions(batch, spans, head_P, tail_P, links_PR, rules, schema)
+
+
+def resolve_overlaps(first_E: np.ndarray, last_E: np.ndarray, score_E: np.ndarray) -> np.ndarray:
+    """Which spans stay when the most probable of those that overlap does, over and over; equal scores: the earlier.
+
+    Args:
+        first_E, last_E: the first and last place of each span, both inclusive.
+        score_E: its probability.
+
+    Returns:
+        Bool [E].
+    """
+    kept_E = np.ones(len(first_E), dtype=bool)
+    if not len(first_E):
+        return kept_E
+    order = np.lexsort((last_E, first_E))
+    reach = np.maximum.accumulate(last_E[order])
+    begins = np.flatnonzero(np.r_[True, first_E[order][1:] > reach[:-1]])  # of groups that touch no other group
+    for begin, end in zip(begins, [*begins[1:], len(order)], strict=True):
+        if end - begin == 1:
+            continue
+        chosen: list[int] = []
+        for span in sorted(order[begin:end], key=lambda e: -score_E[e]):
+            if any(first_E[span] <= last_E[other] and first_E[other] <= last_E[span] for other in chosen):
+                kept_E[span] = False
+            else:
+                chosen.append(span)
+    return kept_E
+
+
+def _flat(entities: dict[Entity, float]) -> dict[Entity, float]:
+    """Entities with scores reduced to those of spans that do not overlap."""
+    score_of: dict[tuple[int, int], float] = {}
+    for entity, score in entities.items():
+        score_of[entity.span] = max(score, score_of.get(entity.span, 0.0))
+    bounds = np.array(list(score_of)).reshape(-1, 2)
+    kept = resolve_overlaps(bounds[:, 0], bounds[:, 1] - 1, np.array(list(score_of.values())))
+    spans = {span for span, stays in zip(score_of, kept, strict=True) if stays}
+    return {entity: score for entity, score in entities.items() if entity.span in spans}
 
 
 def _fetch_spans(candidates: SpanCandidates, types_CT: Tensor, scores_CT: Tensor, length: int) -> _Spans:
@@ -125,7 +172,7 @@ def _links(
 
 
 def _predictions(
-    batch: Batch, spans: _Spans, head_P: np.ndarray, tail_P: np.ndarray, links_PR: np.ndarray, threshold: float,
+    batch: Batch, spans: _Spans, head_P: np.ndarray, tail_P: np.ndarray, links_PR: np.ndarray, rules: DecodingRules,
     schema: Schema,
 ) -> list[Prediction]:  # fmt: skip
     """Word offsets, owners of spans and pairs, one `Prediction` an example."""
@@ -145,8 +192,10 @@ def _predictions(
             mine = entities.setdefault(order[id(encoded)], {})
             for entity, t in zip(typed[span], names, strict=True):
                 mine[entity] = max(mine.get(entity, 0.0), float(spans.scores_ET[span, t]))
+    if rules.flat and any(len(encoded.windows) > 1 for encoded, _ in batch.windows):
+        entities = {place: _flat(mine) for place, mine in entities.items()}  # those of different windows may overlap
     links_PR = _both_directions(links_PR, head_P, tail_P, schema)
-    for pair, kind in np.argwhere(links_PR > threshold):
+    for pair, kind in np.argwhere(links_PR > rules.link_threshold):
         head, tail = head_P[pair], tail_P[pair]
         encoded, number = batch.windows[spans.row_E[head]]
         place = order[id(encoded)]

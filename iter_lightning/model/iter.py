@@ -148,7 +148,7 @@ class IterModel(nn.Module):
         """One prediction for each example of the batch; switch to `eval()` yourself."""
         rules = DecodingRules(
             self.config.omega, self.config.type_decision,
-            self.config.link_threshold if link_threshold is None else link_threshold,
+            self.config.link_threshold if link_threshold is None else link_threshold, self.config.flat,
         )  # fmt: skip
         return decode(batch, ModelHeads(self, batch, self.encode(batch)), rules, self.config.schema)
 

@@ -1,6 +1,6 @@
 """`fit`, `validate`, `test`, `predict`: LightningCLI with run folders, `extends:` and W&B.
 
-`data.schema`, `data.omega` and `data.split_protocol` are linked into the model: the one door from data to model.
+`data.schema`, `omega`, `flat` and `split_protocol` are linked into the model: the one door from data to model.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class IterCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The project's own options and links."""
-        for name in ("schema", "omega", "split_protocol"):
+        for name in ("schema", "omega", "flat", "split_protocol"):
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
         parser.add_argument("--extends", type=str | None, default=None, help="a YAML that comes before this one")
         parser.add_argument(

@@ -102,6 +102,11 @@ class CorpusDataModule(lightning.LightningDataModule):
         """The corpus's nesting (Table 1)."""
         return CATALOG[self.corpus].omega
 
+    @property
+    def flat(self) -> bool:
+        """Whether its entities never overlap (Table 1)."""
+        return CATALOG[self.corpus].overlapping == "0"
+
     def title(self) -> str:
         """How reports name the data."""
         return CATALOG[self.corpus].title

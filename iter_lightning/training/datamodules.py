@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.corpora import data_files, load_corpus, load_custom
-from iter_lightning.corpora.checks import omega_needed
+from iter_lightning.corpora.checks import is_flat, omega_needed
 from iter_lightning.corpora.genia import TRAIN
 from iter_lightning.corpora.synthetic import SCHEMA as SYNTHETIC_SCHEMA
 from iter_lightning.corpora.synthetic import SyntheticConfig, synthetic_splits
@@ -149,6 +149,11 @@ class Custom(CorpusDataModule):
         """Given, or what train needs; reads the files."""
         return self.nesting or max([omega_needed(example) for example in self._loaded[1]["train"]] + [1])
 
+    @property
+    def flat(self) -> bool:
+        """Whether no entities of train overlap; reads the files."""
+        return is_flat(self._loaded[1]["train"])
+
     def title(self) -> str:
         """The training file's name."""
         return Path(self.train_path).stem
@@ -184,6 +189,11 @@ class Synthetic(CorpusDataModule):
     def omega(self) -> int:
         """What the generated sentences need."""
         return max(omega_needed(example) for split in self.splits().values() for example in split)
+
+    @property
+    def flat(self) -> bool:
+        """Whether no generated entities overlap."""
+        return all(is_flat(split) for split in self.splits().values())
 
     def title(self) -> str:
         """Synthetic."""

