@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from builders import (
@@ -28,9 +29,17 @@ from builders import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iter_lightning.corpora.checks import overlapping_pairs
 from iter_lightning.features import Batch, EncodedExample
 from iter_lightning.model import decoding
-from iter_lightning.model.decoding import DecodingRules, Heads, decide_types, decode, type_probabilities
+from iter_lightning.model.decoding import (
+    DecodingRules,
+    Heads,
+    decide_types,
+    decode,
+    resolve_overlaps,
+    type_probabilities,
+)
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 
 ALL_4 = DecodingRules(4, "all", 0.5)
@@ -182,6 +191,16 @@ def loop_decode(encoded: EncodedExample, heads: NoiseHeads, rules: DecodingRules
                 types_of.setdefault((n, m), []).append(schema.entity_types[t])
                 entity = Entity(word[n], word[m] + 1, schema.entity_types[t])
                 entities[entity] = sigmoid(left_logit[n]) * math.exp(logits[t]) / total
+    if rules.flat:
+        best = {span: max(entities[Entity(word[span[0]], word[span[1]] + 1, name)] for name in names)
+                for span, names in types_of.items()}  # fmt: skip
+        chosen: list[tuple[int, int]] = []
+        for n, m in sorted(types_of, key=lambda span: -best[span]):
+            if all(m < other[0] or other[1] < n for other in chosen):
+                chosen.append((n, m))
+        types_of = {span: names for span, names in types_of.items() if span in chosen}
+        kept = {(word[n], word[m] + 1) for n, m in chosen}
+        entities = {entity: score for entity, score in entities.items() if entity.span in kept}
     relations: dict[Relation, float] = {}
 
     @functools.cache
@@ -217,10 +236,11 @@ def noisy_batch(seed: int, words: int = 7) -> tuple[list[EncodedExample], Batch]
 
 @pytest.mark.parametrize("omega", [1, 2, 3, 4])
 @pytest.mark.parametrize("type_decision", ["argmax", "all"])
-def test_decode_is_the_loop_decoder(omega: int, type_decision: str) -> None:
+@pytest.mark.parametrize("flat", [False, True])
+def test_decode_is_the_loop_decoder(omega: int, type_decision: str, flat: bool) -> None:
     found = 0
     for seed in range(6):
-        rules = DecodingRules(omega, type_decision, random.Random(seed).choice([0.3, 0.5, 0.8]))
+        rules = DecodingRules(omega, type_decision, random.Random(seed).choice([0.3, 0.5, 0.8]), flat)
         encoded, batch = noisy_batch(seed)
         predictions = decode(batch, NoiseHeads(batch, bias=-1.0), rules, SCHEMA)
         for prediction, one in zip(predictions, encoded, strict=True):
@@ -230,7 +250,43 @@ def test_decode_is_the_loop_decoder(omega: int, type_decision: str) -> None:
             found += len(prediction.relations)
             assert all(0 <= score <= 1 for score in prediction.entity_scores + prediction.relation_scores)
             assert all(entity.end <= len(one.example.words) for entity in prediction.entities)
-    assert found > 100
+            assert not flat or not overlapping_pairs(prediction.entities)
+    assert found > (15 if flat else 100)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 4), st.integers(0, 9)), max_size=14))
+def test_resolved_overlaps(found: list[tuple[int, int, int]]) -> None:
+    """What stays does not overlap, what goes overlaps something more probable that stays, and time has no say in it."""
+    spans = sorted({(first, first + longer): score / 10 for first, longer, score in found}.items())
+    firsts, lasts, scores = (np.array(x) for x in ([f for (f, _), _ in spans], [last for (_, last), _ in spans],
+                                                   [score for _, score in spans]))  # fmt: skip
+    kept = resolve_overlaps(firsts, lasts, scores)
+
+    def overlap(i: int, j: int) -> bool:
+        return bool(firsts[i] <= lasts[j] and firsts[j] <= lasts[i])
+
+    for i in range(len(spans)):
+        winners = [j for j in range(len(spans)) if j != i and kept[j] and overlap(i, j)]
+        assert not (kept[i] and winners)
+        assert kept[i] or any(scores[j] >= scores[i] for j in winners)
+
+
+def test_entities_of_different_windows_do_not_overlap_in_a_flat_corpus() -> None:
+    rules = DecodingRules(2, "argmax", 0.3, flat=True)
+    clashes = relations = 0
+    for seed in range(12):
+        encoded = encode([random_example(random.Random(seed), words=40, id=str(seed))], 2, 16, 6)
+        batch = batch_of(encoded)
+        heads = NoiseHeads(batch, bias=-1.0)
+        (prediction,) = decode(batch, heads, rules, SCHEMA)
+        (loose,) = decode(batch, heads, DecodingRules(2, "argmax", 0.3), SCHEMA)
+        assert not overlapping_pairs(prediction.entities)
+        assert {e for r in prediction.relations for e in (r.head, r.tail)} <= set(prediction.entities)
+        assert set(prediction.relations) <= set(loose.relations)
+        clashes += len(overlapping_pairs(loose.entities))
+        relations += len(prediction.relations)
+    assert clashes
+    assert relations
 
 
 def test_batched_windows_are_one_by_one() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +13,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iter_lightning.corpora.spert import write_spert
 from iter_lightning.errors import ConfigError
 from iter_lightning.features.batching import LengthBatchSampler
 from iter_lightning.training import datamodules
 from iter_lightning.training.data import CorpusDataModule, Splits, carve
-from iter_lightning.training.datamodules import ACE05, ADE, GENIA, NYT, CoNLL03, CoNLL04, SciERC, Synthetic
-from iter_lightning.types import Entity, Example, Relation
+from iter_lightning.training.datamodules import ACE05, ADE, GENIA, NYT, CoNLL03, CoNLL04, Custom, SciERC, Synthetic
+from iter_lightning.training.module import IterModule
+from iter_lightning.types import Entity, Example, Relation, Schema
 from tests.builders import tiny_model
 
 
@@ -163,3 +168,22 @@ def test_each_dev_and_test_sentence_is_in_one_batch() -> None:
 def test_encoding_needs_a_connected_model() -> None:
     with pytest.raises(RuntimeError, match="connect"):
         Synthetic(sentences=4).encoded("train")
+
+
+def test_which_corpora_are_flat(tmp_path: Path) -> None:
+    assert [kind.corpus for kind in (ADE, CoNLL04, SciERC, GENIA, CoNLL03, ACE05, NYT) if kind().flat] == [
+        "conll04", "conll03", "ace05",
+    ]  # fmt: skip
+    assert not Synthetic(sentences=20, depth=3).flat
+    university = Example(("New", "York", "University"), (Entity(0, 2, "Loc"), Entity(0, 3, "Org")))
+    for number, example in enumerate((university, replace(university, entities=university.entities[:1]))):
+        write_spert([example], tmp_path / f"{number}.json")
+    nested, flat = (Custom(train=str(tmp_path / f"{number}.json")) for number in (0, 1))
+    assert (nested.omega, nested.flat) == (1, False)  # omega 1 does not say that nothing overlaps
+    assert (flat.omega, flat.flat) == (1, True)
+
+
+def test_overlaps_are_resolved_in_flat_corpora_alone_and_can_be_left() -> None:
+    options = [IterModule(Schema(("Per",)), 1, flat=flat, resolve_overlaps=on).options["flat"]
+               for flat, on in product((False, True), repeat=2)]  # fmt: skip
+    assert options == [False, False, False, True]
