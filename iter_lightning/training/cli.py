@@ -179,7 +179,8 @@ class IterCLI(LightningCLI):
             ),
             data=describe_data(datamodule.title(), datamodule.files(), datamodule.splits()),
         )  # fmt: skip
-        (self.folder.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        whole = {key: value for key, value in config.items() if key != "extends"}  # what it extends is in it
+        (self.folder.path / "config.yaml").write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
 
     def _add_wandb(self, model: IterModule, datamodule: CorpusDataModule, config: dict[str, Any]) -> None:
         """One W&B run an attempt, grouped by experiment; without a key it is kept offline and nothing asks."""

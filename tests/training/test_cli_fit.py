@@ -60,6 +60,20 @@ def test_fit_test_predict(
     assert {"tokens", "entities", "relations"} <= set(lines[0])
 
 
+def test_the_run_folders_configuration_runs_on_its_own(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`test --config RUN/config.yaml` needs none of the files that the experiment extended."""
+    (tmp_path / "base.yaml").write_text("model: {dropout: 0.2}\n")
+    (tmp_path / "mine.yaml").write_text("extends: base.yaml\nexperiment: mine\n")
+    assert main(["fit", f"--config={tmp_path / 'mine.yaml'}", *arguments, "--trainer.max_epochs=1"]) == 0
+    for name in ("base.yaml", "mine.yaml"):
+        (tmp_path / name).unlink()
+    run = tmp_path / "run"
+    assert main(["test", f"--config={run / 'config.yaml'}", f"--run_dir={run}"]) == 0
+    assert "test   RE+" in capsys.readouterr().out
+
+
 def test_exported_model_predicts(arguments: list[str], corpus_dir: Path, tmp_path: Path) -> None:
     assert main(["fit", *arguments]) == 0
     model = IterModel.from_pretrained(tmp_path / "run" / "model")
