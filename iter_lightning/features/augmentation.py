@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 from iter_lightning.types import Entity, Example, Relation
 
@@ -12,7 +13,8 @@ from iter_lightning.types import Entity, Example, Relation
 def swap_mentions(examples: Sequence[Example], probability: float, seed: int | str) -> list[Example]:
     """Each example with some of its mentions replaced by other mentions of the same type from the examples.
 
-    A mention that overlaps another is left as it is. Types, relations, ids and context stay.
+    A mention that overlaps another is left as it is, and replaces none: what lies in it would go without annotation.
+    Types, relations, ids and context stay.
 
     Args:
         probability: of a mention to be replaced, between 0 and 1.
@@ -20,7 +22,7 @@ def swap_mentions(examples: Sequence[Example], probability: float, seed: int | s
     """
     mentions: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for example in examples:
-        for entity in example.entities:
+        for entity in filter(partial(_stands_alone, entities=example.entities), example.entities):
             mentions[entity.type].append(example.words[entity.start : entity.end])
     rng = random.Random(f"mentions/{seed}")
     swapped = []

@@ -8,6 +8,7 @@ from typing import Any
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.model.decoding import TYPE_DECISIONS
+from iter_lightning.model.heads import ACTIVATIONS
 from iter_lightning.types import Schema
 
 LOSS_REDUCTIONS = ("sum", "batch_mean")
@@ -59,6 +60,7 @@ class IterConfig:
         object.__setattr__(self, "encoder", json.loads(json.dumps(self.encoder)))  # JSON has no integer keys
         for name, allowed in (
             ("type_decision", TYPE_DECISIONS), ("link_pairs", LINK_PAIRS), ("loss_reduction", LOSS_REDUCTIONS),
+            ("activation", tuple(ACTIVATIONS)),
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")
@@ -68,7 +70,8 @@ class IterConfig:
             ("max_subwords", 8, 10**6),
         ):  # fmt: skip
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and low <= value <= high):
+            kinds = (int, float) if isinstance(low, float) else int
+            if value is not None and not (isinstance(value, kinds) and low <= value <= high):
                 raise ConfigError(f"{name} {value} is outside [{low}, {high}]")
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ L eligible lefts, C span candidates, T entity types, E found spans, P pairs of t
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -98,7 +99,7 @@ def decode(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) -> 
     scores_CT = type_probabilities(span_logits_CT) * left_score[candidates.left_slot_C].unsqueeze(1)
     spans = _fetch_spans(candidates, types_CT, scores_CT, batch.input_ids_BN.shape[1])
     if rules.flat:
-        spans = spans.keep(resolve_overlaps(spans.left_slot_E, spans.right_slot_E, spans.scores_ET.max(axis=1)))
+        spans = spans.keep(_kept_in_whole_examples(batch, spans))
     head_P, tail_P, links_PR = _links(batch, heads, spans, len(schema.relation_types), device)
     return _predictions(batch, spans, head_P, tail_P, links_PR, rules, schema)
 
@@ -131,8 +132,22 @@ def resolve_overlaps(first_E: np.ndarray, last_E: np.ndarray, score_E: np.ndarra
     return kept_E
 
 
+def _kept_in_whole_examples(batch: Batch, spans: _Spans) -> np.ndarray:
+    """Bool [E]: overlaps resolved before pairs are made, in rows that are whole examples.
+
+    Of several windows none knows yet which spans it owns: one that goes to another window must not remove its own.
+    """
+    whole_E = np.array([len(encoded.windows) == 1 for encoded, _ in batch.windows], dtype=bool)[spans.row_E]
+    kept_E = np.ones(len(whole_E), dtype=bool)
+    found = spans.keep(whole_E)
+    kept_E[whole_E] = resolve_overlaps(found.left_slot_E, found.right_slot_E, found.scores_ET.max(axis=1))
+    return kept_E
+
+
 def _flat(entities: dict[Entity, float]) -> dict[Entity, float]:
     """Entities with scores reduced to those of spans that do not overlap."""
+    if all(a.end <= b.start or a.span == b.span for a, b in pairwise(sorted(entities))):
+        return entities
     score_of: dict[tuple[int, int], float] = {}
     for entity, score in entities.items():
         score_of[entity.span] = max(score, score_of.get(entity.span, 0.0))
@@ -192,8 +207,8 @@ def _predictions(
             mine = entities.setdefault(order[id(encoded)], {})
             for entity, t in zip(typed[span], names, strict=True):
                 mine[entity] = max(mine.get(entity, 0.0), float(spans.scores_ET[span, t]))
-    if rules.flat and any(len(encoded.windows) > 1 for encoded, _ in batch.windows):
-        entities = {place: _flat(mine) for place, mine in entities.items()}  # those of different windows may overlap
+    if rules.flat:  # those of different windows may overlap, and subwords of one word
+        entities = {place: _flat(mine) for place, mine in entities.items()}
     links_PR = _both_directions(links_PR, head_P, tail_P, schema)
     for pair, kind in np.argwhere(links_PR > rules.link_threshold):
         head, tail = head_P[pair], tail_P[pair]

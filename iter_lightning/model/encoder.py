@@ -105,14 +105,19 @@ def feed_forward_size(config: PretrainedConfig) -> int:
 
 def position_limit(config: PretrainedConfig) -> int:
     """The longest input in subwords, special tokens included."""
-    limit = getattr(config, "max_position_embeddings", None)
+    if not has_absolute_positions(config):
+        return _UNBOUNDED
+    # RoBERTa's positions start after the padding index
+    shifted = config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet"}
+    return int(config.max_position_embeddings) - (config.pad_token_id + 1 if shifted else 0)
+
+
+def has_absolute_positions(config: PretrainedConfig) -> bool:
+    """Whether inputs past `position_limit` cannot be read at all, and not just were not trained for."""
     relative = config.model_type in {"t5", "mt5", "umt5", "longt5"} or (
         getattr(config, "relative_attention", False) and not getattr(config, "position_biased_input", True)
     )
-    if not limit or relative:
-        return _UNBOUNDED
-    # RoBERTa's positions start after the padding index
-    return int(limit) - (config.pad_token_id + 1 if config.model_type in {"roberta", "xlm-roberta", "camembert"} else 0)
+    return bool(getattr(config, "max_position_embeddings", None)) and not relative
 
 
 def _model_class(config: PretrainedConfig) -> Any:

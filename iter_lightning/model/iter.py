@@ -30,6 +30,9 @@ from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
 from iter_lightning.types import Example, Prediction, Schema
 
+_ENCODED_AT_ONCE = 32_768
+"""Padded subwords a call of the encoder when nothing is trained."""
+
 
 class IterModel(nn.Module):
     """The network; `forward` gives the loss of a batch, `predict` finds entities and relations.
@@ -57,7 +60,10 @@ class IterModel(nn.Module):
             PairFeedForward(self.sides * hidden, pair_width, links, *options, config.pair_memory_mb) if links else None
         )
         self.tokenizer = tokenizer
-        self.max_subwords = config.max_subwords or encoders.position_limit(hf_config)
+        limit = encoders.position_limit(hf_config)
+        if config.max_subwords and config.max_subwords > limit and encoders.has_absolute_positions(hf_config):
+            raise ConfigError(f"max_subwords {config.max_subwords} is past the encoder's limit of {limit} positions")
+        self.max_subwords = config.max_subwords or limit
 
     @classmethod
     def from_encoder(cls, name: str, schema: Schema, **options: Any) -> IterModel:
@@ -83,11 +89,13 @@ class IterModel(nn.Module):
         return collate(windows, pad_id if pad_id is not None else 0, self.config.respect_word_boundaries)
 
     def encode(self, batch: Batch) -> Tensor:
-        """Hidden states of all slots [S, H]."""
-        hidden: Tensor = self.encoder(
-            input_ids=batch.input_ids_BN, attention_mask=batch.mask_BN.long()
-        ).last_hidden_state
-        return hidden.flatten(0, 1)
+        """Hidden states of all slots [S, H]; without gradients, so many windows at a time that memory stays bounded."""
+        length = max(1, batch.input_ids_BN.shape[1])
+        rows = len(batch.input_ids_BN) if torch.is_grad_enabled() else max(1, _ENCODED_AT_ONCE // length)
+        starts = range(0, len(batch.input_ids_BN), rows)
+        parts = ((batch.input_ids_BN[i : i + rows], batch.mask_BN[i : i + rows].long()) for i in starts)
+        hidden = [self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state for ids, mask in parts]
+        return torch.cat(hidden).flatten(0, 1) if len(hidden) > 1 else hidden[0].flatten(0, 1)
 
     def forward(self, batch: Batch) -> IterLoss:
         """The losses of a batch with gold lefts and spans given to the later heads (teacher forcing).
@@ -182,7 +190,7 @@ class IterModel(nn.Module):
         return predictions
 
     def save_pretrained(self, folder: str | Path, tensors: dict[str, Tensor] | None = None) -> None:
-        """Write config.json, model.safetensors and the tokenizer; each file appears whole or not at all.
+        """Write config.json, model.safetensors and the tokenizer; the first two appear whole or not at all.
 
         Args:
             folder: is made where it does not exist.
@@ -192,10 +200,11 @@ class IterModel(nn.Module):
         target.mkdir(parents=True, exist_ok=True)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(target)
-        tensors = {name: value.detach().cpu().contiguous() for name, value in (tensors or self.state_dict()).items()}
+        alone = _without_shared(tensors or self.state_dict())  # before they are copied, which parts what is shared
+        tensors = {name: value.detach().cpu().contiguous() for name, value in alone.items()}
         part = target / "model.safetensors.part"
         try:
-            save_file(_without_shared(tensors), part, metadata={"format": "pt"})
+            save_file(tensors, part, metadata={"format": "pt"})
             part.replace(target / "model.safetensors")
         finally:
             part.unlink(missing_ok=True)
@@ -217,7 +226,8 @@ class IterModel(nn.Module):
             model = cls(config, encoders.build_encoder(encoders.config_from_dict(config.encoder)))
         except (IterError, ValueError, TypeError) as error:
             raise EncoderError(f"{source / 'config.json'}: {error}") from error
-        model.tokenizer = encoders.load_tokenizer(str(source))
+        if (source / "tokenizer_config.json").exists():  # a model of ready-made batches is saved without
+            model.tokenizer = encoders.load_tokenizer(str(source))
         try:
             missing_keys, unexpected = model.load_state_dict(load_file(source / "model.safetensors"), strict=False)
         except (RuntimeError, SafetensorError) as error:

@@ -131,7 +131,7 @@ class CorpusDataModule(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the corpus once."""
         self.splits()
-        if self.mention_swap and self.trainer:
+        if (self.mention_swap or self.max_tokens) and self.trainer:  # other sentences, or another number of batches
             self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
 
     def splits(self) -> Splits:
@@ -164,7 +164,8 @@ class CorpusDataModule(lightning.LightningDataModule):
     def _encoded_for_training(self, seed: int) -> list[EncodedExample]:
         if not self.mention_swap:
             return self.encoded("train")
-        assert self._aligner is not None  # the module connects before loaders are built
+        if self._aligner is None:
+            raise RuntimeError("connect(aligner, collate) comes before encoded examples")
         epoch = self.trainer.current_epoch if self.trainer else 0
         return self._aligner.encode(swap_mentions(self.splits()["train"], self.mention_swap, f"{seed}/{epoch}"))
 
@@ -189,6 +190,10 @@ class CorpusDataModule(lightning.LightningDataModule):
         self, items: list[Windows], lengths: Sequence[int], size: int, shuffle: bool, seed: int
     ) -> DataLoader[Windows]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if len(items) < world_size:
+            raise ConfigError(f"{len(items)} sentences cannot be shared by {world_size} processes: use fewer devices")
+        if not shuffle:
+            size = max(1, min(size, len(items) // world_size))  # a batch for every rank
         sampler = LengthBatchSampler(
             lengths, size, max_tokens=self.max_tokens if shuffle else None, shuffle=shuffle, seed=seed,
             bucket_batches=self.bucket_batches, rank=rank, world_size=world_size,
@@ -219,7 +224,9 @@ class Flatten:
 
 def carve(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
     """Split train into (train, dev) at random, by seed; both keep the order of the corpus."""
-    count = max(1, round(len(examples) * fraction))
+    if len(examples) < 2:
+        raise ConfigError(f"no dev split can be taken from {len(examples)} training sentences; give one")
+    count = min(max(1, round(len(examples) * fraction)), len(examples) - 1)
     chosen = set(random.Random(f"dev/{seed}").sample(range(len(examples)), count))
     return (
         [example for i, example in enumerate(examples) if i not in chosen],

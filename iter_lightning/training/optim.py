@@ -30,7 +30,7 @@ class GroupConfig:
     schedule: str = "linear"
     """After the warm-up: `linear` to zero at the last step, or `constant`."""
     warmup_ratio: float = 0.0
-    """Share of all steps in which the rate rises linearly from zero."""
+    """Share of all steps in which the rate rises linearly to it."""
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.warmup_ratio < 1:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iter_lightning.features.augmentation import swap_mentions
-from iter_lightning.types import Example
+from iter_lightning.types import Entity, Example
 
 
 def outside(example: Example) -> list[str]:
@@ -58,3 +58,10 @@ def test_nothing_is_swapped_without_a_chance_and_nested_mentions_stay() -> None:
         first, _ = swap_mentions([nested, other], 1.0, seed)
         assert first.words[:4] == nested.words[:4]
         assert first.entities[:2] == nested.entities[:2]
+
+
+def test_no_mention_brings_unannotated_entities_along() -> None:
+    """What lies inside a nested mention would be trained as no entity, were the mention put elsewhere."""
+    mayor = Example(("mayor", "of", "Paris"), (Entity(0, 3, "Role"), Entity(2, 3, "Loc")))
+    king = Example(("the", "king"), (Entity(1, 2, "Role"),))
+    assert swap_mentions([mayor, king], 1.0, 0) == [mayor, king]

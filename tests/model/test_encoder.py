@@ -362,9 +362,43 @@ def test_a_model_without_tokenizer_says_so() -> None:
     assert model(model.collate([(e, 0) for e in encode([Example(("a",))])])).total.isfinite()
 
 
+def test_a_model_without_tokenizer_is_saved_and_loaded(tmp_path: Path) -> None:
+    config = tiny_config("bert")
+    IterModel(IterConfig(schema=SCHEMA, encoder=config.to_dict()), encoders.build_encoder(config)).save_pretrained(
+        tmp_path
+    )
+    assert IterModel.from_pretrained(tmp_path).tokenizer is None
+
+
+def test_windows_past_absolute_positions_are_refused() -> None:
+    config = tiny_config("bert")
+    options = {"schema": SCHEMA, "encoder": config.to_dict(), "max_subwords": config.max_position_embeddings + 1}
+    with pytest.raises(ConfigError, match="past the encoder's limit"):
+        IterModel(IterConfig(**options), encoders.build_encoder(config))
+    relative = tiny_config("t5")
+    model = IterModel(
+        IterConfig(**{**options, "encoder": relative.to_dict(), "max_subwords": 4096}), encoders.build_encoder(relative)
+    )
+    assert model.max_subwords == 4096
+
+
+def test_many_windows_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("bert").eval()
+    at_once = model.predict(TEXTS)
+    sizes: list[int] = []
+    model.encoder.register_forward_pre_hook(
+        lambda module, args, kwargs: sizes.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    monkeypatch.setattr("iter_lightning.model.iter._ENCODED_AT_ONCE", 40)
+    in_parts = model.predict(TEXTS)
+    assert [(p.entities, p.relations) for p in in_parts] == [(p.entities, p.relations) for p in at_once]
+    assert len(sizes) > 1
+
+
 @pytest.mark.parametrize("values", [
     {"omega": 0}, {"dropout": 1.0}, {"link_threshold": -0.1}, {"type_decision": "some"}, {"link_pairs": "none"},
-    {"loss_reduction": "mean"}, {"max_subwords": 3}, {"pair_memory_mb": 0}, {"left_width": 0}, {"window_overlap": -1},
+    {"loss_reduction": "mean"}, {"activation": "swish"},
+    {"omega": 1.5}, {"max_subwords": 3}, {"pair_memory_mb": 0}, {"left_width": 0}, {"window_overlap": -1},
 ])  # fmt: skip
 def test_configs_refuse_what_cannot_work(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):

@@ -37,7 +37,7 @@ def splits_of(module: CorpusDataModule, monkeypatch: pytest.MonkeyPatch, loaded:
 def test_carve_takes_a_share_once_and_keeps_the_order(count: int, fraction: float, seed: int) -> None:
     examples = sentences("s", count)
     train, dev = carve(examples, fraction, seed)
-    assert len(dev) == max(1, round(count * fraction))
+    assert len(dev) == min(max(1, round(count * fraction)), count - 1)
     assert sorted([*train, *dev], key=examples.index) == examples
     assert train == [e for e in examples if e in train]
     assert dev == [e for e in examples if e in dev]
@@ -187,3 +187,35 @@ def test_overlaps_are_resolved_in_flat_corpora_alone_and_can_be_left() -> None:
     options = [IterModule(Schema(("Per",)), 1, flat=flat, resolve_overlaps=on).options["flat"]
                for flat, on in product((False, True), repeat=2)]  # fmt: skip
     assert options == [False, False, False, True]
+
+
+def test_a_bound_on_subwords_rebuilds_the_loader_each_epoch() -> None:
+    """Epochs differ in their number of batches, which Lightning reads from the loader once."""
+    cases: list[tuple[dict[str, Any], int]] = [({}, 0), ({"max_tokens": 200}, 1), ({"mention_swap": 0.5}, 1)]
+    for options, every in cases:
+        data = connected(**options)
+        trainer: Any = SimpleNamespace(reload_dataloaders_every_n_epochs=0)
+        data.trainer = trainer
+        data.setup("fit")
+        assert trainer.reload_dataloaders_every_n_epochs == every
+
+
+def test_every_rank_gets_a_batch_of_a_small_split() -> None:
+    data = connected()
+    shares = []
+    for rank in range(4):
+        strategy = SimpleNamespace(root_device=SimpleNamespace(type="cpu"))
+        trainer: Any = SimpleNamespace(global_rank=rank, world_size=4, strategy=strategy, current_epoch=0)
+        data.trainer = trainer
+        shares.append([len(batch) for batch in data.val_dataloader()])
+    assert all(shares)
+    assert sum(map(sum, shares)) == len(data.splits()["dev"])
+    crowd: Any = SimpleNamespace(global_rank=0, world_size=10**4)
+    data.trainer = crowd
+    with pytest.raises(ConfigError, match="cannot be shared by 10000 processes"):
+        data.val_dataloader()
+
+
+def test_a_dev_split_needs_two_sentences() -> None:
+    with pytest.raises(ConfigError, match="no dev split can be taken from 1 training sentences"):
+        carve(sentences("s", 1), 0.1, 0)
