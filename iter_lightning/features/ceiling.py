@@ -40,6 +40,20 @@ class EncodingReport:
         """The RE+ recall of a perfect model, in [0, 1]."""
         return self.relations_expressed / self.relations if self.relations else 1.0
 
+    def counts(self) -> dict[str, int]:
+        """The counts alone, for a manifest."""
+        return {**{k: v for k, v in asdict(self).items() if k != "erased"}, "erased_words": len(self.erased)}
+
+    def losses(self) -> str:
+        """What the encoding cannot express or read, in words; empty where nothing is lost."""
+        parts = {
+            "entities cannot be expressed and count as missed": self.entities - self.entities_expressed,
+            "relations cannot be expressed and count as missed": self.relations - self.relations_expressed,
+            "words are read as the unknown token": len(self.erased),
+            "words are longer than a window and read without their middle": self.clipped_words,
+        }
+        return ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with both recalls."""
         return {**asdict(self), "ner_recall": self.ner_recall, "re_plus_recall": self.re_plus_recall}

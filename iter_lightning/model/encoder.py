@@ -6,6 +6,7 @@ layers are left out. Loading never runs code that comes with a checkpoint.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 from pathlib import Path
@@ -70,6 +71,24 @@ def build_encoder(config: PretrainedConfig) -> nn.Module:
     model_class = _model_class(config)
     build = model_class._from_config if model_class is not AutoModel else AutoModel.from_config
     return _stack(build(config, dtype=torch.float32))
+
+
+def weights_digest(name: str) -> str | None:
+    """SHA-256 over the weight files of an encoder in a folder, the commit of one on the hub; else None.
+
+    Raises:
+        EncoderError: the encoder cannot be reached.
+    """
+    folder = Path(resolve(name))
+    if not folder.is_dir():
+        commit: str | None = getattr(load_config(name), "_commit_hash", None)
+        return commit
+    sha = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin")):
+        with path.open("rb") as file:
+            digest: bytes = hashlib.file_digest(file, "sha256").digest()
+            sha.update(digest)
+    return sha.hexdigest()
 
 
 def config_from_dict(values: dict[str, Any]) -> PretrainedConfig:

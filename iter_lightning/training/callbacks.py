@@ -16,6 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.features import Batch
+from iter_lightning.features.ceiling import encoding_report
 from iter_lightning.files import write_atomically
 from iter_lightning.training.module import IterModule
 from iter_lightning.training.run import RunFolder
@@ -44,6 +45,16 @@ class BestModel(Callback):
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._attempt_started
 
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Count what the encoding of train and dev cannot express, in the manifest, and say so."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.is_global_zero:
+            reports = {split: encoding_report(data.encoded(split)) for split in ("train", "dev")}
+            self.run.update_manifest(encoding={split: report.counts() for split, report in reports.items()})
+            for split, report in reports.items():
+                if lost := report.losses():
+                    print(f"{split}: {lost}")
+
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Export on improvement; every rank takes part where the strategy shards parameters."""
         score = trainer.callback_metrics.get("dev/f1")
@@ -65,9 +76,15 @@ class BestModel(Callback):
             self.run.append_metrics({"epoch": trainer.current_epoch, "seconds": round(self._seconds(), 1), **values})
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """The run is finished: say so in the manifest and drop the checkpoint."""
+        """The run is finished: say so in the manifest and drop the checkpoint.
+
+        Raises:
+            IterError: no epoch was evaluated; the checkpoint stays.
+        """
         if trainer.interrupted or not trainer.is_global_zero:
             return
+        if self.best_epoch < 0:
+            raise IterError("no epoch was evaluated on dev, so there is no best model; the checkpoint is kept")
         self.run.update_manifest(
             status="finished", seconds=round(self._seconds(), 1), epochs=trainer.current_epoch,
             best={"epoch": self.best_epoch, "dev/f1": self.best_score},
@@ -136,7 +153,7 @@ class MovingAverage(Callback):
 
 
 def export_model(module: IterModule, folder: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write the model next to `folder` and swap it in, so that a whole model is always there."""
+    """Write the model next to `folder` and swap it in: at any time a whole one is there, or as `.old` beside it."""
     fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
@@ -152,7 +169,7 @@ def export_model(module: IterModule, folder: Path, tensors: dict[str, torch.Tens
 
 
 class PredictionTable(Callback):
-    """Logs one W&B table: gold and predictions of the first dev sentences, from the best epoch.
+    """Logs one W&B table: gold and predictions of the first dev sentences of the corpus, from the best epoch.
 
     Args:
         size: how many sentences.
@@ -161,7 +178,7 @@ class PredictionTable(Callback):
     def __init__(self, size: int = 50) -> None:
         self.size = size
         self._best = -1.0
-        self._current: list[tuple[Example, Prediction]] = []
+        self._current: list[tuple[int, Example, Prediction]] = []
         self._rows: list[list[str]] = []
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -172,16 +189,25 @@ class PredictionTable(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Batch,
         batch_idx: int, dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Keep pairs until there are enough."""
-        if isinstance(outputs, dict) and len(self._current) < self.size:
-            self._current.extend(outputs["pairs"])
+        """Keep the sentences that come first in the corpus; batches come by length."""
+        if isinstance(outputs, dict):
+            self._current.extend(row for row in outputs["rows"] if row[0] < self.size)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Remember the table of the best epoch."""
         score = trainer.callback_metrics.get("dev/f1")
         if score is not None and float(score) > self._best:
             self._best = float(score)
-            self._rows = [_table_row(*pair) for pair in self._current[: self.size]]
+            ordered = sorted(self._current, key=lambda row: row[0])
+            self._rows = [_table_row(example, prediction) for _, example, prediction in ordered]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Carried in last.ckpt, so that a continued run logs the best epoch of all."""
+        return {"best": self._best, "rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self._best, self._rows = state_dict["best"], state_dict["rows"]
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Log it, once."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import netrc
 import os
@@ -25,17 +26,15 @@ from lightning.pytorch.loggers import WandbLogger
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.heap import return_large_buffers
 from iter_lightning.metrics import EvaluationDefinition, format_table
-from iter_lightning.model.encoder import load_tokenizer
+from iter_lightning.model.encoder import load_tokenizer, weights_digest
 from iter_lightning.training import datamodules  # noqa: F401  (its classes are what --data can name)
 from iter_lightning.training.callbacks import BestModel, PredictionFile, PredictionTable, TestResults
 from iter_lightning.training.data import CorpusDataModule
 from iter_lightning.training.module import IterModule
-from iter_lightning.training.run import RunFolder, describe, describe_data
+from iter_lightning.training.run import RunFolder, describe, describe_data, differences, identity
 from iter_lightning.training.terminal import show_predictions
 
 WANDB_MODES = ("auto", "online", "offline", "disabled")
-NOT_IDENTITY = ("config", "run_dir", "wandb", "ckpt_path", "weights_only", "verbose", "extends")
-"""Settings that do not change what a run computes."""
 
 
 class IterCLI(LightningCLI):
@@ -106,15 +105,22 @@ class IterCLI(LightningCLI):
     def fit(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
         """Train in the run folder: from the start, or from its last epoch; once finished, never again."""
         config = self._config()
-        self.folder.check(_identity(config))
+        self.folder.check(config)
+        self._check_evaluation()
+        datamodule.setup()  # what the corpus or the encoder lacks is told before anything is written
+        data = describe_data(datamodule.title(), datamodule.files(), datamodule.splits())
+        origin = {
+            "splits": {name: split["sha256"] for name, split in data["splits"].items()},
+            "tokenizer_sha256": _tokenizer_sha256(model.encoder_name),
+            "encoder_sha256": weights_digest(model.encoder_name),
+        }
+        self.folder.check_origin(origin)
         if self.folder.finished:
             print(f"{self.folder.path} holds this run, finished; `test` scores it")
             return
-        datamodule.setup()  # what the corpus or the encoder lacks is told before anything is written
-        tokenizer_sha256 = _tokenizer_sha256(model.encoder_name)
         if self.trainer.is_global_zero:
             self.folder.open()
-            self._write_manifest(model, datamodule, config, tokenizer_sha256)
+            self._write_manifest(model, datamodule, config, data, origin)
         self._add_wandb(model, datamodule, config)
         if options.get("ckpt_path") is None and self.folder.last_checkpoint.exists():
             options["ckpt_path"] = str(self.folder.last_checkpoint)
@@ -130,7 +136,7 @@ class IterCLI(LightningCLI):
 
     def validate(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
         """Score the run's best model on dev."""
-        self._use_trained(model, options)
+        self._use_trained(model, datamodule, options)
         self.trainer.validate(model, datamodule=datamodule, verbose=False)
         if self.trainer.is_global_zero:
             self.folder.add_results("dev", model.dev_results)
@@ -138,14 +144,14 @@ class IterCLI(LightningCLI):
 
     def test(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
         """Score the run's best model on test."""
-        self._use_trained(model, options)
+        self._use_trained(model, datamodule, options)
         self.trainer.test(model, datamodule=datamodule, verbose=False)
         if self.trainer.is_global_zero:
             self._print_results("dev", "test")
 
     def predict(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
         """Write predictions.jsonl and show the first sentences in which something was found."""
-        self._use_trained(model, options)
+        self._use_trained(model, datamodule, options)
         self.trainer.predict(model, datamodule=datamodule, return_predictions=False)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, PredictionFile) and self.trainer.is_global_zero:
@@ -159,25 +165,53 @@ class IterCLI(LightningCLI):
         )
         return found
 
-    def _use_trained(self, model: IterModule, options: dict[str, Any]) -> None:
+    def _check_evaluation(self) -> None:
+        """Refuse settings under which no epoch would be evaluated, so that no model would be kept."""
+        every, epochs = self.trainer.check_val_every_n_epoch, self.trainer.max_epochs
+        if self.trainer.limit_val_batches == 0:
+            raise ConfigError("trainer.limit_val_batches 0 leaves no dev score to choose the best model by")
+        if every is not None and epochs is not None and 0 < epochs < every:
+            raise ConfigError(f"trainer.check_val_every_n_epoch {every} is past the last of {epochs} epochs")
+
+    def _use_trained(self, model: IterModule, datamodule: CorpusDataModule, options: dict[str, Any]) -> None:
+        """Take the run's model, where this configuration is the one it was trained under."""
         if options.get("ckpt_path"):
             raise ConfigError("give --run_dir, the folder of a run, instead of --ckpt_path")
         if not (self.folder.model / "config.json").exists():
             raise ConfigError(
                 f"no trained model in {self.folder.path}: run `fit` with this configuration first, or give --run_dir"
             )
+        before, now = (identity(config) for config in (self.folder.manifest.get("config", {}), self._config()))
+        if before["data"].get("init_args", {}).get("test") is None:
+            now["data"]["init_args"].pop("test", None)  # a user's own corpus may get its test split later
+        changed = [line for part in ("data", "model") for line in differences(before.get(part), now.get(part), part)]
+        if changed and "model" in before:
+            raise ConfigError(
+                f"{self.folder.path} was trained under another configuration; it differs in:\n  " + "\n  ".join(changed)
+            )
+        trained = json.loads((self.folder.model / "config.json").read_text(encoding="utf-8"))["schema"]
+        if trained != datamodule.schema.to_dict():
+            raise ConfigError(
+                f"{self.folder.path} was trained for other types than {datamodule.title()} has: {trained} there, "
+                f"{datamodule.schema.to_dict()} now"
+            )
         model.trained_folder = self.folder.model
 
     def _write_manifest(
-        self, model: IterModule, datamodule: CorpusDataModule, config: dict[str, Any], tokenizer_sha256: str
-    ) -> None:
+        self, model: IterModule, datamodule: CorpusDataModule, config: dict[str, Any], data: dict[str, Any],
+        origin: dict[str, Any],
+    ) -> None:  # fmt: skip
+        """What the run is, once; what each attempt ran on, every time."""
+        attempt = describe(str(self.trainer.strategy.root_device))
+        before = self.folder.manifest
+        if before.get("attempts"):
+            self.folder.update_manifest(attempts=[*before["attempts"], attempt])
+            return
         self.folder.update_manifest(
-            status="running", config=_identity(config),
+            status="running", config=identity(config), seed=config["seed_everything"], encoder=model.encoder_name,
+            tokenizer_sha256=origin["tokenizer_sha256"], **attempt,
             evaluation=EvaluationDefinition(split_protocol=datamodule.split_protocol).to_dict(),
-            **describe(
-                config["seed_everything"], model.encoder_name, tokenizer_sha256, str(self.trainer.strategy.root_device)
-            ),
-            data=describe_data(datamodule.title(), datamodule.files(), datamodule.splits()),
+            data=data, origin=origin, attempts=[attempt],
         )  # fmt: skip
         whole = {key: value for key, value in config.items() if key != "extends"}  # what it extends is in it
         (self.folder.path / "config.yaml").write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
@@ -260,7 +294,8 @@ def with_extends(arguments: list[str]) -> list[str]:
                 i += 1
                 value = arguments[i] if i < len(arguments) else ""
             for path in _chain(Path(value), ()):
-                result += ["--config", str(path)]
+                if str(path) not in result:  # what two files extend comes once, before both
+                    result += ["--config", str(path)]
         i += 1
     return result
 
@@ -282,10 +317,6 @@ def _chain(path: Path, below: tuple[Path, ...]) -> list[Path]:
 
 def _tokenizer_sha256(encoder: str) -> str:
     return hashlib.sha256(load_tokenizer(encoder).backend_tokenizer.to_str().encode()).hexdigest()
-
-
-def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in NOT_IDENTITY}
 
 
 def _wandb_key() -> bool:

@@ -5,7 +5,8 @@ alignment and padding come in. `split_protocol` decides what is trained on and w
 
 * `clean`: no selection ever sees the test split; a corpus without a dev split gives a share of train for it.
 * `paper`: what the published numbers used (train + dev where a corpus is final-trained so, selection on the test
-  split for ADE and GENIA, sentences left out), for comparison alone.
+  split for ADE and GENIA, sentences left out), for comparison alone. Not done: clipping CoNLL03's documents at 800
+  tokens, and ACE05's limits on context and truecasing.
 """
 
 from __future__ import annotations

@@ -164,11 +164,12 @@ class IterModule(lightning.LightningModule):
         place = f"{seed}/{self.current_epoch}/{self.global_rank}"
         torch.manual_seed(int.from_bytes(hashlib.sha256(place.encode()).digest()[:7]))
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[tuple[Example, Prediction]]]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[tuple[int, Example, Prediction]]]:
         """Count on the dev split."""
         examples, predictions = [e.example for e in batch.examples], self.network.decode(batch)
         self.dev_metric.update(predictions, examples)
-        return {"pairs": list(zip(examples, predictions, strict=True))}
+        places = [e.index for e in batch.examples]
+        return {"rows": list(zip(places, examples, predictions, strict=True))}
 
     def on_validation_epoch_end(self) -> None:
         """Log every score of the dev split; `dev/f1` is RE+ where there are relations, else NER."""

@@ -25,6 +25,12 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.files import write_atomically
 from iter_lightning.types import Example
 
+NOT_IDENTITY = ("config", "run_dir", "wandb", "ckpt_path", "weights_only", "verbose", "extends")
+NOT_IDENTITY_IN = {
+    "trainer": ("enable_progress_bar",),
+    "data.init_args": ("data_dir", "num_workers", "eval_batch_size"),
+}
+"""Settings that do not change what a run computes; data are known by their digest, not by their folder."""
 PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "torchmetrics", "numpy", "omegaconf", "jsonargparse")
 
 
@@ -70,13 +76,27 @@ class RunFolder:
             ConfigError: the folder holds a run of another configuration.
         """
         before = self.manifest.get("config")
-        changed = [] if before is None else sorted(differences(before, config))
+        changed = [] if before is None else sorted(differences(identity(before), identity(config)))
         if changed:
-            raise ConfigError(
-                f"{self.path} holds a run of another configuration; it differs in:\n  "
-                + "\n  ".join(changed[:10])
-                + "\n  choose another --run_dir, or move that folder away"
-            )
+            raise self._other("configuration", changed)
+
+    def check_origin(self, origin: dict[str, Any]) -> None:
+        """Whether the run here was made of the same data, tokenizer and weights (`origin` of a manifest).
+
+        Raises:
+            ConfigError: it was made of others.
+        """
+        before = self.manifest.get("origin")
+        changed = [] if before is None else sorted(differences(before, origin))
+        if changed:
+            raise self._other("data, tokenizer or encoder", changed)
+
+    def _other(self, what: str, changed: list[str]) -> ConfigError:
+        return ConfigError(
+            f"{self.path} holds a run of another {what}; it differs in:\n  "
+            + "\n  ".join(changed[:10])
+            + "\n  choose another --run_dir, or move that folder away"
+        )
 
     def open(self) -> None:
         """Make the folder.
@@ -88,6 +108,9 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
                 pass
+            old = self.model.with_name(self.model.name + ".old")
+            if old.exists() and not self.model.exists():  # killed while a better model was put in its place
+                old.replace(self.model)
         except OSError as error:
             raise ConfigError(f"the run folder {self.path} cannot be written: {error.strerror or error}") from error
 
@@ -122,6 +145,19 @@ class RunFolder:
         return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
 
 
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """What of a resolved configuration decides what a run computes."""
+    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
+    for path, names in NOT_IDENTITY_IN.items():
+        place = kept
+        for key in path.split("."):
+            place[key] = dict(place.get(key) or {})
+            place = place[key]
+        for name in names:
+            place.pop(name, None)
+    return kept
+
+
 def differences(before: Any, after: Any, path: str = "") -> Iterable[str]:
     """One line for each leaf in which two configurations differ."""
     if isinstance(before, dict) and isinstance(after, dict):
@@ -131,13 +167,10 @@ def differences(before: Any, after: Any, path: str = "") -> Iterable[str]:
         yield f"{path}: {before!r} there, {after!r} now"
 
 
-def describe(seed: int, encoder: str, tokenizer_sha256: str, device: str) -> dict[str, Any]:
-    """What a manifest says of the code, the machine and the model's origin."""
+def describe(device: str) -> dict[str, Any]:
+    """What a manifest says of the code and the machine."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": seed,
-        "encoder": encoder,
-        "tokenizer_sha256": tokenizer_sha256,
         "device": device,
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -150,7 +183,7 @@ def describe_data(title: str, files: Iterable[Path], splits: dict[str, list[Exam
     """Sizes and digests of what was read (files) and of what was used (splits, after the split protocol)."""
     return {
         "title": title,
-        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "files": _file_digests(list(files)),
         "splits": {
             name: {
                 "sentences": len(split),
@@ -160,6 +193,15 @@ def describe_data(title: str, files: Iterable[Path], splits: dict[str, list[Exam
             }
             for name, split in splits.items()
         },
+    }
+
+
+def _file_digests(files: list[Path]) -> dict[str, str]:
+    """By name; by path where two files share a name."""
+    names = [path.name for path in files]
+    return {
+        path.name if names.count(path.name) == 1 else str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
     }
 
 

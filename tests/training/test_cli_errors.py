@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from iter_lightning.cli import main
 
@@ -141,3 +143,77 @@ def test_prepare_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "prepare conll04" in said(["inspect", "conll04", "--data", str(tmp_path)], capsys)
     assert "'conll05' is no corpus" in said(["inspect", "conll05"], capsys)
     assert status(["prepare", "conll05"]) == 2
+
+
+def test_a_model_is_not_scored_under_another_configuration(
+    arguments: list[str], corpus_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a protocol, nor a fold, nor a decoding that the model was not trained or exported for."""
+    assert main(["fit", *arguments, "--trainer.max_epochs=1"]) == 0
+    before = (tmp_path / "run" / "results.json").read_text()
+    for option in ("--data.split_protocol=paper", "--model.link_threshold=0.3", "--model.resolve_overlaps=false"):
+        text = said(["test", *arguments, option], capsys)
+        assert "was trained under another configuration" in text
+        assert option.partition("=")[0].rpartition(".")[2] in text
+    assert (tmp_path / "run" / "results.json").read_text() == before
+    assert main(["test", *arguments, "--data.eval_batch_size=4", "--data.num_workers=0"]) == 0  # changes no score
+
+
+def test_a_later_test_split_with_other_types(
+    arguments: list[str], corpus_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    untested = [a for a in arguments if not a.startswith("--data.test")]
+    assert main(["fit", *untested, "--trainer.max_epochs=1"]) == 0
+    assert main(["test", *arguments]) == 0
+    records = json.loads((corpus_dir / "test.json").read_text())
+    records[0]["entities"][0]["type"] = "Planet"
+    (tmp_path / "other.json").write_text(json.dumps(records))
+    text = said(["test", *untested, f"--data.test={tmp_path / 'other.json'}"], capsys)
+    assert "was trained for other types" in text
+    assert "Planet" in text
+
+
+def test_other_data_or_another_encoder_are_another_run(
+    arguments: list[str], corpus_dir: Path, encoder_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, encoder = tmp_path / "train.json", tmp_path / "encoder"
+    train.write_text((corpus_dir / "train.json").read_text())
+    shutil.copytree(encoder_dir, encoder)
+    mine = [*with_train(arguments, train), f"--model.encoder={encoder}", "--trainer.max_epochs=1"]
+    assert main(["fit", *mine]) == 0
+    assert main(["fit", *mine]) == 0
+    assert "finished" in capsys.readouterr().out
+    records = json.loads(train.read_text())
+    train.write_text(json.dumps([{**records[0], "relations": []}, *records[1:]]))
+    text = said(["fit", *mine], capsys)
+    assert "holds a run of another data, tokenizer or encoder" in text
+    assert "splits.train" in text
+    train.write_text(json.dumps(records))
+    weights = load_file(encoder / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, encoder / "model.safetensors", {"format": "pt"})
+    assert "encoder_sha256" in said(["fit", *mine], capsys)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("--trainer.limit_val_batches=0", "leaves no dev score"),
+        ("--trainer.check_val_every_n_epoch=9", "check_val_every_n_epoch 9 is past the last of 3 epochs"),
+    ],
+)
+def test_a_training_that_would_never_be_evaluated(
+    option: str, expected: str, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert expected in said(["fit", *arguments, option], capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_encoding_loses_is_told_and_kept(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *arguments, "--data.nesting=1", "--trainer.max_epochs=1"]) == 0
+    out = capsys.readouterr().out
+    counts = json.loads((tmp_path / "run" / "manifest.json").read_text())["encoding"]["train"]
+    lost = counts["entities"] - counts["entities_expressed"]
+    assert lost > 0
+    assert f"train: {lost} entities cannot be expressed and count as missed" in out

@@ -39,6 +39,7 @@ def test_fit_test_predict(
     assert manifest["data"]["splits"]["train"]["sentences"] == 24
     assert set(manifest["data"]["files"]) == {"train.json", "dev.json", "test.json"}
     assert manifest["evaluation"]["gold"] == "corpus"
+    assert manifest["origin"]["splits"].keys() == {"train", "dev", "test"}
     assert {"seed", "device", "versions", "commit", "tokenizer_sha256", "encoder"} <= set(manifest)
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 3
     assert not (run / "checkpoints").exists()
@@ -126,11 +127,17 @@ def test_kill_9_resumes_bit_equal(more: list[str], arguments: list[str], tmp_pat
         time.sleep(0.005)
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL, "the run ended before it could be killed"
-    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "running"
+    first = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert first["status"] == "running"
     continued = process(more, env=env)
     said, _ = continued.communicate(timeout=120)
     assert continued.returncode == 0, said
     assert "continuing the run" in said
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert len(manifest["attempts"]) == 2  # what each ran on; what the run is stays as it was written first
+    assert {key: manifest[key] for key in first if key not in ("status", "attempts")} == {
+        key: first[key] for key in first if key not in ("status", "attempts")
+    }
     whole = process(undisturbed, env=env)
     assert whole.wait(timeout=120) == 0
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
