@@ -70,16 +70,14 @@ class PairFeedForward(GatedFeedForward):
         """Logits [P, O], in float32 at least, of the pairs (first_XH[first_P], second_YH[second_P])."""
         w_first, w_second = self.w_in.weight.chunk(2, dim=1)
         first_X2F, second_Y2F = F.linear(first_XH, w_first), F.linear(second_YH, w_second)
-        if torch.is_grad_enabled() and len(first_P) > self.chunk:
-            dropout = self.dropout.p if self.training else 0.0
-            logits: Tensor = ChunkedPairs.apply(  # type: ignore[no-untyped-call]
-                first_X2F, second_Y2F, self.w_out.weight.to(first_X2F.dtype), first_P, second_P, self.activation,
-                dropout, self.chunk,
-            )  # fmt: skip
-            return logits.to(torch.promote_types(logits.dtype, torch.float32))
-        chunks = zip(torch.split(first_P, self.chunk), torch.split(second_P, self.chunk), strict=True)
-        parts = [self._pairs(first_X2F, second_Y2F, i, j) for i, j in chunks]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        if len(first_P) <= self.chunk:
+            return self._pairs(first_X2F, second_Y2F, first_P, second_P)
+        # also where nothing is trained: its one workspace does not fragment the heap as a list of chunks does
+        logits: Tensor = ChunkedPairs.apply(  # type: ignore[no-untyped-call]
+            first_X2F, second_Y2F, self.w_out.weight.to(first_X2F.dtype), first_P, second_P, self.activation,
+            self.dropout.p if self.training else 0.0, self.chunk,
+        )  # fmt: skip
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _pairs(self, first_X2F: Tensor, second_Y2F: Tensor, first_P: Tensor, second_P: Tensor) -> Tensor:
         # F.embedding is the gather whose backward pass runs in parallel on every device
