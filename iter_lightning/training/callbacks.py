@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -17,7 +16,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.features import Batch
 from iter_lightning.features.ceiling import encoding_report
-from iter_lightning.files import write_atomically
 from iter_lightning.training.module import IterModule
 from iter_lightning.training.run import RunFolder
 from iter_lightning.types import Example, Prediction
@@ -230,67 +228,3 @@ def _table_row(example: Example, prediction: Prediction) -> list[str]:
         example.id, " ".join(example.words), entities(gold), entities(found), relations(set(example.relations)),
         relations(set(prediction.relations)), entities(gold - found), entities(found - gold),
     ]  # fmt: skip
-
-
-class TestResults(Callback):
-    """Writes the scores of `test` into results.json, an entry a definition."""
-
-    def __init__(self, run: RunFolder) -> None:
-        self.run = run
-
-    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Once, on the first rank; the metrics are synchronised before."""
-        assert isinstance(pl_module, IterModule)
-        if trainer.is_global_zero:
-            self.run.add_results("test", pl_module.test_results)
-
-
-class PredictionFile(Callback):
-    """Writes predictions.jsonl after `predict`: words, entities and relations with scores, in the corpus's order."""
-
-    def __init__(self, run: RunFolder) -> None:
-        self.path = run.path / "predictions.jsonl"
-        self.pairs: list[tuple[Example, Prediction]] = []
-        """Every example of the split with what was found in it; empty before the end and on all ranks but the first."""
-        self._rows: list[tuple[int, Example, Prediction]] = []
-
-    def on_predict_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any,
-        batch_idx: int, dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
-        """Collect; a split fits into memory, since the data module holds it there."""
-        self._rows.extend(outputs)
-
-    def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the file as a whole, on the first rank."""
-        rows = gather_rows(self._rows)
-        if trainer.is_global_zero:
-            self.pairs = [(example, prediction) for _, example, prediction in sorted(rows, key=lambda row: row[0])]
-            lines = [json.dumps(as_record(*pair), ensure_ascii=False) + "\n" for pair in self.pairs]
-            write_atomically(self.path, "".join(lines))
-
-
-def gather_rows(rows: list[Any]) -> list[Any]:
-    """The rows of all ranks; every rank must call it."""
-    if not torch.distributed.is_initialized():
-        return rows
-    parts: list[list[Any]] = [[] for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(parts, rows)
-    return [row for part in parts for row in part]
-
-
-def as_record(example: Example, prediction: Prediction) -> dict[str, Any]:
-    """A prediction in the layout of SpERT's JSON, with scores."""
-    index = {entity: i for i, entity in enumerate(prediction.entities)}
-    return {
-        "orig_id": example.id,
-        "tokens": list(example.words),
-        "entities": [
-            {"type": e.type, "start": e.start, "end": e.end, "score": round(score, 4)}
-            for e, score in zip(prediction.entities, prediction.entity_scores, strict=True)
-        ],
-        "relations": [
-            {"type": r.type, "head": index[r.head], "tail": index[r.tail], "score": round(score, 4)}
-            for r, score in zip(prediction.relations, prediction.relation_scores, strict=True)
-        ],
-    }

@@ -12,6 +12,7 @@ import netrc
 import os
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,9 +29,10 @@ from iter_lightning.heap import return_large_buffers
 from iter_lightning.metrics import EvaluationDefinition, format_table
 from iter_lightning.model.encoder import load_tokenizer, weights_digest
 from iter_lightning.training import datamodules  # noqa: F401  (its classes are what --data can name)
-from iter_lightning.training.callbacks import BestModel, PredictionFile, PredictionTable, TestResults
+from iter_lightning.training.callbacks import BestModel, PredictionTable
 from iter_lightning.training.data import CorpusDataModule
 from iter_lightning.training.module import IterModule
+from iter_lightning.training.results import PredictionFile, TestResults
 from iter_lightning.training.run import RunFolder, describe, describe_data, differences, identity
 from iter_lightning.training.terminal import show_predictions
 
@@ -69,6 +71,7 @@ class IterCLI(LightningCLI):
         parser.add_argument(
             "--wandb.tags", type=list[str], default=[], help="W&B tags besides corpus, encoder and protocol"
         )
+        parser.add_argument("--wandb.job_type", type=str, default="fit", help="W&B job type: fit, fold or trial")
 
     def before_instantiate_classes(self) -> None:
         """Find the run folder."""
@@ -118,10 +121,15 @@ class IterCLI(LightningCLI):
         if self.folder.finished:
             print(f"{self.folder.path} holds this run, finished; `test` scores it")
             return
+        with self.folder.open() if self.trainer.is_global_zero else nullcontext():
+            if self.trainer.is_global_zero:
+                self._write_manifest(model, datamodule, config, data, origin)
+            self._add_wandb(model, datamodule, config)
+            self._train(model, datamodule, options)
         if self.trainer.is_global_zero:
-            self.folder.open()
-            self._write_manifest(model, datamodule, config, data, origin)
-        self._add_wandb(model, datamodule, config)
+            self._print_results("dev")
+
+    def _train(self, model: IterModule, datamodule: CorpusDataModule, options: dict[str, Any]) -> None:
         if options.get("ckpt_path") is None and self.folder.last_checkpoint.exists():
             options["ckpt_path"] = str(self.folder.last_checkpoint)
             print(f"continuing the run in {self.folder.path}")
@@ -131,8 +139,6 @@ class IterCLI(LightningCLI):
             if "PytorchStreamWriter" not in str(error):  # how torch.save tells of a disk that is full
                 raise
             raise IterError(f"the checkpoint cannot be written to {self.folder.path}: {error}") from error
-        if self.trainer.is_global_zero:
-            self._print_results("dev")
 
     def validate(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
         """Score the run's best model on dev."""
@@ -156,7 +162,7 @@ class IterCLI(LightningCLI):
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, PredictionFile) and self.trainer.is_global_zero:
                 show_predictions(callback.pairs)
-                print(f"\n{len(callback.pairs)} sentences in {callback.path}")
+                print(f"\n{len(callback.pairs)} sentences in {self.folder.predictions_file}")
 
     def _config(self) -> dict[str, Any]:
         """The resolved configuration as plain values."""
@@ -226,8 +232,8 @@ class IterCLI(LightningCLI):
         self.trainer.loggers = [
             WandbLogger(
                 project=config["wandb"]["project"], save_dir=self.folder.path, mode=mode, group=config["experiment"],
-                name=f"{config['experiment']}-seed{config['seed_everything']}", job_type="fit", config=config,
-                tags=[
+                name=f"{config['experiment']}-{self.folder.path.name}", job_type=config["wandb"]["job_type"],
+                config=config, tags=[
                     datamodule.title(), model.encoder_name[-64:], datamodule.split_protocol, *config["wandb"]["tags"]
                 ],
             )

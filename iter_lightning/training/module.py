@@ -180,15 +180,14 @@ class IterModule(lightning.LightningModule):
         self.log_dict({f"dev/{name}": value for name, value in values.items()})
         self.dev_metric.reset()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[tuple[int, Example, Example, Prediction]]]:
         """Count on the test split, under every definition."""
         predictions = self.network.decode(batch)
-        gold = {
-            "corpus": [e.example for e in batch.examples],
-            "encoded": [e.encoded_gold() for e in batch.examples],
-        }
+        corpus, encoded = [e.example for e in batch.examples], [e.encoded_gold() for e in batch.examples]
         for metric in self.test_metrics:
-            metric.update(predictions, gold[metric.definition.gold])
+            metric.update(predictions, corpus if metric.definition.gold == "corpus" else encoded)
+        places = [e.index for e in batch.examples]
+        return {"rows": list(zip(places, corpus, encoded, predictions, strict=True))}
 
     def on_test_epoch_end(self) -> None:
         """Keep the reports of all definitions and log the default one, the first."""
@@ -198,7 +197,11 @@ class IterModule(lightning.LightningModule):
             metric.reset()
 
     def _result(self, metric: ExtractionMetric) -> dict[str, Any]:
-        return {"definition": metric.definition.to_dict(), "scores": metric.report()}
+        return {
+            "definition": metric.definition.to_dict(),
+            "link_threshold": self.network.config.link_threshold,
+            "scores": metric.report(),
+        }
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Example, Prediction]]:
         """Each example, its place in the split, and what was found in it."""

@@ -6,17 +6,20 @@ metrics.jsonl    a line an epoch
 model/           the best model so far, in Hugging Face layout
 checkpoints/     last.ckpt, to continue a killed run; removed when the run is finished
 results.json     scores by split and evaluation definition
+test_sentences.jsonl, predictions.jsonl   see `results`
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import json
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.files import write_atomically
 from iter_lightning.types import Example
 
-NOT_IDENTITY = ("config", "run_dir", "wandb", "ckpt_path", "weights_only", "verbose", "extends")
+NOT_IDENTITY = ("config", "experiment", "run_dir", "wandb", "ckpt_path", "weights_only", "verbose", "extends")
 NOT_IDENTITY_IN = {
     "trainer": ("enable_progress_bar",),
     "data.init_args": ("data_dir", "num_workers", "eval_batch_size"),
@@ -44,6 +47,8 @@ class RunFolder:
         self.manifest_file = self.path / "manifest.json"
         self.metrics_file = self.path / "metrics.jsonl"
         self.results_file = self.path / "results.json"
+        self.sentences_file = self.path / "test_sentences.jsonl"
+        self.predictions_file = self.path / "predictions.jsonl"
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -98,12 +103,22 @@ class RunFolder:
             + "\n  choose another --run_dir, or move that folder away"
         )
 
-    def open(self) -> None:
-        """Make the folder.
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Make the folder and hold it: no other process may train in it meanwhile.
 
         Raises:
-            ConfigError: it cannot be written.
+            ConfigError: it cannot be written, or another process trains in it.
         """
+        self._make()
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigError(f"another process is training in {self.path}; wait for it, or end it") from error
+            yield
+
+    def _make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
@@ -162,6 +177,8 @@ def differences(before: Any, after: Any, path: str = "") -> Iterable[str]:
     """One line for each leaf in which two configurations differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
+            if key not in before and after[key] in (None, False, 0, "", [], {}):
+                continue  # an option that came after that run, at the value that changes nothing
             yield from differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
     elif before != after:
         yield f"{path}: {before!r} there, {after!r} now"

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from iter_lightning.cli import main
 from iter_lightning.corpora.spert import read_spert
 from iter_lightning.model import IterModel
+from iter_lightning.training.run import RunFolder, differences
 from tests.builders import SCHEMA
 
 
@@ -51,11 +52,21 @@ def test_fit_test_predict(
     assert len({json.dumps(entry["definition"]) for entry in results["test"]}) == 8
     assert set(results["test"][0]["scores"]) == {"NER", "RE", "RE+"}
     assert results["test"][0]["scores"]["NER"]["per_type"]
+    assert {entry["link_threshold"] for entry in results["test"]} == {0.5}
     assert "test   RE+" in capsys.readouterr().out
+    sentences = [json.loads(line) for line in (run / "test_sentences.jsonl").read_text().splitlines()]
+    for i, entry in enumerate(
+        results["test"]
+    ):  # sentences add up to the scores, under each definition
+        for task, found in entry["scores"].items():
+            total = [sum(column) for column in zip(*(s["counts"][task][i] for s in sentences), strict=True)]
+            assert total == [found["micro"][name] for name in ("tp", "fp", "fn")]
+    by_test = (run / "predictions.jsonl").read_text()
 
     assert main(["validate", *arguments]) == 0
     assert main(["predict", *arguments]) == 0
     lines = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert (run / "predictions.jsonl").read_text() == by_test
     test_examples = read_spert(corpus_dir / "test.json")
     assert [tuple(line["tokens"]) for line in lines] == [e.words for e in test_examples]  # the corpus's order
     assert {"tokens", "entities", "relations"} <= set(lines[0])
@@ -94,6 +105,23 @@ def test_a_finished_run_is_never_run_again(
     assert main(["fit", *arguments]) == 0
     assert "finished" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")} == before
+
+
+def test_two_processes_do_not_share_a_run_folder(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunFolder(tmp_path / "run").open():
+        assert main(["fit", *arguments]) == 2
+    assert "another process is training in" in capsys.readouterr().err
+    assert main(["fit", *arguments, "--trainer.max_epochs=1"]) == 0
+
+
+def test_the_name_of_an_experiment_is_not_what_a_run_is(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *arguments, "--trainer.max_epochs=1"]) == 0
+    assert main(["fit", *arguments, "--trainer.max_epochs=1", "--experiment=other"]) == 0
+    assert "finished" in capsys.readouterr().out
 
 
 def test_another_configuration_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,3 +225,9 @@ def test_two_processes_train_and_evaluate(arguments: list[str], corpus_dir: Path
     assert found.returncode == 0, said
     lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     assert [tuple(line["tokens"]) for line in lines] == [e.words for e in read_spert(corpus_dir / "test.json")]
+
+
+def test_options_that_came_later_do_not_part_runs() -> None:
+    assert not list(differences({"a": 1}, {"a": 1, "new": False, "newer": None}))
+    assert list(differences({"a": 1}, {"a": 1, "new": True})) == ["new: None there, True now"]
+    assert list(differences({"a": 1, "b": None}, {"a": 1, "b": 0})) == ["b: None there, 0 now"]
