@@ -18,6 +18,11 @@ USAGE = """usage: python -m iter_lightning VERB ...
   predict   --config X.yaml       write its predictions on test, and show some
   prepare   NAME [--from FOLDER]  put a corpus into data/: download or take from a folder, verify, convert
   inspect   NAME                  what is in a corpus, and what a perfect model could reach on it
+  seeds     --config X.yaml       an experiment with several seeds: mean, spread, interval
+  reproduce table2                a table or figure of the paper: makes the runs that are missing, writes docs/reports
+  compare   RUN RUN               whether two runs, or groups of runs, differ: paired tests over the test sentences
+  sweep     --config X.yaml       search for hyperparameters on dev
+  dashboard                       the workspace and report on Weights & Biases
 
 `VERB --help` tells a verb's options. Any value of a configuration can be given on the command line:
   python -m iter_lightning fit --config experiments/conll04.yaml --model.encoder google-t5/t5-small
@@ -106,6 +111,42 @@ def inspect(arguments: list[str]) -> None:
         write_report(report, options.json)
 
 
+def seeds(arguments: list[str]) -> None:
+    """Run an experiment with several seeds."""
+    from iter_lightning.study.reproduce import seeds
+
+    seeds(arguments)
+
+
+def reproduce(arguments: list[str]) -> None:
+    """Make a table or figure of the paper."""
+    from iter_lightning.study.reproduce import reproduce
+
+    reproduce(arguments)
+
+
+def compare(arguments: list[str]) -> None:
+    """Tell whether runs differ."""
+    from iter_lightning.study.compare import main
+
+    main(arguments)
+
+
+def sweep(arguments: list[str]) -> None:
+    """Search for hyperparameters on dev."""
+    from iter_lightning.study.sweep import main
+
+    main(arguments)
+
+
+def dashboard(arguments: list[str]) -> None:
+    """Create the workspace and report on Weights & Biases."""
+    from iter_lightning.study.dashboard import main
+
+    main(arguments)
+
+
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "fit": fit, "validate": validate, "test": test, "predict": predict, "prepare": prepare, "inspect": inspect,
+    "seeds": seeds, "reproduce": reproduce, "compare": compare, "sweep": sweep, "dashboard": dashboard,
 }  # fmt: skip

@@ -31,6 +31,7 @@ from iter_lightning.model.encoder import load_tokenizer, weights_digest
 from iter_lightning.training import datamodules  # noqa: F401  (its classes are what --data can name)
 from iter_lightning.training.callbacks import BestModel, PredictionTable
 from iter_lightning.training.data import CorpusDataModule
+from iter_lightning.training.extends import with_extends
 from iter_lightning.training.module import IterModule
 from iter_lightning.training.results import PredictionFile, TestResults
 from iter_lightning.training.run import RunFolder, describe, describe_data, differences, identity
@@ -285,40 +286,6 @@ def build_cli(verb: str, arguments: list[str]) -> IterCLI:
         },
         args=[verb, *with_extends(arguments)],
     )
-
-
-def with_extends(arguments: list[str]) -> list[str]:
-    """Put the files that a `--config` file names under `extends:` before it, recursively."""
-    result: list[str] = []
-    i = 0
-    while i < len(arguments):
-        name, _, value = arguments[i].partition("=")
-        if name not in ("--config", "-c"):
-            result.append(arguments[i])
-        else:
-            if not value:
-                i += 1
-                value = arguments[i] if i < len(arguments) else ""
-            for path in _chain(Path(value), ()):
-                if str(path) not in result:  # what two files extend comes once, before both
-                    result += ["--config", str(path)]
-        i += 1
-    return result
-
-
-def _chain(path: Path, below: tuple[Path, ...]) -> list[Path]:
-    if path.resolve() in below:
-        raise ConfigError(f"{path} extends itself: {' <- '.join(map(str, (*below, path.resolve())))}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the configuration {path} cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the configuration {path} is no YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"the configuration {path} must hold keys and values, found {type(content).__name__}")
-    parent = content.get("extends")
-    return [*(_chain(path.parent / parent, (*below, path.resolve())) if parent else []), path]
 
 
 def _tokenizer_sha256(encoder: str) -> str:

@@ -1,0 +1,1 @@
+"""More than one run: seeds, folds, sweeps, tables, figures, provenance, launchers."""

@@ -1,0 +1,155 @@
+"""The cells of a table: the scores of finished runs, with spread, interval, definition and commit, beside the paper's.
+
+A cell is refused where a manifest is not complete: a figure nobody can trace is no figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from iter_lightning.metrics import EvaluationDefinition
+from iter_lightning.study.runs import Run, commits_of, gaps
+from iter_lightning.study.sentences import read_sentences
+from iter_lightning.study.statistics import Summary, bootstrap_interval, summarize
+
+PUBLISHED = {"gold": "encoded", "match": "surface"}
+"""How the published numbers were counted."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One task's scores on one corpus by one encoder, in percent."""
+
+    corpus: str
+    row: str
+    task: str
+    definition: EvaluationDefinition
+    """What F1 means here."""
+    scores: Mapping[str, Summary] = field(default_factory=dict)
+    """precision, recall, f1 -> mean, spread, extremes over runs; empty for an empty cell."""
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of the mean F1, sentences resampled."""
+    as_published: Summary | None = None
+    """F1 of the same predictions, counted as the published numbers were."""
+    paper: Mapping[str, Any] = field(default_factory=dict)
+    """precision, recall, f1 -> [mean, standard deviation or None], where the paper prints them."""
+    link_thresholds: tuple[float, ...] = ()
+    commits: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    """Their folders."""
+    epochs: tuple[int, ...] = ()
+    empty: str = ""
+    """Why there are no scores."""
+    missing: tuple[str, ...] = ()
+    """Runs of the plan that are not in it, with the reason."""
+
+    @property
+    def difference(self) -> float | None:
+        """F1 of ours minus the paper's, in points."""
+        if "f1" not in self.scores or "f1" not in self.paper:
+            return None
+        return self.scores["f1"].mean - float(self.paper["f1"][0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        values = {**asdict(self), "definition": self.definition.to_dict(), "difference": self.difference}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def make_cell(
+    runs: Sequence[Run], task: str, symmetric: str = "once", paper: Mapping[str, Any] | None = None
+) -> Cell:  # fmt: skip
+    """The cell of a group of runs.
+
+    Args:
+        runs: all that the plan has for it, in whatever state.
+        task: NER, RE or RE+.
+        symmetric: how symmetric relations count.
+        paper: what the paper prints.
+    """
+    first = runs[0].spec
+    usable, missing = _usable(runs, task)
+    definition = replace(_definition(usable), symmetric=symmetric)
+    cell = Cell(first.corpus, first.row, task, definition, paper=paper or {}, missing=tuple(missing))
+    if not usable:
+        return replace(cell, empty=_reason(runs, missing))
+    found = [read_sentences(run.folder.path) for run in usable]
+    counts = [sentences.of(task, definition) for sentences in found]
+    totals = [array.sum(axis=0) for array in counts]
+    interval = bootstrap_interval(counts, same_sentences=len({s.sha256 for s in found}) == 1)
+    published = [s.of(task, replace(definition, **PUBLISHED)).sum(axis=0) for s in found]
+    return replace(
+        cell,
+        scores={name: summarize([100 * _score(name, *total) for total in totals]) for name in _SCORES},
+        interval=(100 * interval.low, 100 * interval.high),
+        as_published=summarize([100 * _score("f1", *total) for total in published]),
+        link_thresholds=tuple(sorted({s.link_threshold for s in found})),
+        commits=tuple(commits_of(run.folder for run in usable)),
+        runs=tuple(str(run.folder.path) for run in usable),
+        epochs=tuple(sorted({int(run.folder.manifest.get("epochs", 0)) for run in usable})),
+    )
+
+
+_SCORES = {
+    "precision": lambda tp, fp, fn: (tp, tp + fp),
+    "recall": lambda tp, fp, fn: (tp, tp + fn),
+    "f1": lambda tp, fp, fn: (2 * tp, 2 * tp + fp + fn),
+}
+
+
+def _score(name: str, tp: int, fp: int, fn: int) -> float:
+    part, whole = _SCORES[name](int(tp), int(fp), int(fn))
+    return part / whole if whole else 0.0
+
+
+def _usable(runs: Sequence[Run], task: str) -> tuple[list[Run], list[str]]:
+    """The runs whose scores may be shown, and for the others why not."""
+    usable, missing = [], []
+    for run in runs:
+        if run.state != "done":
+            missing.append(f"{run.spec.name}: {run.reason or _STATE_WORDS[run.state]}")
+        elif lacking := gaps(run.folder.manifest):
+            missing.append(f"{run.spec.name}: its manifest lacks {', '.join(lacking)}")
+        else:
+            usable.append(run)
+    return usable, missing
+
+
+_STATE_WORDS = {"new": "not run yet", "started": "not finished", "trained": "not tested yet"}
+
+
+def _reason(runs: Sequence[Run], missing: Sequence[str]) -> str:
+    """Why none of the runs can be shown: the reason they share, or all of them."""
+    reasons = {run.reason or _STATE_WORDS.get(run.state, "") for run in runs}
+    return reasons.pop() if len(reasons) == 1 and "" not in reasons else "; ".join(missing)
+
+
+def _definition(runs: Sequence[Run]) -> EvaluationDefinition:
+    """The honest one, with the split protocol the runs were made under."""
+    protocols = {run.folder.manifest["evaluation"]["split_protocol"] for run in runs} or {"clean"}
+    assert len(protocols) == 1  # it is part of a run's configuration, which the plan fixes
+    return EvaluationDefinition(split_protocol=protocols.pop())
+
+
+def summary_text(runs: Sequence[Run]) -> str:
+    """Mean, spread and interval of every task, as text for a terminal."""
+    done = [run for run in runs if run.state == "done"]
+    if not done:
+        return "no finished run to summarize"
+    tasks = list(read_sentences(done[0].folder.path).counts)
+    lines = [f"{'task':<5}{'n':>3}  {'F1 mean ± std':<14}{'min - max':<14}{'95 % interval':<14}"]
+    cells = [make_cell(runs, task) for task in tasks]
+    for cell in cells:
+        f1 = cell.scores["f1"]
+        low, high = cell.interval or (0.0, 0.0)
+        lines.append(f"{cell.task:<5}{f1.n:>3}  {mean_std(f1):<14}{f'{f1.min:.1f} - {f1.max:.1f}':<14}"
+                     f"{f'{low:.1f} - {high:.1f}':<14}".rstrip())  # fmt: skip
+    lines.append(f"test, micro, percent · {cells[0].definition.describe()} · commit {', '.join(cells[0].commits)}")
+    return "\n".join([*lines, *(f"left out: {name}" for name in cells[0].missing)])
+
+
+def mean_std(summary: Summary) -> str:
+    """`57.4 ± 1.5`, without a spread for one run."""
+    return f"{summary.mean:.1f}" + ("" if summary.std is None else f" ± {summary.std:.1f}")

@@ -1,0 +1,216 @@
+"""Many processes at a time, here or on a Ray cluster: one interface for seeds, folds, table rows and sweep trials.
+
+A launcher starts `Task`s, each its own process with its own log, and hands back `Outcome`s as they end. It knows
+nothing of what the processes do; what they leave in their folders is the result.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from iter_lightning.errors import ConfigError
+
+LAUNCHERS = ("local", "ray")
+PARENT = "ITER_LAUNCHER_PID"
+"""Environment of a task: the process that started it, which `worker` watches."""
+_POLL_SECONDS = 0.2
+_GRACE_SECONDS = 30.0
+"""From the request to stop until a process is ended."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A command that runs as its own process."""
+
+    name: str
+    """Shown to people; unique among the tasks that run."""
+    command: tuple[str, ...]
+    """Arguments of the process, the executable first."""
+    log: Path
+    """Output and errors are added there."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to this process's own."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended."""
+
+    task: Task
+    status: int
+    """Exit status; negative: the signal that ended it."""
+    seconds: float
+
+
+class Launcher(Protocol):
+    """Starts tasks, `slots` at a time at most, and tells of each end."""
+
+    slots: int
+
+    def submit(self, task: Task) -> None:
+        """Start a task; only while fewer than `slots` run."""
+
+    def wait(self) -> Outcome:
+        """Wait until a task ends."""
+
+    def stop(self) -> None:
+        """End all tasks: asked first, killed after a while; nothing runs afterwards."""
+
+
+def make_launcher(kind: str, jobs: int) -> Launcher:
+    """A launcher of `jobs` slots: `local` processes, or `ray` (extra `cluster`), one GPU a task where there are any.
+
+    Raises:
+        ConfigError: no such launcher, no slot, or Ray is not installed.
+    """
+    if kind not in LAUNCHERS:
+        raise ConfigError(f"launcher {kind!r} is none of {', '.join(LAUNCHERS)}")
+    if jobs < 1:
+        raise ConfigError(f"jobs must be at least 1, found {jobs}")
+    return LocalLauncher(jobs) if kind == "local" else RayLauncher(jobs)
+
+
+def worker_command(verbs: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
+    """The command of a process that runs LightningCLI verbs one after another (see `worker`)."""
+    return (sys.executable, "-m", "iter_lightning.study.worker", ",".join(verbs), *arguments)
+
+
+class LocalLauncher:
+    """Processes of this machine, which share its cores and, one a slot in turn, its GPUs."""
+
+    def __init__(self, jobs: int) -> None:
+        self.slots = jobs
+        self._running: dict[int, tuple[Task, subprocess.Popen[bytes], float]] = {}
+        """By slot."""
+
+    def submit(self, task: Task) -> None:
+        """Start a process."""
+        slot = next(i for i in range(self.slots) if i not in self._running)
+        environment = {**os.environ, **self._share(slot), **task.environment}
+        self._running[slot] = (task, start(task, environment), time.monotonic())
+
+    def wait(self) -> Outcome:
+        """Wait until a process ends."""
+        while True:
+            for slot, (task, process, started) in self._running.items():
+                if (status := process.poll()) is not None:
+                    del self._running[slot]
+                    return Outcome(task, status, time.monotonic() - started)
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """SIGTERM, on which a training ends at once and can be continued; SIGKILL for those that do not."""
+        processes = [process for _, process, _ in self._running.values()]
+        end(processes)
+        self._running.clear()
+
+    def _share(self, slot: int) -> dict[str, str]:
+        """What keeps processes out of each other's way: a share of the cores, a GPU."""
+        if self.slots == 1:
+            return {}
+        share: dict[str, str] = {}
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            if name not in os.environ:
+                share[name] = str(max(1, cores // self.slots))
+        if gpus := visible_gpus():
+            share["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+        return share
+
+
+class RayLauncher:
+    """Tasks of a Ray cluster: the one `RAY_ADDRESS` names, else one started here. Run folders must be on a file system
+    that all its machines share.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        try:
+            ray: Any = importlib.import_module("ray")
+        except ImportError as error:
+            raise ConfigError("the launcher ray needs Ray: pip install 'iter-lightning[cluster]'") from error
+        self.slots = jobs
+        self._ray = ray
+        if not ray.is_initialized():
+            # `auto` is never assumed: a cluster somebody else started on this machine is not ours to load
+            ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False,
+                     logging_level="ERROR")  # fmt: skip
+        resources = ray.cluster_resources()
+        gpu = {"num_gpus": 1} if resources.get("GPU") else {}
+        cpus = 1 if gpu else max(1, int(resources.get("CPU", 1)) // jobs)
+        self._run: Any = ray.remote(num_cpus=cpus, max_retries=0, **gpu)(_run_there)
+        self._threads = cpus
+        self._running: dict[Any, tuple[Task, float]] = {}
+
+    def submit(self, task: Task) -> None:
+        """Hand a task to the cluster, which starts it where there is room."""
+        threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(self._threads)}
+        self._running[self._run.remote(task, str(Path.cwd()), threads)] = (task, time.monotonic())
+
+    def wait(self) -> Outcome:
+        """Wait until a task ends; one whose machine went away ends with status -9."""
+        (done,), _ = self._ray.wait(list(self._running), num_returns=1)
+        task, started = self._running.pop(done)
+        try:
+            status = int(self._ray.get(done))
+        except self._ray.exceptions.RayError:
+            status = -9
+        return Outcome(task, status, time.monotonic() - started)
+
+    def stop(self) -> None:
+        """Cancel all tasks; their processes see that their parent is gone and end."""
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+        self._running.clear()
+
+
+def start(task: Task, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a task's process; it gets no terminal, and no signal of this one's."""
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    with task.log.open("ab") as log:
+        return subprocess.Popen(
+            task.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            env={**environment, PARENT: str(os.getpid())}, start_new_session=True,
+        )  # fmt: skip
+
+
+def end(processes: Sequence[subprocess.Popen[bytes]], grace: float = _GRACE_SECONDS) -> None:
+    """Ask processes to end, and kill those that still run after `grace` seconds."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + grace
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name.strip()]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [str(i) for i, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]
+
+
+def _run_there(task: Task, folder: str, environment: Mapping[str, str]) -> int:
+    """On a machine of the cluster: the task's process, in the folder the launcher was started in."""
+    os.chdir(folder)
+    process = start(task, {**os.environ, **environment, **task.environment})
+    try:
+        return process.wait()
+    finally:
+        end([process] if process.poll() is None else [])

