@@ -6,22 +6,34 @@ INSTALLED = $(VENV)/.installed
 DEMO = --config experiments/synthetic.yaml --run_dir runs/demo --trainer.max_epochs 3 --wandb.mode disabled
 
 .DEFAULT_GOAL := help
+# of the paper's tables and figures, see `make help`
+CORPORA ?=
+ENCODERS ?=
+SEEDS ?=
+JOBS ?= 1
+LAUNCHER ?= local
+PICK = $(if $(CORPORA),--corpora $(CORPORA)) $(if $(ENCODERS),--encoders $(ENCODERS)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	--jobs $(JOBS) --launcher $(LAUNCHER)
+
 .PHONY: help install demo test test-corpora check lint types format clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+[%]?:.*##' Makefile | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## install into .venv
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,study,dashboard,cluster,dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## train and evaluate on the generated corpus, show extracted sentences (minutes)
 	$(RUN) fit $(DEMO)
 	$(RUN) test $(DEMO)
 	FORCE_COLOR=1 $(RUN) predict $(DEMO)
+
+reproduce-%: $(INSTALLED) ## table1 to table7, figure2, figure3, all; CORPORA ENCODERS SEEDS JOBS LAUNCHER choose
+	$(RUN) reproduce $* $(PICK)
 
 test: $(INSTALLED) ## the default tests (under 5 minutes on 2 cores)
 	$(VENV)/bin/python -m pytest

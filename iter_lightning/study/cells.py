@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from iter_lightning.metrics import EvaluationDefinition
-from iter_lightning.study.runs import Run, commits_of, gaps
+from iter_lightning.study.runs import Run, by_reason, commits_of, gaps
 from iter_lightning.study.sentences import read_sentences
 from iter_lightning.study.statistics import Summary, bootstrap_interval, summarize
 
@@ -70,11 +70,11 @@ def make_cell(
         paper: what the paper prints.
     """
     first = runs[0].spec
-    usable, missing = _usable(runs, task)
+    usable, missing = _usable(runs)
     definition = replace(_definition(usable), symmetric=symmetric)
     cell = Cell(first.corpus, first.row, task, definition, paper=paper or {}, missing=tuple(missing))
     if not usable:
-        return replace(cell, empty=_reason(runs, missing))
+        return replace(cell, empty=_reason(runs) or "; ".join(missing), missing=())
     found = [read_sentences(run.folder.path) for run in usable]
     counts = [sentences.of(task, definition) for sentences in found]
     totals = [array.sum(axis=0) for array in counts]
@@ -104,26 +104,26 @@ def _score(name: str, tp: int, fp: int, fn: int) -> float:
     return part / whole if whole else 0.0
 
 
-def _usable(runs: Sequence[Run], task: str) -> tuple[list[Run], list[str]]:
-    """The runs whose scores may be shown, and for the others why not."""
+def _usable(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """The runs whose scores may be shown, and for the others why not, a line a reason."""
     usable, missing = [], []
     for run in runs:
         if run.state != "done":
-            missing.append(f"{run.spec.name}: {run.reason or _STATE_WORDS[run.state]}")
+            missing.append((run.spec.name, run.reason or _STATE_WORDS[run.state]))
         elif lacking := gaps(run.folder.manifest):
-            missing.append(f"{run.spec.name}: its manifest lacks {', '.join(lacking)}")
+            missing.append((run.spec.name, f"the manifest lacks {', '.join(lacking)}"))
         else:
             usable.append(run)
-    return usable, missing
+    return usable, by_reason(missing)
 
 
 _STATE_WORDS = {"new": "not run yet", "started": "not finished", "trained": "not tested yet"}
 
 
-def _reason(runs: Sequence[Run], missing: Sequence[str]) -> str:
-    """Why none of the runs can be shown: the reason they share, or all of them."""
+def _reason(runs: Sequence[Run]) -> str:
+    """Why none of the runs can be shown, where they share the reason; else empty."""
     reasons = {run.reason or _STATE_WORDS.get(run.state, "") for run in runs}
-    return reasons.pop() if len(reasons) == 1 and "" not in reasons else "; ".join(missing)
+    return reasons.pop() if len(reasons) == 1 else ""
 
 
 def _definition(runs: Sequence[Run]) -> EvaluationDefinition:

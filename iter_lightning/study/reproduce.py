@@ -12,8 +12,8 @@ import yaml
 from iter_lightning.errors import IterError
 from iter_lightning.study.launch import LAUNCHERS
 from iter_lightning.study.plan import Column, Plan, Row, Spec, load_plan, select
-from iter_lightning.study.runner import Settings, make_runs
-from iter_lightning.study.runs import Run, data_folder
+from iter_lightning.study.runner import TODO, Settings, make_runs
+from iter_lightning.study.runs import Run, data_folder, survey
 
 PLANS = ("table2", "table4", "table6", "table7")
 TARGETS = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure2", "figure3")
@@ -36,7 +36,9 @@ def reproduce(arguments: list[str]) -> None:
             specs = select(plan, options.corpora, options.encoders, options.seeds, options.folds, options.set)
             print(f"{target}: {plan.title}")
             runs = make_runs(specs, settings, dry_run=options.dry_run or options.report_only)
-            failed += [run for run in runs if run.state in ("new", "started", "trained")]
+            failed += [run for run in runs if run.state in TODO]
+            everything = select(plan, seeds=options.seeds, options=options.set)  # the report knows the others, too
+            runs = survey(everything, settings.runs_dir, settings.data_dir)
         if not options.dry_run:
             for path in _write(target, plan, runs, options):
                 print(f"written: {path}")

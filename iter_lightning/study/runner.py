@@ -17,7 +17,7 @@ from typing import Any
 
 from iter_lightning.study.launch import Launcher, Outcome, Task, make_launcher, worker_command
 from iter_lightning.study.plan import Spec
-from iter_lightning.study.runs import Run, best_of, log_tail, survey
+from iter_lightning.study.runs import Run, best_of, by_reason, log_tail, survey
 
 TODO = ("new", "started", "trained")
 Say = Callable[[str], None]
@@ -82,12 +82,9 @@ def describe(runs: Sequence[Run]) -> str:
     lines += [f"  finished  {run.spec.name}{_elsewhere(run)}  {_duration(run.seconds)}" for run in done]
     words = {"new": "train    ", "started": "continue ", "trained": "test     "}
     lines += [f"  {words[run.state]} {run.spec.name}" for run in todo]
-    reasons: dict[str, list[str]] = {}
-    for run in runs:
-        if run.state == "blocked":
-            reasons.setdefault(run.reason, []).append(run.spec.name)
-    for reason, names in reasons.items():
-        lines.append(f"  skipped   {_shortly(names)}\n            {reason}")
+    lines += [
+        f"  skipped   {line}" for line in by_reason((r.spec.name, r.reason) for r in runs if r.state == "blocked")
+    ]
     return "\n".join(lines)
 
 
@@ -169,15 +166,6 @@ def _terminated_as_interrupt() -> Iterator[None]:
 def _elsewhere(run: Run) -> str:
     usual = (run.spec.group, run.spec.part)
     return "" if run.folder.path.parts[-2:] == usual else f" (in {run.folder.path})"
-
-
-def _shortly(names: Sequence[str]) -> str:
-    """`conll04/seed1 ... seed5, ade/fold0 ... fold9`."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        group, _, part = name.partition("/")
-        groups.setdefault(group, []).append(part)
-    return ", ".join(f"{g}/{p[0]}" + (f" ... {p[-1]}" if len(p) > 1 else "") for g, p in groups.items())
 
 
 def _duration(seconds: float | None) -> str:

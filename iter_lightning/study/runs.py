@@ -132,8 +132,9 @@ def corpus_obstacle(corpus: str, data_dir: Path, fold: int) -> str:
     """Why a corpus of the catalogue cannot be read, with how to get it; else empty."""
     try:
         data_files(corpus, data_dir, fold=fold if corpus == "ade" else None)
-    except CorpusError as error:
-        return str(error)
+    except CorpusError:
+        entry = CATALOG[corpus]
+        return entry.obtain or f"{entry.title} is not at hand; get it with: python -m iter_lightning prepare {corpus}"
     return ""
 
 
@@ -173,6 +174,18 @@ def hub_reachable(timeout: float = 5.0) -> bool:
             return True
     except OSError:
         return False
+
+
+def by_reason(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """One line a reason, `REASON: GROUP/seed1 ... seed5, ...`, from pairs of a run's name and its reason."""
+    names: dict[str, dict[str, list[str]]] = {}
+    for name, reason in pairs:
+        group, _, part = name.partition("/")
+        names.setdefault(reason, {}).setdefault(group, []).append(part)
+    return [
+        f"{reason}: " + ", ".join(f"{g}/{p[0]}" + (f" ... {p[-1]}" if len(p) > 1 else "") for g, p in groups.items())
+        for reason, groups in names.items()
+    ]
 
 
 def log_tail(path: Path, lines: int = 5) -> str:

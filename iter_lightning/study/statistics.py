@@ -175,7 +175,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """p values corrected for their number (Holm, 1979), in the order given; the family-wise error stays at alpha."""
     if not len(p_values):
         return []
-    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+    from statsmodels.stats.multitest import multipletests
 
     return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
 

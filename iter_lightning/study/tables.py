@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -23,8 +22,8 @@ def write_scores(plan: Plan, runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write `tableN.md`, `.tex` and `.json` of a plan from the runs that are there.
 
     Args:
-        plan: rows and columns; all of its cells are in the table, those that were not asked for as empty.
-        runs: in their states, from `runner.make_runs`.
+        plan: rows and columns.
+        runs: all of the plan, in their states (`runs.survey`).
         folder: of the reports.
     """
     cells = [
@@ -39,7 +38,7 @@ def write_scores(plan: Plan, runs: Sequence[Run], folder: Path) -> list[Path]:
 def scores_report(plan: Plan, cells: Sequence[Cell]) -> Report:
     """The report of a plan's cells: an overview, every cell by itself, why cells are empty."""
     letters = _letters(cells)
-    grids = [*_overview(plan, cells, letters), _details(plan, cells)]
+    grids = [*_overview(plan, cells, letters), *_details(plan, cells)]
     if plan.table == 2:
         grids.append(_other_systems(plan))
     notes = [f"{letter}: {reason}" for reason, letter in letters.items()]
@@ -73,9 +72,6 @@ def _cell(
 ) -> Cell:  # fmt: skip
     paper = _paper(plan.table, corpus, row.key, task, symmetric)
     mine = [run for run in runs if (run.spec.corpus, run.spec.row) == (corpus, row.key)]
-    if not mine:
-        definition = replace(EvaluationDefinition(), symmetric=symmetric)
-        return Cell(corpus, row.key, task, definition, paper=paper, empty="not asked for in this call")
     return make_cell(mine, task, symmetric, paper)
 
 
@@ -136,7 +132,7 @@ def _counts(cells: Sequence[Cell]) -> str:
     return " / ".join(map(str, numbers)) or "0"
 
 
-def _details(plan: Plan, cells: Sequence[Cell]) -> Grid:
+def _details(plan: Plan, cells: Sequence[Cell]) -> list[Grid]:
     """Every cell that has scores, with all that its figure rests on."""
     columns = ("corpus", "encoder", "task", "F1", "min – max", "95 % interval", "as published", "paper", "difference",
                "n", "epochs", "λ", "definition", "commit")  # fmt: skip
@@ -153,7 +149,7 @@ def _details(plan: Plan, cells: Sequence[Cell]) -> Grid:
             "" if cell.difference is None else f"{cell.difference:+.1f}", str(f1.n), _range(cell.epochs),
             _range(cell.link_thresholds), _definition_text(cell.definition), ", ".join(cell.commits),
         ))  # fmt: skip
-    return Grid("Every cell that has runs", columns, tuple(rows))
+    return [Grid("Every cell that has runs", columns, tuple(rows))] if rows else []
 
 
 def _other_systems(plan: Plan) -> Grid:
