@@ -20,3 +20,28 @@ def corpora_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no corpora in {folder.absolute()}: set ITER_DATA or run `python -m iter_lightning prepare`")
     return folder
+
+
+@pytest.fixture(scope="session")
+def encoder_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of two layers with its tokenizer, in Hugging Face layout."""
+    from tests.builders import tiny_model
+
+    folder = tmp_path_factory.mktemp("encoder")
+    model = tiny_model("bert")
+    model.encoder.save_pretrained(folder)
+    assert model.tokenizer is not None
+    model.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train.json, dev.json and test.json in SpERT's layout."""
+    from iter_lightning.corpora.spert import write_spert
+    from iter_lightning.corpora.synthetic import SyntheticConfig, synthetic_splits
+
+    folder = tmp_path_factory.mktemp("corpus")
+    for split, examples in synthetic_splits(SyntheticConfig(sentences=24, depth=2)).items():
+        write_spert(examples, folder / f"{split}.json")
+    return folder

@@ -7,8 +7,9 @@ URL, but says how to obtain it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from iter_lightning.corpora.dygie import COREFERENCE
 from iter_lightning.types import Schema
 
 SPERT_URL = "http://lavis.cs.hs-rm.de/storage/spert/public/datasets"
@@ -178,6 +179,24 @@ SCIERC = Corpus(
     licence="none stated; abstracts of AI conference papers",
     citation="Luan et al., EMNLP 2018 (D18-1360)",
 )  # fmt: skip
+SCIERC_DOCUMENTS = replace(
+    SCIERC, title="SciERC documents with coreference", layout="dygie",
+    schema=Schema(
+        SCIERC.schema.entity_types, (*SCIERC.schema.relation_types, COREFERENCE),
+        (*SCIERC.schema.symmetric, COREFERENCE),
+    ),
+    files=(
+        CorpusFile("train.json", "train", sha256="04970819bd215fce8c60b3a64fccca15388b49eab2010bdc5f6d322b463568c3"),
+        CorpusFile("dev.json", "dev", sha256="61f21b224129e580a654b036ee6fffeeb1a0311f1009a38ea931c13612db040e"),
+        CorpusFile("test.json", "test", sha256="7424da64e6214a90e39b09e47a74b3ded57dde86b4a7f848b3625d2c8ecdfbe1"),
+    ),
+    counts={"train": Counts(350, 5598, 5137), "dev": Counts(50, 811, 749), "test": Counts(100, 1685, 1508)},
+    obtain=(
+        "They are in the folder processed_data/json of sciERC_processed.tar.gz, from nlp.cs.washington.edu/sciIE: put "
+        "the three into one of those folders."
+    ),
+)  # fmt: skip
+"""The same corpus in DyGIE's layout, an abstract an example, with clusters; not in `CATALOG`, where SciERC is once."""
 GENIA = Corpus(
     name="genia", title="GENIA", layout="genia", omega=4, overlapping="21.6%",
     schema=Schema(("DNA", "RNA", "cell_line", "cell_type", "protein")),

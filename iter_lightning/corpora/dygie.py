@@ -1,13 +1,18 @@
-"""DyGIE's JSON lines: a document a line, inclusive indices that count over the document (SciERC, ACE05)."""
+"""DyGIE's JSON lines: a document a line, inclusive indices that count over the document (SciERC, ACE05).
+
+Coreference clusters mostly cross sentences (2,414 of SciERC's 2,750 pairs do), so with them an example is a document.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from iter_lightning.corpora.records import Faults, build_example, check_words, read_json_lines
-from iter_lightning.types import Example
+from iter_lightning.corpora.records import Faults, build_example, check_words, read_json_lines, required_list
+from iter_lightning.types import Entity, Example, Relation
 
 BRACKETS = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}"}
 """Penn Treebank escapes."""
@@ -16,14 +21,20 @@ SCIERC_LABELS = {
     "PART-OF": "Part-of", "COMPARE": "Compare", "CONJUNCTION": "Conjunction",
 }  # fmt: skip
 """SciERC's relation types as the sentence form writes them."""
+COREFERENCE = "Coreference"
+"""The relation type between mentions of a cluster."""
 
 
-def read_dygie(path: str | Path, labels: Mapping[str, str] | None = None) -> list[Example]:
-    """One example a sentence, ids `DOCUMENT:SENTENCE`; coreference clusters are not read.
+def read_dygie(path: str | Path, labels: Mapping[str, str] | None = None, coreference: bool = False) -> list[Example]:
+    """One example a sentence, ids `DOCUMENT:SENTENCE`; with `coreference` one a document, ids `DOCUMENT`.
+
+    A cluster is read as the symmetric relation `Coreference` between all unordered pairs of its mentions, each pair
+    once, the mention that comes first as its head: n mentions give n (n - 1) / 2 relations.
 
     Args:
         path: the JSON-lines file.
         labels: other names for types; those not in it stay.
+        coreference: read `clusters`, lists of [first, last]; a mention that is no entity is a fault.
 
     Raises:
         CorpusError: every fault of the file.
@@ -32,7 +43,11 @@ def read_dygie(path: str | Path, labels: Mapping[str, str] | None = None) -> lis
     faults = Faults(path)
     examples: list[Example] = []
     for number, document in enumerate(read_json_lines(path)):
-        examples.extend(_sentences(document, number, labels or {}, faults))
+        known = len(faults.lines)
+        sentences = _sentences(document, number, labels or {}, faults)
+        if coreference and len(faults.lines) == known:  # a sentence too few would shift all after it
+            sentences = [_whole(document, sentences, number, faults)]
+        examples.extend(sentences)
     faults.finish()
     return examples
 
@@ -73,7 +88,7 @@ def _sentence(
     faults: Faults,
 ) -> Example | None:  # fmt: skip
     """`ner` holds [first, last, type], `relations` [first, last, first, last, type]; more may follow."""
-    if not _rows(ner, 3, f"{where}: ner", faults) or not _rows(relations, 5, f"{where}: relations", faults):
+    if not _rows(ner, 2, f"{where}: ner", faults) or not _rows(relations, 4, f"{where}: relations", faults):
         return None
     entities = [(first - offset, last - offset + 1, labels.get(kind, kind)) for first, last, kind, *_ in ner]
     index = {(start, end): i for i, (start, end, _) in enumerate(entities)}
@@ -90,14 +105,45 @@ def _sentence(
     return build_example(unescaped, entities, links, id, where, faults)
 
 
-def _rows(rows: Any, width: int, where: str, faults: Faults) -> bool:
-    """Whether each row is (whole numbers ..., label), `width` fields at least."""
+def _whole(document: dict[str, Any], sentences: list[Example], number: int, faults: Faults) -> Example:
+    """The sentences of a document joined, with its coreference."""
+    words: tuple[str, ...] = ()
+    entities: list[Entity] = []
+    relations: list[Relation] = []
+    for sentence in sentences:
+        moved = {e: replace(e, start=e.start + len(words), end=e.end + len(words)) for e in sentence.entities}
+        entities += moved.values()
+        relations += [Relation(moved[r.head], moved[r.tail], r.type) for r in sentence.relations]
+        words += sentence.words
+    relations += _coreference(document, entities, f"document {number}", faults)
+    return Example(words, tuple(entities), tuple(relations), id=str(document.get("doc_key") or number))
+
+
+def _coreference(document: dict[str, Any], entities: list[Entity], where: str, faults: Faults) -> list[Relation]:
+    """All pairs of mentions of each cluster; on a span of several types the last one listed stands, as in relations."""
+    index = {entity.span: entity for entity in entities}
+    found: dict[Relation, None] = {}
+    for i, cluster in enumerate(required_list(document, "clusters", where, faults)):
+        place = f"{where}: cluster {i}"
+        if not _rows(cluster, 2, place, faults, typed=False):
+            continue
+        spans = {(first, last + 1) for first, last, *_ in cluster}
+        for start, end in sorted(spans - index.keys()):
+            faults.add(place, f"[{start}, {end - 1}] is no entity of the document")
+        pairs = combinations([index[span] for span in sorted(spans & index.keys())], 2)
+        found.update(dict.fromkeys(Relation(head, tail, COREFERENCE) for head, tail in pairs))
+    return list(found)
+
+
+def _rows(rows: Any, numbers: int, where: str, faults: Faults, typed: bool = True) -> bool:
+    """Whether each row is that many whole numbers, then a type if `typed`; more may follow."""
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         faults.add(where, f"expected a list, found {rows!r}")
         return False
     for i, row in enumerate(rows):
-        fits = isinstance(row, list) and len(row) >= width and isinstance(row[width - 1], str)
-        if not fits or not all(isinstance(x, int) and not isinstance(x, bool) for x in row[: width - 1]):
-            faults.add(where, f"entry {i} is {row!r}, expected {width - 1} whole numbers and a type")
+        fits = isinstance(row, list) and len(row) >= numbers + typed and (not typed or isinstance(row[numbers], str))
+        if not fits or not all(isinstance(x, int) and not isinstance(x, bool) for x in row[:numbers]):
+            expected = f"{numbers} whole numbers{' and a type' if typed else ''}"
+            faults.add(where, f"entry {i} is {row!r}, expected {expected}")
             return False
     return True

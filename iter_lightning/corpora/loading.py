@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from iter_lightning.corpora.asp import OPEN, read_asp
-from iter_lightning.corpora.catalog import CATALOG, Corpus
+from iter_lightning.corpora.catalog import CATALOG, SCIERC_DOCUMENTS, Corpus
 from iter_lightning.corpora.conll import read_conll
 from iter_lightning.corpora.dygie import SCIERC_LABELS, read_dygie
 from iter_lightning.corpora.genia import TRAIN_DEV, read_genia
@@ -44,10 +44,33 @@ def load_corpus(name: str, data_dir: str | Path, *, fold: int | None = None, lev
         splits = {"train": examples[:TRAIN_DEV], "test": examples[TRAIN_DEV:]}
     else:
         splits = {split: _reader(corpus, path, level)(path) for split, path in files.items()}
-    faults = [f for split, examples in splits.items() for f in type_faults(examples, corpus.schema, split)]
-    if faults:
-        raise CorpusError([f"{corpus.title}: {fault}" for fault in faults])
-    return splits
+    return _of_known_types(corpus, splits)
+
+
+def load_coreference(data_dir: str | Path) -> Splits:
+    """SciERC's abstracts as whole examples, coreference among the relations (see `read_dygie`).
+
+    Raises:
+        CorpusError: missing files (with how to get them), or every fault of the first damaged one.
+    """
+    files = coreference_files(data_dir)
+    splits = {split: read_dygie(path, SCIERC_LABELS, coreference=True) for split, path in files.items()}
+    return _of_known_types(SCIERC_DOCUMENTS, splits)
+
+
+def coreference_files(data_dir: str | Path) -> dict[str, Path]:
+    """Split -> file of SciERC in DyGIE's layout, in `scierc/` or `scierc_dygie/` of the data folder.
+
+    Raises:
+        CorpusError: neither folder holds all three, with how to get them.
+    """
+    folders = [Path(data_dir) / name for name in ("scierc", "scierc_dygie")]
+    for folder in folders:
+        files = {split: folder / name for split, name in DYGIE_NAMES.items()}
+        if all(path.is_file() for path in files.values()):
+            return files
+    where = f"{SCIERC_DOCUMENTS.title}: neither {folders[0]} nor {folders[1]} holds train.json, dev.json and test.json"
+    raise CorpusError([f"{where}. {SCIERC_DOCUMENTS.obtain}"])
 
 
 def split_files(name: str, data_dir: str | Path, *, fold: int | None = None) -> dict[str, Path]:
@@ -128,6 +151,14 @@ def type_faults(examples: Sequence[Example], schema: Schema, where: str = "") ->
                     f"{place}: unknown {what} type {', '.join(map(repr, unknown))}, expected one of {expected}"
                 )
     return faults
+
+
+def _of_known_types(corpus: Corpus, splits: Splits) -> Splits:
+    """The splits themselves; `CorpusError` where one has a type that the corpus's schema does not."""
+    faults = [f for split, examples in splits.items() for f in type_faults(examples, corpus.schema, split)]
+    if faults:
+        raise CorpusError([f"{corpus.title}: {fault}" for fault in faults])
+    return splits
 
 
 def _corpus(name: str) -> Corpus:

@@ -1,7 +1,11 @@
 """Scores of predictions against gold: one engine, named definitions."""
 
+from iter_lightning.metrics.analysis import LINK_THRESHOLDS, best_threshold, confusion, link_curve
 from iter_lightning.metrics.extraction import ExtractionMetric
 from iter_lightning.metrics.functional import EvaluationDefinition, count_entities, count_relations, scores
 from iter_lightning.metrics.table import format_table
 
-__all__ = ["EvaluationDefinition", "ExtractionMetric", "count_entities", "count_relations", "format_table", "scores"]
+__all__ = [
+    "LINK_THRESHOLDS", "EvaluationDefinition", "ExtractionMetric", "best_threshold", "confusion", "count_entities",
+    "count_relations", "format_table", "link_curve", "scores",
+]  # fmt: skip

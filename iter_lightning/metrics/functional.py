@@ -109,8 +109,8 @@ def count_relations(
         ValueError: a predicted span past the sentence.
     """
     return _tally(
-        _relation_keys(gold, gold.relations, schema, definition, strict),
-        _relation_keys(gold, prediction.relations, schema, definition, strict),
+        relation_keys(gold, gold.relations, schema, definition, strict),
+        relation_keys(gold, prediction.relations, schema, definition, strict),
     )
 
 
@@ -167,7 +167,7 @@ def _entity_keys(gold: Example, entities: Iterable[Entity], definition: Evaluati
     return {(entity.type, _place(gold, entity, definition)) for entity in entities}
 
 
-def _relation_keys(
+def relation_keys(
     gold: Example, relations: Iterable[Relation], schema: Schema, definition: EvaluationDefinition, strict: bool
 ) -> set[Key]:
     """What must be equal for two relations of a sentence to match."""

@@ -8,26 +8,24 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import netrc
 import os
 import sys
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import lightning
 import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import WandbLogger
 
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.heap import return_large_buffers
 from iter_lightning.metrics import EvaluationDefinition, format_table
 from iter_lightning.model.encoder import load_tokenizer, weights_digest
+from iter_lightning.model.transfer import model_folder
 from iter_lightning.training import datamodules  # noqa: F401  (its classes are what --data can name)
 from iter_lightning.training.callbacks import BestModel, PredictionTable
 from iter_lightning.training.data import CorpusDataModule
@@ -35,9 +33,9 @@ from iter_lightning.training.extends import with_extends
 from iter_lightning.training.module import IterModule
 from iter_lightning.training.results import PredictionFile, TestResults
 from iter_lightning.training.run import RunFolder, describe, describe_data, differences, identity
+from iter_lightning.training.summary import LearningRates, RunSummary
 from iter_lightning.training.terminal import show_predictions
-
-WANDB_MODES = ("auto", "online", "offline", "disabled")
+from iter_lightning.training.wandb import check_mode, wandb_loggers
 
 
 class IterCLI(LightningCLI):
@@ -79,8 +77,7 @@ class IterCLI(LightningCLI):
         config = self.config[self.subcommand]
         seed = config.seed_everything
         self.folder = RunFolder(config.run_dir or Path("runs") / config.experiment / f"seed{seed}")
-        if config.wandb.mode not in WANDB_MODES:
-            raise ConfigError(f"wandb.mode {config.wandb.mode!r} is none of {', '.join(WANDB_MODES)}")
+        check_mode(config.wandb.mode)
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """A trainer with the callbacks and loggers of the verb."""
@@ -89,7 +86,8 @@ class IterCLI(LightningCLI):
         if trainer_config.get("enable_progress_bar") is not False:
             extra.append(TQDMProgressBar(refresh_rate=1 if sys.stderr.isatty() else 50))
         if self.subcommand == "fit":
-            extra += [BestModel(self.folder), PredictionTable(), self._checkpoint()]
+            extra += [BestModel(self.folder), PredictionTable(), LearningRates(), RunSummary(self.folder)]
+            extra.append(self._checkpoint())
         elif self.subcommand == "test":
             extra += [TestResults(self.folder)]
         elif self.subcommand == "predict":
@@ -118,17 +116,42 @@ class IterCLI(LightningCLI):
             "tokenizer_sha256": _tokenizer_sha256(model.encoder_name),
             "encoder_sha256": weights_digest(model.encoder_name),
         }
+        if model.init_from is not None:
+            origin["init_sha256"] = self._init_sha256(model.init_from)
         self.folder.check_origin(origin)
         if self.folder.finished:
             print(f"{self.folder.path} holds this run, finished; `test` scores it")
             return
+        self._start_from(model, options)
         with self.folder.open() if self.trainer.is_global_zero else nullcontext():
             if self.trainer.is_global_zero:
                 self._write_manifest(model, datamodule, config, data, origin)
-            self._add_wandb(model, datamodule, config)
+            tags = [datamodule.title(), model.encoder_name[-64:], datamodule.split_protocol]
+            self.trainer.loggers = wandb_loggers(config, self.folder.path, tags)
             self._train(model, datamodule, options)
         if self.trainer.is_global_zero:
             self._print_results("dev")
+
+    def _init_sha256(self, init_from: str) -> str | None:
+        """Digest of the weights to start from; a run that has started knows it, should their folder be gone."""
+        known: str | None = self.folder.manifest.get("origin", {}).get("init_sha256")
+        try:
+            return weights_digest(str(model_folder(init_from)))
+        except ConfigError:
+            if known is None:
+                raise
+            return known
+
+    def _start_from(self, model: IterModule, options: dict[str, Any]) -> None:
+        """Build the network where it starts from another: what does not fit is told before anything is written."""
+        if model.init_from is None:
+            return
+        if options.get("ckpt_path") or self.folder.last_checkpoint.exists():
+            model.init_from = None  # the checkpoint has the weights
+            return
+        model.configure_model()
+        if self.trainer.is_global_zero:
+            print(f"starting from {model.init_from}, {model.transfer}")
 
     def _train(self, model: IterModule, datamodule: CorpusDataModule, options: dict[str, Any]) -> None:
         if options.get("ckpt_path") is None and self.folder.last_checkpoint.exists():
@@ -192,7 +215,7 @@ class IterCLI(LightningCLI):
         if before["data"].get("init_args", {}).get("test") is None:
             now["data"]["init_args"].pop("test", None)  # a user's own corpus may get its test split later
         changed = [line for part in ("data", "model") for line in differences(before.get(part), now.get(part), part)]
-        if changed and "model" in before:
+        if changed and before.get("model"):
             raise ConfigError(
                 f"{self.folder.path} was trained under another configuration; it differs in:\n  " + "\n  ".join(changed)
             )
@@ -214,31 +237,18 @@ class IterCLI(LightningCLI):
         if before.get("attempts"):
             self.folder.update_manifest(attempts=[*before["attempts"], attempt])
             return
+        init: dict[str, Any] = {}
+        if model.transfer is not None:
+            taken = {"from": model.init_from, "sha256": origin["init_sha256"], **model.transfer.to_dict()}
+            init = {"init": taken}
         self.folder.update_manifest(
             status="running", config=identity(config), seed=config["seed_everything"], encoder=model.encoder_name,
             tokenizer_sha256=origin["tokenizer_sha256"], **attempt,
             evaluation=EvaluationDefinition(split_protocol=datamodule.split_protocol).to_dict(),
-            data=data, origin=origin, attempts=[attempt],
+            data=data, origin=origin, attempts=[attempt], **init,
         )  # fmt: skip
         whole = {key: value for key, value in config.items() if key != "extends"}  # what it extends is in it
         (self.folder.path / "config.yaml").write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
-
-    def _add_wandb(self, model: IterModule, datamodule: CorpusDataModule, config: dict[str, Any]) -> None:
-        """One W&B run an attempt, grouped by experiment; without a key it is kept offline and nothing asks."""
-        mode = config["wandb"]["mode"]
-        if mode == "disabled":
-            return
-        if mode == "auto":
-            mode = os.environ.get("WANDB_MODE") or ("online" if _wandb_key() else "offline")
-        self.trainer.loggers = [
-            WandbLogger(
-                project=config["wandb"]["project"], save_dir=self.folder.path, mode=mode, group=config["experiment"],
-                name=f"{config['experiment']}-{self.folder.path.name}", job_type=config["wandb"]["job_type"],
-                config=config, tags=[
-                    datamodule.title(), model.encoder_name[-64:], datamodule.split_protocol, *config["wandb"]["tags"]
-                ],
-            )
-        ]  # fmt: skip
 
     def _print_results(self, *splits: str) -> None:
         results = self.folder.read_results()
@@ -254,7 +264,7 @@ def run(verb: str, arguments: list[str]) -> None:
         IterError: what the user can put right.
         SystemExit: with status 2, after jsonargparse has printed what it does not understand.
     """
-    _quiet()
+    quiet()
     return_large_buffers()
     try:
         cli = build_cli(verb, arguments)
@@ -292,18 +302,7 @@ def _tokenizer_sha256(encoder: str) -> str:
     return hashlib.sha256(load_tokenizer(encoder).backend_tokenizer.to_str().encode()).hexdigest()
 
 
-def _wandb_key() -> bool:
-    """Whether W&B would find a key; asked without W&B, which would start a session to answer."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
-    try:
-        return host is not None and netrc.netrc().authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
-
-
-def _quiet() -> None:
+def quiet() -> None:
     """Leave out what libraries say to their developers."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("WANDB_SILENT", "true")

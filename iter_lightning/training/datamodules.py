@@ -6,7 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from iter_lightning.corpora import data_files, load_corpus, load_custom
+from iter_lightning.corpora import (
+    SCIERC_DOCUMENTS,
+    coreference_files,
+    data_files,
+    load_coreference,
+    load_corpus,
+    load_custom,
+)
 from iter_lightning.corpora.checks import is_flat, omega_needed
 from iter_lightning.corpora.genia import TRAIN
 from iter_lightning.corpora.synthetic import SCHEMA as SYNTHETIC_SCHEMA
@@ -57,9 +64,41 @@ class ADE(CorpusDataModule):
 
 
 class SciERC(CorpusDataModule):
-    """Abstracts of AI papers, 6 entity and 7 relation types, two of them symmetric."""
+    """Abstracts of AI papers, 6 entity and 7 relation types, two of them symmetric.
+
+    Args:
+        coreference: whole abstracts instead of sentences, and an eighth type, the symmetric `Coreference` between all
+            mentions of a cluster; needs the files in DyGIE's layout. Scored as any relation type, pair by pair: not
+            by the measures of coreference resolution.
+
+    Raises:
+        ConfigError: `coreference` with `mention_swap`, after which mentions of a cluster would name different things.
+    """
 
     corpus = "scierc"
+
+    def __init__(self, coreference: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        if coreference and self.mention_swap:
+            raise ConfigError(f"mention_swap {self.mention_swap} would replace mentions that corefer: set it to 0")
+        self.coreference = coreference
+
+    @property
+    def schema(self) -> Schema:
+        """With the symmetric type where asked for."""
+        return SCIERC_DOCUMENTS.schema if self.coreference else super().schema
+
+    def title(self) -> str:
+        """Says which form it is."""
+        return SCIERC_DOCUMENTS.title if self.coreference else super().title()
+
+    def files(self) -> list[Path]:
+        """The files of the form that is read."""
+        return list(coreference_files(self.data_dir).values()) if self.coreference else super().files()
+
+    def load(self) -> Splits:
+        """Sentences, or documents with coreference."""
+        return load_coreference(self.data_dir) if self.coreference else super().load()
 
 
 class GENIA(CorpusDataModule):

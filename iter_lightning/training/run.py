@@ -6,12 +6,12 @@ metrics.jsonl    a line an epoch
 model/           the best model so far, in Hugging Face layout
 checkpoints/     last.ckpt, to continue a killed run; removed when the run is finished
 results.json     scores by split and evaluation definition
+analysis.json    what the best model does on dev, see `summary`
 test_sentences.jsonl, predictions.jsonl   see `results`
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -25,15 +25,16 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.files import write_atomically
+from iter_lightning.files import locked, write_atomically
 from iter_lightning.types import Example
 
 NOT_IDENTITY = ("config", "experiment", "run_dir", "wandb", "ckpt_path", "weights_only", "verbose", "extends")
 NOT_IDENTITY_IN = {
     "trainer": ("enable_progress_bar",),
     "data.init_args": ("data_dir", "num_workers", "eval_batch_size"),
+    "model": ("init_from",),
 }
-"""Settings that do not change what a run computes; data are known by their digest, not by their folder."""
+"""Settings that do not change what a run computes; data and weights are known by their digest, not by their folder."""
 PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "torchmetrics", "numpy", "omegaconf", "jsonargparse")
 
 
@@ -47,6 +48,7 @@ class RunFolder:
         self.manifest_file = self.path / "manifest.json"
         self.metrics_file = self.path / "metrics.jsonl"
         self.results_file = self.path / "results.json"
+        self.analysis_file = self.path / "analysis.json"
         self.sentences_file = self.path / "test_sentences.jsonl"
         self.predictions_file = self.path / "predictions.jsonl"
 
@@ -111,11 +113,8 @@ class RunFolder:
             ConfigError: it cannot be written, or another process trains in it.
         """
         self._make()
-        with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ConfigError(f"another process is training in {self.path}; wait for it, or end it") from error
+        taken = ConfigError(f"another process is training in {self.path}; wait for it, or end it")
+        with locked(self.path / ".lock", taken):
             yield
 
     def _make(self) -> None:

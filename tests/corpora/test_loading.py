@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from bisect import bisect
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from iter_lightning.corpora import CATALOG, data_files, load_corpus, load_custom
+from iter_lightning.corpora import (
+    CATALOG,
+    SCIERC_DOCUMENTS,
+    coreference_files,
+    data_files,
+    load_coreference,
+    load_corpus,
+    load_custom,
+)
+from iter_lightning.corpora.catalog import Counts
+from iter_lightning.corpora.checks import check_corpus
 from iter_lightning.corpora.conll import read_conll
 from iter_lightning.corpora.dygie import SCIERC_LABELS, read_dygie
 from iter_lightning.corpora.genia import TRAIN_DEV
@@ -78,6 +91,40 @@ def test_ace05_in_both_layouts(tmp_path: Path) -> None:
     assert len(load_corpus("ace05", tmp_path / "dygie")["test"]) == 2
 
 
+def scierc_documents(folder: Path, **documents: Any) -> Path:
+    """SciERC's three files in DyGIE's layout, with sentences of our own."""
+    folder.mkdir(parents=True)
+    document = {
+        "doc_key": "d1",
+        "sentences": [["We", "present", "a", "parser", "."], ["It", "is", "a", "fast", "method", "."]],
+        "ner": [[[3, 3, "Method"]], [[5, 5, "Generic"], [9, 9, "Generic"]]],
+        "relations": [[], [[5, 5, 9, 9, "HYPONYM-OF"]]],
+        "clusters": [[[3, 3], [5, 5]]],
+    }
+    for split in ("train", "dev", "test"):
+        write(folder / f"{split}.json", documents.get(split, document))
+    return folder.parent
+
+
+@pytest.mark.parametrize("folder", ["scierc", "scierc_dygie"])
+def test_scierc_documents_with_coreference(folder: str, tmp_path: Path) -> None:
+    data = scierc_documents(tmp_path / folder)
+    splits = load_coreference(data)
+    assert coreference_files(data) == {split: data / folder / f"{split}.json" for split in ("train", "dev", "test")}
+    assert {split: [e.id for e in found] for split, found in splits.items()} == {split: ["d1"] for split in splits}
+    assert [r.type for r in splits["test"][0].relations] == ["Hyponym-of", "Coreference"]
+
+
+def test_scierc_documents_that_are_missing_or_of_other_types(tmp_path: Path) -> None:
+    with pytest.raises(
+        CorpusError, match=r"scierc_dygie holds train.json.*processed_data/json of sciERC_processed.tar.gz"
+    ):
+        load_coreference(tmp_path)
+    wrong = {"sentences": [["Ada"]], "ner": [[[0, 0, "PER"]]], "relations": [[]], "clusters": []}
+    with pytest.raises(CorpusError, match=r"coreference: dev: record 0: unknown entity type 'PER'"):
+        load_coreference(scierc_documents(tmp_path / "scierc", dev=wrong))
+
+
 def test_conll03_levels(tmp_path: Path) -> None:
     (tmp_path / "conll03").mkdir()
     for name in ("eng.train", "eng.testa", "eng.testb"):
@@ -121,6 +168,37 @@ def test_scierc_is_the_same_in_both_layouts(corpora_dir: Path) -> None:
         documents = read_dygie(corpora_dir / "scierc_dygie" / f"{split}.json", SCIERC_LABELS)
         assert keys(documents) == keys(sentences)
         assert sum(a.words != b.words for a, b in zip(documents, sentences, strict=True)) <= 1
+
+
+@pytest.mark.corpora
+def test_sciercs_clusters_as_measured(corpora_dir: Path) -> None:
+    """Every mention is an entity (else a fault) of one type; most pairs cross sentences; Table 1's omega holds."""
+    pairs = within = 0
+    splits = load_coreference(corpora_dir)
+    for file in SCIERC_DOCUMENTS.files:
+        path, documents = coreference_files(corpora_dir)[file.split], splits[file.split]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+        found = {
+            "entities": sum(len(e.entities) for e in documents),
+            "relations": sum(len(e.relations) for e in documents),
+        }
+        assert Counts(len(documents), **found) == SCIERC_DOCUMENTS.counts[file.split]
+        sentences = read_dygie(path, SCIERC_LABELS)
+        assert [w for e in documents for w in e.words] == [w for e in sentences for w in e.words]
+        assert sum(len(e.relations) for e in sentences) == CATALOG["scierc"].counts[file.split].relations
+        assert sum(len(e.entities) for e in sentences) == found["entities"]
+        for document in documents:
+            own = [e for e in sentences if e.id.rpartition(":")[0] == document.id]
+            borders = list(accumulate(len(e.words) for e in own))
+            links = [r for r in document.relations if r.type == "Coreference"]
+            pairs += len(links)
+            within += sum(bisect(borders, r.head.start) == bisect(borders, r.tail.start) for r in links)
+    assert (pairs, within) == (2750, 336)
+    report = check_corpus(splits, SCIERC_DOCUMENTS.schema)
+    assert report.omega == SCIERC_DOCUMENTS.omega == 3
+    assert [(s.several_types, s.several_relations, s.both_directions) for s in report.splits.values()] == [
+        (0, 1, 0), (0, 0, 0), (0, 0, 0),
+    ]  # fmt: skip
 
 
 @pytest.mark.corpora

@@ -179,6 +179,51 @@ def test_dygie_faults(tmp_path: Path) -> None:
     assert "line 2" in faults(read_dygie, write(tmp_path / "e.json", json.dumps(DOCUMENT) + "\n{"))[0]
 
 
+CLUSTERS = [[[8, 8], [0, 0]], [[6, 6]]]  # both of Ada, out of order; Bob alone
+
+
+def test_dygie_coreference_joins_the_document(tmp_path: Path) -> None:
+    document = {**DOCUMENT, "clusters": CLUSTERS}
+    (example,) = read_dygie(write(tmp_path / "d.json", document), {"PER": "Person"}, coreference=True)
+    assert example.id == "d1"
+    assert example.words == ("Ada", "(", "born", "there", ")", "sleeps", "Bob", "met", "Ada")
+    first, bob, last = Entity(0, 1, "Person"), Entity(6, 7, "Person"), Entity(8, 9, "Person")
+    assert example.entities == (first, bob, last)
+    assert example.relations == (Relation(bob, last, "PER-SOC"), Relation(first, last, "Coreference"))
+
+
+def test_dygie_coreference_is_all_pairs_of_a_cluster_once(tmp_path: Path) -> None:
+    ner = [[[i, i, "Method"] for i in range(6)], [[6, 6, "Generic"], [7, 7, "Generic"]]]
+    clusters = [[[6, 6], [2, 2], [0, 0], [2, 2]], [[0, 0], [6, 6]], [[7, 7], [5, 5]], [[1, 1]]]
+    document = {**DOCUMENT, "ner": ner, "relations": [[], []], "clusters": clusters}
+    (example,) = read_dygie(write(tmp_path / "d.json", document), coreference=True)
+    pairs = [(r.head.start, r.tail.start) for r in example.relations]
+    assert pairs == [(0, 2), (0, 6), (2, 6), (5, 7)]
+    schema = Schema(("Generic", "Method"), ("Coreference",), ("Coreference",))
+    assert all(schema.canonical(relation) == relation for relation in example.relations)
+
+
+def test_dygie_coreference_faults(tmp_path: Path) -> None:
+    documents = [
+        DOCUMENT,
+        {**DOCUMENT, "clusters": [[[0, 0], [7, 7]], [[0, 1], [40, 41]]]},
+        {**DOCUMENT, "clusters": [[[0, "x"]], [[0]], "none"]},
+        {**DOCUMENT, "ner": [[[0, "x", "PER"]], []], "relations": [[], []], "clusters": [[[0, 0], [8, 8]]]},
+    ]
+    path = write(tmp_path / "d.json", "\n".join(map(json.dumps, documents)))
+    found = faults(lambda file: read_dygie(file, coreference=True), path)
+    assert found == [
+        "d.json: document 0: clusters missing, found ['doc_key', 'ner', 'relations', 'sentences']",
+        "d.json: document 1: cluster 0: [7, 7] is no entity of the document",
+        "d.json: document 1: cluster 1: [0, 1] is no entity of the document",
+        "d.json: document 1: cluster 1: [40, 41] is no entity of the document",
+        "d.json: document 2: cluster 0: entry 0 is [0, 'x'], expected 2 whole numbers",
+        "d.json: document 2: cluster 1: entry 0 is [0], expected 2 whole numbers",
+        "d.json: document 2: cluster 2: expected a list, found 'none'",
+        "d.json: document 3: sentence 0: ner: entry 0 is [0, 'x', 'PER'], expected 2 whole numbers and a type",
+    ]  # its clusters are not told: without that sentence nobody knows what they point at
+
+
 # CoNLL ---------------------------------------------------------------------------------------------------------------
 
 IOB1 = """-DOCSTART- -X- O O

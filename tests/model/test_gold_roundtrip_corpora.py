@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 from builders import OracleHeads, batch_of, expected_relations
 from transformers import PreTrainedTokenizerBase
 
-from iter_lightning.corpora.catalog import CATALOG
+from iter_lightning.corpora.catalog import CATALOG, SCIERC_DOCUMENTS
 from iter_lightning.corpora.conll import read_conll
-from iter_lightning.corpora.loading import load_corpus
+from iter_lightning.corpora.loading import load_coreference, load_corpus
 from iter_lightning.features import Aligner, EncodedExample
+from iter_lightning.features.ceiling import encoding_report
 from iter_lightning.model.decoding import DecodingRules, decode
 from iter_lightning.model.encoder import load_tokenizer
 from iter_lightning.types import Entity, Example, Relation, Schema
@@ -67,6 +69,21 @@ def test_nothing_is_lost_at_the_catalogues_omega(name: str, sentences: int, corp
     for one in encoded:  # an erased word is one the tokenizer has nothing for, not one the alignment missed
         for place in one.erased_words:
             assert minilm_tokenizer().tokenize(one.example.words[place]) == []
+
+
+@pytest.mark.parametrize(("max_subwords", "windowed", "lost"), [(512, 0, 0), (256, 22, 19), (128, 325, 456)])
+def test_coreference_through_windows(max_subwords: int, windowed: int, lost: int, corpora_dir: Path) -> None:
+    """No abstract is longer than MiniLM reads; in shorter windows pairs too far apart are lost, and nothing else."""
+    skip_unless(corpora_dir / "scierc_dygie")
+    gold = [example for split in load_coreference(corpora_dir).values() for example in split]
+    encoded = round_trip(
+        gold, SCIERC_DOCUMENTS.schema, SCIERC_DOCUMENTS.omega, max_subwords, min(64, max_subwords // 2 - 8)
+    )
+    report = encoding_report(encoded)
+    assert (report.windowed, report.entities - report.entities_expressed) == (windowed, 0)
+    assert Counter(r.type for e in encoded for r in e.lost_relations) == ({"Coreference": lost} if lost else {})
+    if max_subwords == 512:
+        assert report.subwords_max == 382
 
 
 @pytest.mark.parametrize("file", ["wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated"])

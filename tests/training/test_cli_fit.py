@@ -55,9 +55,7 @@ def test_fit_test_predict(
     assert {entry["link_threshold"] for entry in results["test"]} == {0.5}
     assert "test   RE+" in capsys.readouterr().out
     sentences = [json.loads(line) for line in (run / "test_sentences.jsonl").read_text().splitlines()]
-    for i, entry in enumerate(
-        results["test"]
-    ):  # sentences add up to the scores, under each definition
+    for i, entry in enumerate(results["test"]):  # sentences add up to the scores, under each definition
         for task, found in entry["scores"].items():
             total = [sum(column) for column in zip(*(s["counts"][task][i] for s in sentences), strict=True)]
             assert total == [found["micro"][name] for name in ("tp", "fp", "fn")]

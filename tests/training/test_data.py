@@ -14,14 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iter_lightning.corpora.spert import write_spert
-from iter_lightning.errors import ConfigError
+from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.features.batching import LengthBatchSampler
+from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
 from iter_lightning.training import datamodules
 from iter_lightning.training.data import CorpusDataModule, Splits, carve
 from iter_lightning.training.datamodules import ACE05, ADE, GENIA, NYT, CoNLL03, CoNLL04, Custom, SciERC, Synthetic
 from iter_lightning.training.module import IterModule
-from iter_lightning.types import Entity, Example, Relation, Schema
+from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 from tests.builders import tiny_model
+from tests.corpora.test_loading import scierc_documents
 
 
 def sentences(name: str, count: int) -> list[Example]:
@@ -119,6 +121,42 @@ def test_values_outside_their_range_are_refused(options: dict[str, Any], says: s
 def test_a_fold_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="found 10"):
         ADE(fold=10)
+
+
+def test_scierc_takes_coreference_on_request(tmp_path: Path) -> None:
+    plain, module = (SciERC(coreference=on, data_dir=str(tmp_path)) for on in (False, True))
+    assert "Coreference" not in plain.schema.relation_types
+    assert module.schema.relation_types == (*plain.schema.relation_types, "Coreference")
+    assert module.schema.symmetric == (*plain.schema.symmetric, "Coreference")
+    assert (plain.title(), module.title()) == ("SciERC", "SciERC documents with coreference")
+    assert (module.omega, module.flat) == (plain.omega, plain.flat) == (3, False)
+    with pytest.raises(CorpusError, match=r"sciERC_processed.tar.gz"):
+        module.setup()
+    scierc_documents(tmp_path / "scierc_dygie")
+    module.setup()
+    assert [path.name for path in module.files()] == ["train.json", "dev.json", "test.json"]
+    assert {name: len(split) for name, split in module.splits().items()} == {"train": 1, "dev": 1, "test": 1}
+    with pytest.raises(CorpusError, match="prepare scierc"):
+        plain.files()
+    with pytest.raises(ConfigError, match=r"mention_swap 0.2 would replace mentions that corefer"):
+        SciERC(coreference=True, mention_swap=0.2)
+
+
+def test_coreference_is_trained_in_both_directions_and_scored_once(tmp_path: Path) -> None:
+    module = SciERC(coreference=True, data_dir=str(scierc_documents(tmp_path / "scierc")))
+    model = tiny_model("bert", schema=module.schema, omega=module.omega)
+    module.connect(model.aligner(), model.collate)
+    (batch,) = module.train_dataloader()
+    kind = module.schema.relation_types.index("Coreference")
+    links = {(head, tail) for head, tail, k in batch.gold_links_K3.tolist() if k == kind}
+    assert len(links) == 2
+    assert {(tail, head) for head, tail in links} == links
+    assert model(batch).link.requires_grad
+    (document,) = module.splits()["dev"]
+    metric = ExtractionMetric(module.schema, EvaluationDefinition())
+    found = Prediction(document.entities, document.relations, (1.0,) * 3, (1.0,) * 2)
+    metric.update([found], [document])
+    assert metric.report()["RE+"]["per_type"]["Coreference"]["tp"] == 1
 
 
 def connected(**options: Any) -> Synthetic:
