@@ -80,7 +80,7 @@ def make_launcher(kind: str, jobs: int) -> Launcher:
 
 def worker_command(verbs: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
     """The command of a process that runs LightningCLI verbs one after another (see `worker`)."""
-    return (sys.executable, "-m", "iter_lightning.study.worker", ",".join(verbs), *arguments)
+    return (sys.executable, "-m", "iter_lightning.worker", ",".join(verbs), *arguments)
 
 
 class LocalLauncher:

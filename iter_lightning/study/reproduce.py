@@ -35,8 +35,9 @@ def reproduce(arguments: list[str]) -> None:
         if plan is not None:
             specs = select(plan, options.corpora, options.encoders, options.seeds, options.folds, options.set)
             print(f"{target}: {plan.title}")
-            runs = make_runs(specs, settings, dry_run=options.dry_run or options.report_only)
-            failed += [run for run in runs if run.state in TODO]
+            only_shown = target in ("table3", "figure3")  # what is there is measured; nothing is trained for it
+            runs = make_runs(specs, settings, dry_run=options.dry_run or options.report_only or only_shown)
+            failed += [] if only_shown else [run for run in runs if run.state in TODO]
             everything = select(plan, seeds=options.seeds, options=options.set)  # the report knows the others, too
             runs = survey(everything, settings.runs_dir, settings.data_dir)
         if not options.dry_run:
@@ -122,19 +123,34 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _plan_of(target: str, folder: Path) -> Plan | None:
-    """Figure 2 draws Table 2's runs; what needs no training has no plan."""
-    if target in PLANS:
-        return load_plan(folder / f"{target}.yaml")
-    return load_plan(folder / "table2.yaml") if target == "figure2" else None
+    """A table's own plan; Table 3 and the figures show Table 2's runs; Tables 1 and 5 need none."""
+    if target in ("table1", "table5"):
+        return None
+    return load_plan(folder / f"{target if target in PLANS else 'table2'}.yaml")
 
 
 def _write(target: str, plan: Plan | None, runs: list[Run], options: argparse.Namespace) -> list[Path]:
     """Write a target; returns the files."""
-    from iter_lightning.study import tables
+    from iter_lightning.study import inventory, link_threshold, tables, throughput
 
+    reports, data_dir = options.reports, data_folder(options.data)
     if plan is not None and target in PLANS:
-        return tables.write_scores(plan, runs, options.reports)
-    return []
+        return tables.write_scores(plan, runs, reports)
+    if target == "table1":
+        return inventory.write_table1(reports, data_dir)
+    if target == "table5":
+        return inventory.write_table5(reports, options.experiments, options.runs)
+    chosen = [run for run in runs if _asked_for(run.spec, options)]
+    if target == "figure2":
+        return link_threshold.write_figure2(chosen, reports, data_dir)
+    write = throughput.write_table3 if target == "table3" else throughput.write_figure3
+    return write(chosen, reports, data_dir)
+
+
+def _asked_for(spec: Spec, options: argparse.Namespace) -> bool:
+    return (not options.corpora or spec.corpus in options.corpora) and (
+        not options.encoders or spec.row in options.encoders
+    )
 
 
 def _first_line(function: Callable[..., Any]) -> str:

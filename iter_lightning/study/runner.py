@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Settings:
     jobs: int = 1
     launcher: str = "local"
     wandb_mode: str = "auto"
-    say: Say = field(default=print, repr=False)
+    say: Say = field(default=partial(print, flush=True), repr=False)
 
 
 def make_runs(specs: Sequence[Spec], settings: Settings, dry_run: bool = False) -> list[Run]:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from iter_lightning.corpora import CATALOG, data_files
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.study.plan import Spec
 from iter_lightning.training.run import RunFolder, identity
+from iter_lightning.types import Example
+
+if TYPE_CHECKING:
+    from iter_lightning.model import IterModel
 
 STATES = ("done", "trained", "started", "new", "blocked")
 
@@ -188,6 +193,33 @@ def by_reason(pairs: Iterable[tuple[str, str]]) -> list[str]:
     ]
 
 
+def splits_of(folder: RunFolder, data_dir: Path) -> dict[str, list[Example]]:
+    """The splits a run was made on, by its own configuration."""
+    from iter_lightning.training.cli import build_cli, quiet
+
+    quiet()
+    before = os.environ.get("ITER_DATA")
+    os.environ["ITER_DATA"] = str(data_dir)
+    try:
+        cli = build_cli("test", [f"--config={folder.path / 'config.yaml'}", f"--run_dir={folder.path}"])
+        splits: dict[str, list[Example]] = cli.datamodule.splits()
+        return splits
+    finally:
+        os.environ.pop("ITER_DATA") if before is None else os.environ.update(ITER_DATA=before)
+
+
+def load_model(folder: RunFolder) -> tuple[IterModel, str]:
+    """The exported model on this machine's device, and the device's name."""
+    import torch
+
+    from iter_lightning.model import IterModel
+
+    cuda = torch.cuda.is_available()
+    model = IterModel.from_pretrained(folder.model).to("cuda" if cuda else "cpu")
+    name = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return model, name
+
+
 def log_tail(path: Path, lines: int = 5) -> str:
     """The last lines of a log, for a report of a crash."""
     try:
@@ -228,6 +260,11 @@ def gaps(manifest: Mapping[str, Any]) -> list[str]:
     if "encoder_sha256" not in (manifest.get("origin") or {}):
         missing.append("origin.encoder_sha256")
     return missing
+
+
+def corpus_title(corpus: str) -> str:
+    """How reports name a corpus."""
+    return CATALOG[corpus].title if corpus in CATALOG else corpus
 
 
 def data_folder(given: Path | None = None) -> Path:

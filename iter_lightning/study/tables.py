@@ -7,13 +7,12 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
-from iter_lightning.corpora import CATALOG
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.study.cells import PUBLISHED, Cell, make_cell, mean_std
 from iter_lightning.study.plan import Column, Plan, Row
 from iter_lightning.study.published import published, published_f1, published_scores
 from iter_lightning.study.render import Grid, Report, write_report
-from iter_lightning.study.runs import Run
+from iter_lightning.study.runs import Run, corpus_title
 
 _SHORT = {"precision": "P", "recall": "R", "f1": "F1"}
 
@@ -105,7 +104,7 @@ def _overview(plan: Plan, cells: Sequence[Cell], letters: Mapping[str, str]) -> 
     for (corpus, symmetric), group in zip(blocks, groups, strict=True):
         header = ["encoder", "n"]
         for name, task, weighting in group:
-            what = f"{'' if corpus else _title(name) + ' '}{task}{' (*)' if weighting == 'twice' else ''}"
+            what = f"{'' if corpus else corpus_title(name) + ' '}{task}{' (*)' if weighting == 'twice' else ''}"
             header += [f"{what} {_SHORT[score]}" for score in plan.scores] if len(plan.scores) > 1 else [what]
         rows = []
         for row in plan.rows:
@@ -113,7 +112,7 @@ def _overview(plan: Plan, cells: Sequence[Cell], letters: Mapping[str, str]) -> 
             if any(cell is not None for cell in mine):
                 shown = [_shown(cell, score, letters) for cell in mine for score in plan.scores]
                 rows.append((row.label, _counts([cell for cell in mine if cell is not None]), *shown))
-        caption = f"{_title(corpus)}{' (*)' if symmetric == 'twice' else ''}" if corpus else "Overview"
+        caption = f"{corpus_title(corpus)}{' (*)' if symmetric == 'twice' else ''}" if corpus else "Overview"
         grids.append(Grid(caption, tuple(header), tuple(rows)))
     return grids
 
@@ -143,7 +142,7 @@ def _details(plan: Plan, cells: Sequence[Cell]) -> list[Grid]:
             continue
         f1 = cell.scores["f1"]
         rows.append((
-            _title(cell.corpus), labels[cell.row], cell.task, mean_std(f1), f"{f1.min:.1f} – {f1.max:.1f}",
+            corpus_title(cell.corpus), labels[cell.row], cell.task, mean_std(f1), f"{f1.min:.1f} – {f1.max:.1f}",
             f"{cell.interval[0]:.1f} – {cell.interval[1]:.1f}", mean_std(cell.as_published),
             _value(cell.paper["f1"]) if "f1" in cell.paper else "not in the paper",
             "" if cell.difference is None else f"{cell.difference:+.1f}", str(f1.n), _range(cell.epochs),
@@ -157,7 +156,7 @@ def _other_systems(plan: Plan) -> Grid:
     columns = [(corpus, task, symmetric) for corpus, column in plan.corpora.items()
                for task, symmetric in _tasks(plan, column)]  # fmt: skip
     header = ["system", "parameters"]
-    header += [f"{_title(c)} {t}{' (*)' if s == 'twice' else ''}" for c, t, s in columns]
+    header += [f"{corpus_title(c)} {t}{' (*)' if s == 'twice' else ''}" for c, t, s in columns]
     rows = []
     for entry in published()["table2"]["rows"]:
         if not entry["ours"]:
@@ -191,7 +190,3 @@ def _range(values: Sequence[float]) -> str:
 def _value(pair: Sequence[float | None]) -> str:
     mean, std = pair[0], pair[1]
     return f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.1f}"
-
-
-def _title(corpus: str) -> str:
-    return CATALOG[corpus].title if corpus in CATALOG else corpus

@@ -72,7 +72,7 @@ def test_stop_ends_all_processes(kind: str, tmp_path: Path) -> None:
     launcher = make_launcher(kind, 2)
     for name in "ab":  # as the worker does, each ends when its parent is gone
         code = (
-            "import os; from pathlib import Path; from iter_lightning.study.worker import watch_parent\n"
+            "import os; from pathlib import Path; from iter_lightning.worker import watch_parent\n"
             f"Path({str(tmp_path / name)!r}).write_text(str(os.getpid()))\n"
             f"watch_parent(int(os.environ[{PARENT!r}]), 0.05)"
         )
@@ -87,7 +87,7 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys, time\n"
         "import os, sys, time; from pathlib import Path; from iter_lightning.study.launch import Task, start\n"
-        "code = 'import os; from iter_lightning.study.worker import watch_parent\\n'\n"
+        "code = 'import os; from iter_lightning.worker import watch_parent\\n'\n"
         f"code += 'watch_parent(int(os.environ[\"{PARENT}\"]), 0.05)'\n"
         f"child = start(Task('x', (sys.executable, '-c', code), Path({str(tmp_path / 'log')!r})), os.environ)\n"
         "print(child.pid, flush=True); time.sleep(100)"
@@ -126,5 +126,5 @@ def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_worker_command() -> None:
     assert worker_command(("fit", "test"), ("--config", "x.yaml"))[1:] == (
-        "-m", "iter_lightning.study.worker", "fit,test", "--config", "x.yaml",
+        "-m", "iter_lightning.worker", "fit,test", "--config", "x.yaml",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`python -m iter_lightning.study.worker fit,test ARGUMENTS`: verbs one after another in one process, for launchers.
+"""`python -m iter_lightning.worker fit,test ARGUMENTS`: verbs one after another in one process, for launchers.
 
 The process ends when the one that started it has gone, so that nothing trains on unseen after a kill -9.
 """

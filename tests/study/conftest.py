@@ -1,0 +1,14 @@
+"""One thread a process: tiny tensors gain nothing from more."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    logging.raiseExceptions = False  # Lightning's handler keeps the stream of the test that imported it first
