@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.metrics import EvaluationDefinition, best_threshold, link_curve
+from iter_lightning.metrics import LINK_THRESHOLDS, EvaluationDefinition, best_threshold, link_curve
 from iter_lightning.study.render import Grid, Report, write_report
 from iter_lightning.study.runs import Run, commits_of, gaps, load_model, read_json, splits_of
 from iter_lightning.training.run import RunFolder
-
-LOWEST = 0.02
-"""The lambda that is predicted at; the curve's points are all larger."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def make_curves(folder: RunFolder, data_dir: Path) -> dict[str, list[dict[str, A
     model, _ = load_model(folder)
     protocol = folder.manifest["evaluation"]["split_protocol"]
     schema, definition = model.config.schema, EvaluationDefinition(split_protocol=protocol)
-    found = {split: model.predict(splits[split], link_threshold=LOWEST) for split in ("dev", "test")}
+    found = {split: model.predict(splits[split], link_threshold=LINK_THRESHOLDS[0]) for split in ("dev", "test")}
     return {split: link_curve(list(zip(splits[split], predicted, strict=True)), schema, definition)
             for split, predicted in found.items()}  # fmt: skip
 

@@ -30,11 +30,17 @@ class Settings:
     """How runs are made."""
 
     runs_dir: Path = Path("runs")
+    """Holds the run folders, GROUP/PART."""
     data_dir: Path = Path("data")
+    """Holds the corpora."""
     jobs: int = 1
+    """Runs at a time."""
     launcher: str = "local"
+    """local or ray."""
     wandb_mode: str = "auto"
+    """As `fit` has it."""
     say: Say = field(default=partial(print, flush=True), repr=False)
+    """Where progress is told."""
 
 
 def make_runs(specs: Sequence[Spec], settings: Settings, dry_run: bool = False) -> list[Run]:

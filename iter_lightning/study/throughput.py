@@ -42,7 +42,7 @@ class Measured:
     batch_size: int
 
 
-def measure(run: Callable[[], object], samples: int, subwords: int, batch_size: int, passes: int = PASSES) -> Measured:
+def measure(run: Callable[[], object], samples: int, subwords: int, batch_size: int, passes: int) -> Measured:
     """Time a pass over `samples` examples several times, after one pass that is not counted."""
     run()
     rates = []
@@ -65,7 +65,9 @@ def write_table3(runs: Sequence[Run], folder: Path, data_dir: Path, batch_sizes:
         examples = splits_of(run.folder, data_dir)["test"]
         lengths = _lengths(model, examples)
         for size in batch_sizes:
-            found = measure(partial(model.predict, examples, size), len(examples), round(np.mean(lengths)), size)
+            found = measure(
+                partial(model.predict, examples, size), len(examples), round(np.mean(lengths)), size, PASSES
+            )
             data.append({"corpus": run.spec.corpus, "row": run.spec.row, "device": device, **asdict(found)})
             rows.append((
                 corpus_title(run.spec.corpus), run.spec.row, f"{_millions(model)} M", f"{found.median:.0f}",
@@ -105,7 +107,7 @@ def write_figure3(runs: Sequence[Run], folder: Path, data_dir: Path, batch_size:
         commits += commits_of([run.folder])
         for length in (n for n in LENGTHS if n <= model.max_subwords):
             cut = samples_of_length(model, examples, length, count=max(batch_size, 2048 // length))
-            found = measure(partial(model.predict, cut, batch_size), len(cut), length, batch_size)
+            found = measure(partial(model.predict, cut, batch_size), len(cut), length, batch_size, PASSES)
             measured.setdefault(label, []).append(found)
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "figure3.png"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -11,9 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from iter_lightning.cli import main
 from iter_lightning.model import IterModel
+from iter_lightning.study import throughput
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -101,11 +104,13 @@ def test_lambda_is_chosen_on_dev_stored_and_used(arguments: list[str], place: Pa
     assert {entry["link_threshold"] for entry in results["test"]} == {0.3}
 
 
-def test_throughput(arguments: list[str], place: Path) -> None:
+def test_throughput(arguments: list[str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "LENGTHS", (16, 32))  # this model links nearly everything in longer ones
+    monkeypatch.setattr(throughput, "PASSES", 2)
     assert main(["reproduce", "table3", "figure3", *arguments]) == 0
     assert (place / "reports" / "figure3.png").read_bytes().startswith(PNG)
     (points,) = json.loads((place / "reports" / "figure3.json").read_text())["measured"].values()
-    assert [point["subwords"] for point in points] == [32, 64, 128, 256, 512]
+    assert [point["subwords"] for point in points] == [16, 32]
     assert all(0 < p["low"] <= p["median"] <= p["high"] for p in points)
     assert "ITER + T5 (small)" in (place / "reports" / "table3.md").read_text()
     rows = json.loads((place / "reports" / "table3.json").read_text())["measured"]
@@ -122,6 +127,22 @@ def test_seeds_of_one_experiment(experiments: Path, place: Path, capfd: pytest.C
     captured = capfd.readouterr()
     assert "FAILED mine_mine/seed1" in captured.out
     assert "2 of 2 runs are not finished" in captured.err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is missing")
+def test_seeds_on_a_ray_cluster(experiments: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Two runs at a time on a local Ray of two workers end as local processes do."""
+    options = ["--config", str(experiments / "mine.yaml"), "--runs", str(place / "ray"), "--wandb-mode", "disabled"]
+    try:
+        assert main(["seeds", *options, "--seeds", "1", "3", "--jobs", "2", "--launcher", "ray"]) == 0
+    finally:
+        if (ray := sys.modules.get("ray")) is not None:
+            ray.shutdown()
+    assert "2/2 finished" in capfd.readouterr().out
+    here, there = (
+        load_file(place / name / "mine" / "seed1" / "model" / "model.safetensors") for name in ("runs", "ray")
+    )
+    assert all((here[k] == there[k]).all() for k in here)
 
 
 def test_compare_of_two_seeds(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
