@@ -81,3 +81,13 @@ def test_command_line_wins_over_files_and_later_files_over_earlier(tmp_path: Pat
     assert cli.model.options["dropout"] == 0.1
     assert cli.model.encoder_name == "some/where"
     assert cli.config.fit.experiment == "mine"
+
+
+def test_a_linked_folder_extends_by_its_real_place(tmp_path: Path) -> None:
+    (tmp_path / "a" / "experiments").mkdir(parents=True)
+    (tmp_path / "disk" / "runs").mkdir(parents=True)
+    (tmp_path / "a" / "runs").symlink_to(tmp_path / "disk" / "runs")
+    (tmp_path / "a" / "experiments" / "base.yaml").write_text("model: {dropout: 0.1}\nexperiment: base\n")
+    (tmp_path / "a" / "runs" / "mine.yaml").write_text("extends: ../../a/experiments/base.yaml\n")
+    found = with_extends([f"--config={tmp_path / 'a' / 'runs' / 'mine.yaml'}"])
+    assert Path(found[1]) == tmp_path / "a" / "experiments" / "base.yaml"

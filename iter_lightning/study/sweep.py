@@ -32,7 +32,7 @@ from iter_lightning.study.launch import LAUNCHERS, Launcher, Outcome, Task, make
 from iter_lightning.study.render import write_report
 from iter_lightning.study.runs import data_folder, log_tail, obstacle_of
 from iter_lightning.study.search import Proposal, Search
-from iter_lightning.study.space import Values, lookup, outside, plain
+from iter_lightning.study.space import Values, build_space, lookup, outside, plain
 from iter_lightning.study.sweep_config import SweepConfig, load_sweep
 from iter_lightning.study.sweep_report import best_of, percent, report, short
 from iter_lightning.training.run import RunFolder, differences
@@ -225,7 +225,7 @@ def own_values(config: SweepConfig, run: RunFolder) -> Values:
     return {name: lookup(resolved, name) for name in config.dimensions}
 
 
-def check_options(config: SweepConfig, space_values: Values) -> None:
+def check_options(config: SweepConfig) -> None:
     """Let `fit` parse a configuration of the space, so that no trial is spent on a misspelt option.
 
     Raises:
@@ -235,10 +235,11 @@ def check_options(config: SweepConfig, space_values: Values) -> None:
 
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    values = plain(build_space(config.dimensions).get_default_configuration())
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "trial.yaml"
-        file.write_text(config.experiment_yaml(Path(name), "check", space_values, []), encoding="utf-8")
+        file.write_text(config.experiment_yaml(Path(name), "check", values, []), encoding="utf-8")
         try:
             with contextlib.redirect_stderr(said):
                 build_cli("fit", [f"--config={file}", f"--run_dir={name}/run"])
@@ -275,7 +276,7 @@ def main(arguments: list[str]) -> None:
             data = Path(lookup(config.settings, "data.init_args.data_dir") or data_folder())
             if obstacle := obstacle_of(config.settings, data):
                 raise ConfigError(obstacle)
-            check_options(config, plain(Search(config.dimensions, "hpo", 0, 1).space.get_default_configuration()))
+            check_options(config)
         sweep = Sweep(config, folder, make_launcher(options.launcher, options.jobs), options.report)
         sweep.run()
         print(f"\n{report(config, sweep.journal.trials, folder).intro}\n\n{folder / 'incumbent.yaml'}")

@@ -39,7 +39,10 @@ def chain(path: Path, below: tuple[Path, ...] = ()) -> list[Path]:
     if path.resolve() in below:
         raise ConfigError(f"{path} extends itself: {' <- '.join(map(str, (*below, path.resolve())))}")
     parent = read_yaml(path).get("extends")
-    return [*(chain(path.parent / parent, (*below, path.resolve())) if parent else []), path]
+    if not parent:
+        return [path]
+    # resolved, so that `..` climbs from where a linked folder really is, as the path was written
+    return [*chain((path.parent / parent).resolve(), (*below, path.resolve())), path]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

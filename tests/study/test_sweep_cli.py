@@ -17,7 +17,6 @@ from iter_lightning.files import locked
 from iter_lightning.study.journal import Journal
 from iter_lightning.training.extends import merged
 from iter_lightning.training.run import RunFolder
-from tests.study.dev_only import DevOnly
 from tests.study.fakes import BATCH, RATE, SPACE
 from tests.study.test_launch import eventually
 
@@ -54,7 +53,7 @@ def test_a_sweep_is_killed_and_goes_on(sweep: Path, tmp_path: Path, capsys: pyte
         text=True,
     )
     journal = folder / "trials.jsonl"
-    eventually(lambda: killed.poll() is not None or (journal.exists() and '"told"' in journal.read_text()), 240)
+    eventually(lambda: killed.poll() is not None or (journal.exists() and '"told"' in journal.read_text()), 600)
     killed.send_signal(signal.SIGKILL)
     said, _ = killed.communicate()
     assert killed.returncode == -signal.SIGKILL, said
@@ -91,7 +90,6 @@ def test_a_sweep_is_killed_and_goes_on(sweep: Path, tmp_path: Path, capsys: pyte
     assert main(["fit", *more, "--trainer.max_epochs=1"]) == 0
     with pytest.raises(AssertionError, match="the test split was touched"):  # the guard is awake
         main(["test", *more, "--trainer.max_epochs=1"])
-    assert issubclass(DevOnly, object)
 
 
 def test_what_cannot_work_is_told_before_anything_is_trained(
