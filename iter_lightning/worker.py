@@ -28,4 +28,5 @@ def run(verbs: str, arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     threading.Thread(target=watch_parent, args=(int(os.environ[PARENT]),), daemon=True).start()
+    os.environ[PARENT] = str(os.getpid())  # the parent of other ranks, which Lightning starts as this module again
     sys.exit(run(sys.argv[1], sys.argv[2:]))

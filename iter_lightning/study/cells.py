@@ -5,13 +5,18 @@ A cell is refused where a manifest is not complete: a figure nobody can trace is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from numpy.typing import NDArray
+
+from iter_lightning.errors import ConfigError
 from iter_lightning.metrics import EvaluationDefinition
+from iter_lightning.metrics.functional import Counts
 from iter_lightning.study.runs import Run, by_reason, commits_of, gaps
-from iter_lightning.study.sentences import read_sentences
+from iter_lightning.study.sentences import SentenceCounts, read_sentences
 from iter_lightning.study.statistics import Summary, bootstrap_interval, summarize
 
 PUBLISHED = {"gold": "encoded", "match": "surface"}
@@ -44,6 +49,8 @@ class Cell:
     """Why there are no scores."""
     missing: tuple[str, ...] = ()
     """Runs of the plan that are not in it, with the reason."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the mean must know."""
 
     @property
     def difference(self) -> float | None:
@@ -70,54 +77,80 @@ def make_cell(
         paper: what the paper prints.
     """
     first = runs[0].spec
-    usable, missing = _usable(runs)
+    tested, missing = _usable(runs)
+    usable, found = list(tested), list(tested.values())
     definition = replace(_definition(usable), symmetric=symmetric)
     cell = Cell(first.corpus, first.row, task, definition, paper=paper or {}, missing=tuple(missing))
     if not usable:
         return replace(cell, empty=_reason(runs) or "; ".join(missing), missing=())
-    found = [read_sentences(run.folder.path) for run in usable]
+    if differing := _other_data(usable):
+        return replace(cell, empty=differing)
     counts = [sentences.of(task, definition) for sentences in found]
     totals = [array.sum(axis=0) for array in counts]
-    interval = bootstrap_interval(counts, same_sentences=len({s.sha256 for s in found}) == 1)
+    interval = bootstrap_interval(counts, [sentences.sha256 for sentences in found])
     published = [s.of(task, replace(definition, **PUBLISHED)).sum(axis=0) for s in found]
     return replace(
         cell,
-        scores={name: summarize([100 * _score(name, *total) for total in totals]) for name in _SCORES},
+        scores={name: summarize([_percent(name, total) for total in totals]) for name in SCORES},
         interval=(100 * interval.low, 100 * interval.high),
-        as_published=summarize([100 * _score("f1", *total) for total in published]),
+        as_published=summarize([_percent("f1", total) for total in published]),
         link_thresholds=tuple(sorted({s.link_threshold for s in found})),
         commits=tuple(commits_of(run.folder for run in usable)),
         runs=tuple(str(run.folder.path) for run in usable),
         epochs=tuple(sorted({int(run.folder.manifest.get("epochs", 0)) for run in usable})),
+        notes=_mixed_thresholds(usable, [sentences.link_threshold for sentences in found]),
     )
 
 
-_SCORES = {
-    "precision": lambda tp, fp, fn: (tp, tp + fp),
-    "recall": lambda tp, fp, fn: (tp, tp + fn),
-    "f1": lambda tp, fp, fn: (2 * tp, 2 * tp + fp + fn),
-}
+SCORES = ("precision", "recall", "f1")
 
 
-def _score(name: str, tp: int, fp: int, fn: int) -> float:
-    part, whole = _SCORES[name](int(tp), int(fp), int(fn))
-    return part / whole if whole else 0.0
+def _percent(score: str, counts: NDArray[Any]) -> float:
+    return 100 * float(getattr(Counts(*map(int, counts)), score))
 
 
-def _usable(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
-    """The runs whose scores may be shown, and for the others why not, a line a reason."""
-    usable, missing = [], []
+def _usable(runs: Sequence[Run]) -> tuple[dict[Run, SentenceCounts], list[str]]:
+    """The runs whose scores may be shown, with their counts, and for the others why not, a line a reason."""
+    usable: dict[Run, SentenceCounts] = {}
+    missing = []
     for run in runs:
         if run.state != "done":
             missing.append((run.spec.name, run.reason or _STATE_WORDS[run.state]))
         elif lacking := gaps(run.folder.manifest):
             missing.append((run.spec.name, f"the manifest lacks {', '.join(lacking)}"))
         else:
-            usable.append(run)
+            try:
+                usable[run] = read_sentences(run.folder.path)
+            except ConfigError as error:
+                missing.append((run.spec.name, str(error)))
     return usable, by_reason(missing)
 
 
 _STATE_WORDS = {"new": "not run yet", "started": "not finished", "trained": "not tested yet"}
+
+
+def _other_data(runs: Sequence[Run]) -> str:
+    """Why runs of one cell may not be pooled: they saw different data; else empty."""
+    seen: dict[Any, dict[str, list[str]]] = {}
+    for run in runs:
+        digests = {name: split["sha256"] for name, split in run.folder.manifest["data"]["splits"].items()}
+        seen.setdefault(run.spec.fold, {}).setdefault(json.dumps(digests), []).append(run.spec.name)
+    parts = [
+        " against ".join(", ".join(names) for names in groups.values()) for groups in seen.values() if len(groups) > 1
+    ]
+    return f"made on different data, so that they have no common mean: {'; '.join(parts)}" if parts else ""
+
+
+def _mixed_thresholds(runs: Sequence[Run], thresholds: Sequence[float]) -> tuple[str, ...]:
+    """A note where some runs were tested at a lambda chosen on dev and others not."""
+    chosen = [run.folder.manifest.get("link_threshold", {}).get("value") for run in runs]
+    policies = {
+        "chosen on dev" if value == at else "of the configuration" for value, at in zip(chosen, thresholds, strict=True)
+    }
+    if len(policies) == 1:
+        return ()
+    tested = ", ".join(f"{run.spec.part} {at:g}" for run, at in zip(runs, thresholds, strict=True))
+    return (f"tested at λ {tested}: some chosen on dev, some not",)
 
 
 def _reason(runs: Sequence[Run]) -> str:
@@ -128,9 +161,8 @@ def _reason(runs: Sequence[Run]) -> str:
 
 def _definition(runs: Sequence[Run]) -> EvaluationDefinition:
     """The honest one, with the split protocol the runs were made under."""
-    protocols = {run.folder.manifest["evaluation"]["split_protocol"] for run in runs} or {"clean"}
-    assert len(protocols) == 1  # it is part of a run's configuration, which the plan fixes
-    return EvaluationDefinition(split_protocol=protocols.pop())
+    protocols = [run.folder.manifest["evaluation"]["split_protocol"] for run in runs]
+    return EvaluationDefinition(split_protocol=protocols[0] if protocols else "clean")  # the plan fixes it for all
 
 
 def summary_text(runs: Sequence[Run]) -> str:

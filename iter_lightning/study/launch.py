@@ -139,12 +139,13 @@ class RayLauncher:
         self.slots = jobs
         self._ray = ray
         if not ray.is_initialized():
-            # `auto` is never assumed: a cluster somebody else started on this machine is not ours to load
-            ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False,
+            # not None, which would join a cluster that somebody else started on this machine
+            ray.init(address=os.environ.get("RAY_ADDRESS") or "local", log_to_driver=False, include_dashboard=False,
                      logging_level="ERROR")  # fmt: skip
-        resources = ray.cluster_resources()
-        gpu = {"num_gpus": 1} if resources.get("GPU") else {}
-        cpus = 1 if gpu else max(1, int(resources.get("CPU", 1)) // jobs)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpu = {"num_gpus": 1} if any(node.get("GPU") for node in nodes) else {}
+        cores = [int(node.get("CPU", 0)) for node in nodes]
+        cpus = 1 if gpu else max(1, min(sum(cores) // jobs, max(cores)))  # a task is on one machine
         self._run: Any = ray.remote(num_cpus=cpus, max_retries=0, **gpu)(_run_there)
         self._threads = cpus
         self._running: dict[Any, tuple[Task, float]] = {}

@@ -47,7 +47,7 @@ def write_figure2(runs: Sequence[Run], folder: Path, data_dir: Path, store: bool
     """
     groups: dict[tuple[str, str], list[Curves]] = {}
     for run in runs:
-        if run.state in ("done", "trained") and not gaps(run.folder.manifest):
+        if run.state == "done" and not gaps(run.folder.manifest):
             curves = curves_of(run, data_dir)
             if curves is not None:
                 groups.setdefault((run.spec.corpus, run.spec.row), []).append(curves)
@@ -91,7 +91,7 @@ def store_threshold(folder: RunFolder, threshold: float) -> None:
     config = read_json(path)
     if config["link_threshold"] != threshold:
         folder.write_json(path, {**config, "link_threshold": threshold})
-        folder.update_manifest(link_threshold={"value": threshold, "chosen_on": "dev", "by": "RE+ F1"})
+    folder.update_manifest(link_threshold={"value": threshold, "chosen_on": "dev", "by": "RE+ F1"})
 
 
 def _report(groups: dict[tuple[str, str], list[Curves]]) -> Report:

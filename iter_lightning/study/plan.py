@@ -6,16 +6,16 @@ set beyond it, and the folder it belongs to.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.metrics.functional import TASKS
 from iter_lightning.training.extends import merge, merged
-
-ADE_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -142,13 +142,17 @@ class Plan:
         alone = row.corpora or (tuple(row.configs) if row.encoder is None else tuple(self.corpora))
         return {name: column for name, column in self.corpora.items() if name in alone}
 
-    def specs(self, row: Row, corpus: str) -> tuple[Spec, ...]:
-        """The runs of a cell."""
+    def specs(
+        self, row: Row, corpus: str, seeds: Sequence[int] = (), more: Sequence[tuple[str, Any]] = ()
+    ) -> tuple[Spec, ...]:
+        """The runs of a cell: with `seeds` instead of the plan's, and with `more` options in each."""
         column = self.corpora[corpus]
         file = self.path.parent / row.configs.get(corpus, column.config)
         options, group = self._options(row, file, own=corpus in row.configs)
         start = self._start(row, options)
-        seeds = column.seeds or row.seeds or self.seeds
+        if more:  # other settings are other runs, in folders of their own
+            options, group = (*options, *more), f"{group}-{_digest(more)}"
+        seeds = column.seeds or tuple(seeds) or row.seeds or self.seeds
         folds: Sequence[int | None] = range(column.folds) if column.folds else (None,)
         return tuple(
             Spec(corpus, row.key, seed, fold, file,
@@ -217,10 +221,10 @@ def select(
     for row in plan.rows:
         if encoders and row.key not in encoders:
             continue
-        mine = replace(row, options={**row.options, **dict(options)}, seeds=tuple(seeds) or row.seeds)
         for corpus in plan.columns_of(row):
             if not corpora or corpus in corpora:
-                chosen += [s for s in plan.specs(mine, corpus) if s.fold is None or not folds or s.fold in folds]
+                cell = plan.specs(row, corpus, seeds, options)
+                chosen += [spec for spec in cell if spec.fold is None or not folds or spec.fold in folds]
     return chosen
 
 
@@ -236,6 +240,10 @@ def _build(cls: type[Any], values: Any, where: str) -> Any:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     except TypeError as error:
         raise ConfigError(f"{where}: {str(error).partition('__init__() ')[2] or error}") from error
+
+
+def _digest(options: Sequence[tuple[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(sorted(options), default=str).encode()).hexdigest()[:6]
 
 
 def _twice(names: Sequence[str]) -> list[str]:

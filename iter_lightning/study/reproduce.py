@@ -12,7 +12,7 @@ import yaml
 from iter_lightning.errors import IterError
 from iter_lightning.study.launch import LAUNCHERS
 from iter_lightning.study.plan import Column, Plan, Row, Spec, load_plan, select
-from iter_lightning.study.runner import TODO, Settings, make_runs
+from iter_lightning.study.runner import PENDING, Settings, make_runs
 from iter_lightning.study.runs import Run, data_folder, survey
 
 PLANS = ("table2", "table4", "table6", "table7")
@@ -23,30 +23,53 @@ def reproduce(arguments: list[str]) -> None:
     """Make the runs of tables and figures, and write them.
 
     Raises:
-        IterError: a run failed; everything else was done.
+        IterError: what went wrong, after everything else was done.
     """
     options = _reproduce_parser().parse_args(arguments)
     targets = TARGETS if "all" in options.targets else tuple(dict.fromkeys(options.targets))
     settings = _settings(options)
-    failed: list[Run] = []
+    problems: list[str] = []
     for target in targets:
-        plan = _plan_of(target, options.experiments)
-        runs: list[Run] = []
-        if plan is not None:
-            specs = select(plan, options.corpora, options.encoders, options.seeds, options.folds, options.set)
-            print(f"{target}: {plan.title}")
-            only_shown = target not in PLANS  # what is there is measured or drawn; nothing is trained for it
-            runs = make_runs(specs, settings, dry_run=options.dry_run or options.report_only or only_shown)
-            failed += [] if only_shown else [run for run in runs if run.state in TODO]
-            everything = select(plan, seeds=options.seeds, options=options.set)  # the report knows the others, too
-            runs = survey(everything, settings.runs_dir, settings.data_dir)
-        if not options.dry_run:
-            for path in _write(target, plan, runs, options):
-                print(f"written: {path}")
-    if failed and not (options.dry_run or options.report_only):
-        raise IterError(
-            f"{len(failed)} runs failed: {', '.join(run.spec.name for run in failed)}; try the same command again"
-        )
+        try:
+            problems += _make(target, options, settings, several=len(targets) > 1)
+        except IterError as error:
+            if len(targets) == 1:
+                raise
+            problems.append(f"{target}: {error}")
+    if problems:
+        raise IterError("\n".join(problems))
+
+
+def _make(target: str, options: argparse.Namespace, settings: Settings, several: bool) -> list[str]:
+    """Make and write one target; returns what went wrong on the way."""
+    plan = _plan_of(target, options.experiments)
+    if plan is None:
+        _write_files(target, None, [], options)
+        return []
+    print(f"{target}: {plan.title}", flush=True)
+    corpora, encoders = options.corpora, options.encoders
+    if several:  # tables differ in their rows and columns: each takes what it has of those asked for
+        corpora = [name for name in corpora if name in plan.corpora]
+        encoders = [name for name in encoders if name in {row.key for row in plan.rows}]
+        if len(corpora) < bool(options.corpora) or len(encoders) < bool(options.encoders):
+            print("  nothing of what was asked for is in it")
+            return []
+    made: list[Run] = []
+    if target in PLANS:  # for figures and Table 3 nothing is trained: what is there is drawn and measured
+        specs = select(plan, corpora, encoders, options.seeds, options.folds, options.set)
+        made = make_runs(specs, settings, dry_run=options.dry_run or options.report_only)
+    everything = select(plan, seeds=options.seeds, options=options.set)  # the report knows the others, too
+    _write_files(target, plan, survey(everything, settings.runs_dir, settings.data_dir), options)
+    if options.dry_run or options.report_only:
+        return []
+    failed = [run.spec.name for run in made if run.state in PENDING]
+    return [f"{target}: {len(failed)} runs failed: {', '.join(failed)}; the same command tries again"] if failed else []
+
+
+def _write_files(target: str, plan: Plan | None, runs: list[Run], options: argparse.Namespace) -> None:
+    if not options.dry_run:
+        for path in _write(target, plan, runs, options):
+            print(f"written: {path}", flush=True)
 
 
 def seeds(arguments: list[str]) -> None:
@@ -135,7 +158,9 @@ def _write(target: str, plan: Plan | None, runs: list[Run], options: argparse.Na
 
     reports, data_dir = options.reports, data_folder(options.data)
     if plan is not None and target in PLANS:
-        return tables.write_scores(plan, runs, reports)
+        given = [*(["--seeds", *map(str, options.seeds)] if options.seeds else []),
+                 *(["--set", *(f"{name}={value}" for name, value in options.set)] if options.set else [])]  # fmt: skip
+        return tables.write_scores(plan, runs, reports, "".join(f" {word}" for word in given))
     if target == "table1":
         return inventory.write_table1(reports, data_dir)
     if target == "table5":

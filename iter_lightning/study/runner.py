@@ -20,7 +20,7 @@ from iter_lightning.study.launch import Launcher, Outcome, Task, make_launcher, 
 from iter_lightning.study.plan import Spec
 from iter_lightning.study.runs import Run, best_of, by_reason, log_tail, survey
 
-TODO = ("new", "started", "trained")
+PENDING = ("new", "started", "trained")
 Say = Callable[[str], None]
 """Where a line for people goes."""
 
@@ -44,33 +44,40 @@ class Settings:
 
 
 def make_runs(specs: Sequence[Spec], settings: Settings, dry_run: bool = False) -> list[Run]:
-    """Make what is missing; returns every run in its final state.
+    """Make what is missing.
 
     Args:
         specs: what is wanted.
         settings: folders, launcher, where to print.
         dry_run: say what would be done, and do nothing.
 
+    Returns:
+        The runs that others start from, then those of `specs` in their order.
+
     Raises:
         KeyboardInterrupt: after all processes have been ended.
     """
-    starts = list(dict.fromkeys(start for spec in specs for start in spec.init_from))
+    starts = list({start.name: start for spec in specs for start in spec.init_from}.values())
+    begun: list[Run] = []
     if starts:
         settings.say("runs that others start from:")
-        make_runs(starts, settings, dry_run)
-    runs = survey(specs, settings.runs_dir, settings.data_dir)
-    if not dry_run:
-        runs = [_with_start(run, settings) for run in runs]
+        begun = make_runs(starts, settings, dry_run)
+    runs = _survey(specs, settings, dry_run)
     settings.say(describe(runs))
-    todo = [run for run in runs if run.state in TODO]
+    todo = list({run.spec.name: run for run in runs if run.state in PENDING}.values())  # rows may share a run
     if todo and not dry_run:
         _launch(todo, settings)
-        runs = survey(specs, settings.runs_dir, settings.data_dir)
-    return runs
+        runs = _survey(specs, settings, dry_run)
+    return [*begun, *runs]
+
+
+def _survey(specs: Sequence[Spec], settings: Settings, dry_run: bool) -> list[Run]:
+    """The states of runs; one that starts from another is blocked where that is not there."""
+    runs = survey(specs, settings.runs_dir, settings.data_dir)
+    return runs if dry_run else [_with_start(run, settings) for run in runs]
 
 
 def _with_start(run: Run, settings: Settings) -> Run:
-    """Blocked where what it starts from is not there."""
     if run.state != "new" or not run.spec.init_from:
         return run
     starts = survey(run.spec.init_from, settings.runs_dir, settings.data_dir)
@@ -83,7 +90,7 @@ def _with_start(run: Run, settings: Settings) -> Run:
 def describe(runs: Sequence[Run]) -> str:
     """What there is, what will be run, and what cannot be, with the reason: once for all runs that share it."""
     done = [run for run in runs if run.state == "done"]
-    todo = [run for run in runs if run.state in TODO]
+    todo = [run for run in runs if run.state in PENDING]
     blocked = len(runs) - len(done) - len(todo)
     lines = [f"{len(runs)} runs: {len(done)} finished, {len(todo)} to do, {blocked} not possible here"]
     lines += [f"  finished  {run.spec.name}{_elsewhere(run)}  {_duration(run.seconds)}" for run in done]
@@ -124,8 +131,10 @@ def _submit(run: Run, launcher: Launcher, settings: Settings) -> None:
         f"--wandb.mode={settings.wandb_mode}", f"--wandb.job_type={'fit' if spec.fold is None else 'fold'}",
         "--trainer.enable_progress_bar=false",
     ]  # fmt: skip
-    if start := best_of(survey(spec.init_from, settings.runs_dir, settings.data_dir)):
-        arguments.append(f"--model.init_from={start.folder.path}")
+    if spec.init_from:
+        begun = run.folder.manifest.get("init", {}).get("from")  # a continued run stays with what it started from
+        best = best_of(survey(spec.init_from, settings.runs_dir, settings.data_dir))
+        arguments.append(f"--model.init_from={begun or (best and best.folder.path)}")
     verbs = ("test",) if run.state == "trained" else ("fit", "test")
     log = settings.runs_dir / spec.group / f"{spec.part}.log"
     environment = {"ITER_DATA": str(settings.data_dir.absolute())}

@@ -17,13 +17,14 @@ from urllib.parse import urlsplit
 from iter_lightning.corpora import CATALOG, data_files
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.study.plan import Spec
-from iter_lightning.training.run import RunFolder, identity
+from iter_lightning.training.run import RunFolder, differences, identity
 from iter_lightning.types import Example
 
 if TYPE_CHECKING:
     from iter_lightning.model import IterModel
 
-STATES = ("done", "trained", "started", "new", "blocked")
+
+TRAINED = ("done", "trained")
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,23 @@ def survey(specs: Sequence[Spec], runs_dir: Path, data_dir: Path) -> list[Run]:
 
 
 def _state(spec: Spec, runs_dir: Path, data_dir: Path, others: Sequence[RunFolder]) -> Run:
-    wanted = spec.settings()
     own = RunFolder(runs_dir / spec.group / spec.part)
-    if own.manifest and (wrong := mismatches(spec, wanted, own.manifest)):
-        reason = (
-            f"{own.path} holds a run of another configuration ({wrong[0]}); move it away, or restore the configuration"
-        )
-        return Run(spec, own, "blocked", reason)
+    starts = [] if not spec.init_from else survey(spec.init_from, runs_dir, data_dir)
+    try:
+        if own.manifest and (wrong := mismatches(spec, own.manifest, starts)):
+            raise ConfigError(
+                f"{own.path} holds a run of another configuration ({wrong[0]}); move it away, or restore the "
+                "configuration"
+            )
+    except ConfigError as error:
+        return Run(spec, own, "blocked", str(error))
     folder = own
     if not own.finished:
-        folder = next((f for f in others if not mismatches(spec, wanted, f.manifest)), own)
+        folder = next((f for f in others if not mismatches(spec, f.manifest, starts)), own)
     if folder.finished:
         tested = "test" in folder.read_results() and folder.sentences_file.exists()
         return Run(spec, folder, "done" if tested else "trained")
-    if obstacle := obstacle_of(wanted, data_dir):
+    if obstacle := obstacle_of(spec.settings(), data_dir):
         return Run(spec, own, "blocked", obstacle)
     return Run(spec, own, "started" if own.manifest else "new")
 
@@ -85,40 +89,55 @@ def _finished(runs_dir: Path) -> Iterator[RunFolder]:
         try:
             if folder.finished:
                 yield folder
-        except ConfigError:  # damaged: it is no finished run, and its own spec will say so
+        except ConfigError:  # damaged: no finished run; where a spec has this folder, it is told there
             continue
 
 
-def mismatches(spec: Spec, wanted: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
-    """Where a manifest's configuration is not what a spec asks for, a line a setting.
+def mismatches(spec: Spec, manifest: Mapping[str, Any], starts: Sequence[Run] = ()) -> list[str]:
+    """Where a manifest's run is not what a spec asks for, a line a setting.
 
-    What the spec leaves open is the run's own affair: its manifest tells it.
+    Args:
+        spec: its whole configuration counts, defaults included.
+        manifest: of a run, finished or not.
+        starts: the runs that the spec may start from.
     """
     found = manifest.get("config") or {}
-    lines = list(_unequal(identity(dict(wanted)), found, ""))
-    if bool(spec.init_from) != ("init_sha256" in (manifest.get("origin") or {})):
+    if _marks(found) != _marks(spec.settings()):  # cheap, and enough for most runs that are others
+        return [f"{_marks(found)} there, {_marks(spec.settings())} wanted"]
+    lines = list(differences(identity(found), identity(resolved(spec))))
+    sha256 = (manifest.get("origin") or {}).get("init_sha256")
+    if bool(spec.init_from) != bool(sha256):
         lines.append("model.init_from: " + ("not set there" if spec.init_from else "set there"))
+    elif spec.init_from:
+        known = {str(start.folder.model): weights_of(start.folder.model) for start in starts if start.state in TRAINED}
+        if known and sha256 not in known.values():
+            lines.append(f"model.init_from: other weights there than those of {', '.join(known)}")
     return lines
 
 
-def _unequal(wanted: Any, found: Any, path: str) -> Iterator[str]:
-    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        for key, value in wanted.items():
-            yield from _unequal(value, found.get(key), f"{path}.{key}" if path else str(key))
-    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
-        for i, (mine, other) in enumerate(zip(wanted, found, strict=True)):
-            yield from _unequal(mine, other, f"{path}[{i}]")
-    elif not _same(wanted, found, path):
-        yield f"{path}: {found!r} there, {wanted!r} wanted"
+@cache
+def resolved(spec: Spec) -> dict[str, Any]:
+    """The whole configuration of a spec, as `fit` would have it."""
+    from iter_lightning.training.cli import parse_config
+
+    return parse_config([*spec.arguments(), f"--experiment={spec.group}"])
 
 
-def _same(wanted: Any, found: Any, path: str) -> bool:
-    if path.endswith("class_path"):  # a short name in the YAML, a whole one in the manifest
-        return str(wanted).rpartition(".")[2] == str(found).rpartition(".")[2]
-    try:
-        return wanted == found or float(wanted) == float(found)  # PyYAML reads 1e-4 as text
-    except (TypeError, ValueError):
-        return wanted in (None, {}) and found in (None, {})
+@cache
+def weights_of(model: Path) -> str | None:
+    """Digest of an exported model's weights."""
+    from iter_lightning.model.encoder import weights_digest
+
+    return weights_digest(str(model))
+
+
+def _marks(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells most runs apart: seed, encoder, data module, fold."""
+    data = config.get("data") or {}
+    return (
+        config.get("seed_everything"), (config.get("model") or {}).get("encoder"),
+        str(data.get("class_path")).rpartition(".")[2], (data.get("init_args") or {}).get("fold") or 0,
+    )  # fmt: skip
 
 
 def obstacle_of(settings: Mapping[str, Any], data_dir: Path) -> str:
@@ -231,7 +250,7 @@ def log_tail(path: Path, lines: int = 5) -> str:
 
 def best_of(runs: Iterable[Run]) -> Run | None:
     """The finished run with the highest F1 on dev."""
-    finished = [run for run in runs if run.folder.finished]
+    finished = [run for run in runs if run.state in TRAINED]
     return max(finished, key=lambda run: float(run.folder.manifest["best"]["dev/f1"]), default=None)
 
 

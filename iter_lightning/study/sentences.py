@@ -81,6 +81,12 @@ def read_sentences(folder: str | Path) -> SentenceCounts:
     definitions = tuple(EvaluationDefinition(**entry["definition"]) for entry in results)
     ids, sha256, counts = _read_lines(run.sentences_file, len(definitions))
     _check_sums(run, results, counts)
+    expected = (data.get("splits") or {}).get("test", {}).get("sentences")
+    if expected is not None and expected != len(ids):
+        raise ConfigError(
+            f"{run.sentences_file} has {len(ids)} sentences, the test split {expected}: `test` saw a part of it; "
+            "run it again"
+        )
     return SentenceCounts(
         folder=run.path, title=data["title"], seed=seed if isinstance(seed, int) else None, definitions=definitions,
         link_threshold=float(results[0]["link_threshold"]), ids=ids, sha256=sha256, counts=counts,

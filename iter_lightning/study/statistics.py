@@ -8,7 +8,7 @@ hold for the runs as they are, on other sentences like these. How far other seed
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -86,14 +86,18 @@ def summarize(values: Sequence[float] | Floats) -> Summary:
 
 
 def bootstrap_interval(
-    runs: Sequence[Counts], same_sentences: bool, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+    runs: Sequence[Counts],
+    groups: Sequence[Hashable] | None = None,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
 ) -> Interval:
     """Percentile interval of the mean F1 of runs, sentences resampled.
 
     Args:
         runs: R arrays [S, 3].
-        same_sentences: the runs were tested on the same sentences (seeds): one draw for all of them. Else (folds)
-            each run has a draw of its own, and S may differ.
+        groups: a label a run; runs of one label were tested on the same sentences and share a draw (seeds), those of
+            different ones do not (folds), and S may differ. None: all on the same sentences.
         confidence: in (0, 1).
         resamples: N.
         seed: of the draws.
@@ -103,11 +107,12 @@ def bootstrap_interval(
     """
     _check(resamples, confidence)
     rng = np.random.default_rng(seed)
-    if same_sentences:
-        found = _resampled_f1(_stack(runs), resamples, rng)
-    else:
-        _stack(runs[:1])  # no runs at all is an error here, too
-        found = np.concatenate([_resampled_f1(_stack([run]), resamples, rng) for run in runs], axis=1)
+    together: dict[Hashable, list[Counts]] = {}
+    for run, label in zip(runs, groups if groups is not None else [0] * len(runs), strict=True):
+        together.setdefault(label, []).append(run)
+    if not together:
+        _stack([])  # an error
+    found = np.concatenate([_resampled_f1(_stack(mine), resamples, rng) for mine in together.values()], axis=1)
     return Interval(*_percentiles(found.mean(axis=1), confidence))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -12,18 +13,19 @@ from iter_lightning.study.cells import PUBLISHED, Cell, make_cell, mean_std
 from iter_lightning.study.plan import Column, Plan, Row
 from iter_lightning.study.published import published, published_f1, published_scores
 from iter_lightning.study.render import Grid, Report, write_report
-from iter_lightning.study.runs import Run, corpus_title
+from iter_lightning.study.runs import Run, corpus_title, read_json
 
 _SHORT = {"precision": "P", "recall": "R", "f1": "F1"}
 
 
-def write_scores(plan: Plan, runs: Sequence[Run], folder: Path) -> list[Path]:
+def write_scores(plan: Plan, runs: Sequence[Run], folder: Path, given: str = "") -> list[Path]:
     """Write `tableN.md`, `.tex` and `.json` of a plan from the runs that are there.
 
     Args:
         plan: rows and columns.
         runs: all of the plan, in their states (`runs.survey`).
         folder: of the reports.
+        given: options of `reproduce` that made the runs what they are.
     """
     cells = [
         _cell(plan, row, corpus, column, task, symmetric, runs)
@@ -31,10 +33,13 @@ def write_scores(plan: Plan, runs: Sequence[Run], folder: Path) -> list[Path]:
         for corpus, column in plan.columns_of(row).items()
         for task, symmetric in _tasks(plan, column)
     ]
-    return write_report(scores_report(plan, cells), folder)
+    report = scores_report(plan, cells, given)
+    if plan.table == 4:
+        report = replace(report, grids=(*report.grids, _throughput(plan, runs)))
+    return write_report(report, folder)
 
 
-def scores_report(plan: Plan, cells: Sequence[Cell]) -> Report:
+def scores_report(plan: Plan, cells: Sequence[Cell], given: str = "") -> Report:
     """The report of a plan's cells: an overview, every cell by itself, why cells are empty."""
     letters = _letters(cells)
     grids = [*_overview(plan, cells, letters), *_details(plan, cells)]
@@ -42,6 +47,7 @@ def scores_report(plan: Plan, cells: Sequence[Cell]) -> Report:
         grids.append(_other_systems(plan))
     notes = [f"{letter}: {reason}" for reason, letter in letters.items()]
     notes += [f"left out of {cell.row} on {cell.corpus}: {name}" for cell in _once(cells) for name in cell.missing]
+    notes += [f"{cell.row} on {cell.corpus}: {note}" for cell in _once(cells) for note in cell.notes]
     notes += _disagreements(plan.table)
     names = ", ".join(_SHORT[name] for name in plan.scores)
     intro = (
@@ -164,6 +170,21 @@ def _other_systems(plan: Plan) -> Grid:
             shown = ["" if v is None else f"{v:g}" for v in values]
             rows.append((entry["label"], str(entry["parameters"]), *shown))
     return Grid("Other systems, as the paper prints them", tuple(header), tuple(rows))
+
+
+def _throughput(plan: Plan, runs: Sequence[Run]) -> Grid:
+    """Table 4's last column: the paper's, and what each row's first finished run read on dev (analysis.json)."""
+    rows = []
+    for row in plan.rows:
+        found = [read_json(run.folder.analysis_file) for run in runs if run.spec.row == row.key and run.state == "done"]
+        ours = next((analysis["throughput"] for analysis in found if analysis), None)
+        paper = published()["table4"].get(row.key, {}).get("samples_per_second")
+        rows.append((
+            row.label, "" if paper is None else f"{paper:g}",
+            "" if ours is None else f"{ours['sentences_per_second']:.1f}", "" if ours is None else ours["device"],
+        ))  # fmt: skip
+    columns = ("encoder", "the paper's samples/s (H100, batch 8)", "ours on dev, sentences/s", "device")
+    return Grid("Throughput", columns, tuple(rows))
 
 
 def _disagreements(table: int) -> list[str]:

@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from iter_lightning.errors import ConfigError, IterError
+from iter_lightning.files import write_atomically
 from iter_lightning.heap import return_large_buffers
 from iter_lightning.metrics import EvaluationDefinition, format_table
 from iter_lightning.model.encoder import load_tokenizer, weights_digest
@@ -106,7 +107,7 @@ class IterCLI(LightningCLI):
 
     def fit(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
         """Train in the run folder: from the start, or from its last epoch; once finished, never again."""
-        config = self._config()
+        config = self.resolved_config()
         self.folder.check(config)
         self._check_evaluation()
         datamodule.setup()  # what the corpus or the encoder lacks is told before anything is written
@@ -188,7 +189,7 @@ class IterCLI(LightningCLI):
                 show_predictions(callback.pairs)
                 print(f"\n{len(callback.pairs)} sentences in {self.folder.predictions_file}")
 
-    def _config(self) -> dict[str, Any]:
+    def resolved_config(self) -> dict[str, Any]:
         """The resolved configuration as plain values."""
         found: dict[str, Any] = yaml.safe_load(
             self._parser(self.subcommand).dump(self.config[self.subcommand], skip_check=True)
@@ -211,7 +212,7 @@ class IterCLI(LightningCLI):
             raise ConfigError(
                 f"no trained model in {self.folder.path}: run `fit` with this configuration first, or give --run_dir"
             )
-        before, now = (identity(config) for config in (self.folder.manifest.get("config", {}), self._config()))
+        before, now = (identity(config) for config in (self.folder.manifest.get("config", {}), self.resolved_config()))
         if before["data"].get("init_args", {}).get("test") is None:
             now["data"]["init_args"].pop("test", None)  # a user's own corpus may get its test split later
         changed = [line for part in ("data", "model") for line in differences(before.get(part), now.get(part), part)]
@@ -241,14 +242,14 @@ class IterCLI(LightningCLI):
         if model.transfer is not None:
             taken = {"from": model.init_from, "sha256": origin["init_sha256"], **model.transfer.to_dict()}
             init = {"init": taken}
+        whole = {key: value for key, value in config.items() if key != "extends"}  # what it extends is in it
+        write_atomically(self.folder.path / "config.yaml", yaml.safe_dump(whole, sort_keys=False))
         self.folder.update_manifest(
             status="running", config=identity(config), seed=config["seed_everything"], encoder=model.encoder_name,
             tokenizer_sha256=origin["tokenizer_sha256"], **attempt,
             evaluation=EvaluationDefinition(split_protocol=datamodule.split_protocol).to_dict(),
             data=data, origin=origin, attempts=[attempt], **init,
         )  # fmt: skip
-        whole = {key: value for key, value in config.items() if key != "extends"}  # what it extends is in it
-        (self.folder.path / "config.yaml").write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
 
     def _print_results(self, *splits: str) -> None:
         results = self.folder.read_results()
@@ -276,10 +277,10 @@ def run(verb: str, arguments: list[str]) -> None:
     cli.run_verb()
 
 
-def build_cli(verb: str, arguments: list[str]) -> IterCLI:
+def build_cli(verb: str, arguments: list[str], cls: type[IterCLI] = IterCLI) -> IterCLI:
     """Parse a verb's arguments and build its data module, module and trainer, without running them."""
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    return IterCLI(
+    return cls(
         IterModule,
         CorpusDataModule,
         subclass_mode_data=True,
@@ -300,6 +301,27 @@ def build_cli(verb: str, arguments: list[str]) -> IterCLI:
 
 def _tokenizer_sha256(encoder: str) -> str:
     return hashlib.sha256(load_tokenizer(encoder).backend_tokenizer.to_str().encode()).hexdigest()
+
+
+class _ParsingCLI(IterCLI):
+    """Parses alone."""
+
+    def before_instantiate_classes(self) -> None:
+        """No run folder."""
+
+    def instantiate_classes(self) -> None:
+        """No data module, module or trainer."""
+
+
+def parse_config(arguments: list[str]) -> dict[str, Any]:
+    """The whole configuration that `fit` would have with these arguments, as a manifest holds it.
+
+    Raises:
+        ConfigError: a file that cannot be read.
+        SystemExit: after jsonargparse has printed what it does not understand.
+    """
+    quiet()
+    return build_cli("fit", arguments, _ParsingCLI).resolved_config()
 
 
 def quiet() -> None:

@@ -40,8 +40,12 @@ def write_run(
     run = RunFolder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run.write_json(run.manifest_file, manifest)
+    run.model.mkdir(exist_ok=True)
+    (run.model / "model.safetensors").write_text(str(folder))
     if not sentences:
         return run
+    manifest["data"]["splits"]["test"] = {**manifest["data"]["splits"]["test"], "sentences": len(sentences)}
+    run.write_json(run.manifest_file, manifest)
     lines = [
         {"id": str(i), "sha256": f"s{i}", "counts": {task: [list(counts)] * 8 for task, counts in sentence.items()}}
         for i, sentence in enumerate(sentences)

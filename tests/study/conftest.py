@@ -8,6 +8,14 @@ import pytest
 import torch
 
 
+@pytest.fixture
+def settings_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of `builders` have the configuration that their spec states, without the defaults of `fit`."""
+    from iter_lightning.study import runs
+
+    monkeypatch.setattr(runs, "resolved", lambda spec: {**spec.settings(), "experiment": spec.group})
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)

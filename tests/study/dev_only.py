@@ -1,4 +1,4 @@
-"""A corpus that cannot be tested: what touches its test split fails."""
+"""A corpus that cannot be tested: whatever would predict or score its test split fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from iter_lightning.training.datamodules import Custom
 
 
 class DevOnly(Custom):
-    """As `Custom`, but no sentence of the test split is ever encoded or served."""
+    """As `Custom`, but no sentence of the test split is ever encoded or served.
+
+    `fit` reads the split for its digest in the manifest; nothing can be predicted that was not encoded.
+    """
 
     def encoded(self, split: str) -> list[EncodedExample]:
         if split == "test":

@@ -13,6 +13,8 @@ from iter_lightning.study.plan import load_plan, select
 from iter_lightning.study.runs import Run, survey
 from tests.study.builders import f1, manifest_of, write_plan, write_run
 
+pytestmark = pytest.mark.usefixtures("settings_are_whole")
+
 SENTENCES = {
     1: [{"NER": (3, 1, 0), "RE": (1, 0, 1), "RE+": (1, 0, 1)}, {"NER": (2, 0, 2), "RE": (1, 1, 0), "RE+": (0, 2, 1)}],
     2: [{"NER": (3, 0, 0), "RE": (2, 0, 0), "RE+": (2, 0, 0)}, {"NER": (4, 1, 0), "RE": (0, 1, 1), "RE+": (0, 1, 1)}],
@@ -92,3 +94,26 @@ def test_summary_for_a_terminal(runs: list[Run]) -> None:
     assert [line.split()[0] for line in text.splitlines()[1:4]] == ["NER", "RE", "RE+"]
     assert "commit 0123456" in text
     assert summary_text([]) == "no finished run to summarize"
+
+
+def test_runs_on_different_data_have_no_mean(runs: list[Run]) -> None:
+    manifest = runs[1].folder.manifest
+    manifest["data"]["splits"]["train"]["sha256"] = "another"
+    runs[1].folder.write_json(runs[1].folder.manifest_file, manifest)
+    cell = make_cell(runs, "NER")
+    assert not cell.scores
+    assert cell.empty == "made on different data, so that they have no common mean: mine/seed1 against mine/seed2"
+
+
+def test_runs_tested_at_different_kinds_of_lambda_are_told(runs: list[Run]) -> None:
+    assert make_cell(runs, "NER").notes == ()
+    runs[0].folder.update_manifest(link_threshold={"value": 0.4, "chosen_on": "dev"})
+    assert make_cell(runs, "NER").notes == ("tested at λ seed1 0.4, seed2 0.4: some chosen on dev, some not",)
+
+
+def test_a_test_of_a_part_is_refused(runs: list[Run]) -> None:
+    lines = runs[0].folder.sentences_file.read_text().splitlines(keepends=True)
+    runs[0].folder.sentences_file.write_text(lines[0])
+    cell = make_cell(runs, "NER")
+    assert cell.scores["f1"].n == 1
+    assert "run `test` again: mine/seed1" in cell.missing[0]

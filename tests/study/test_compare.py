@@ -80,7 +80,7 @@ def test_read_sentences(tmp_path: Path) -> None:
     assert [(d.gold, d.match, d.symmetric) for d in found.definitions] == FIELDS
     chosen = found.of("RE", EvaluationDefinition(match="surface", split_protocol="paper"))
     assert chosen.tolist() == counts["RE"][:, 2].tolist()
-    assert bootstrap_interval([chosen], True, resamples=200).low > 0
+    assert bootstrap_interval([chosen], resamples=200).low > 0
 
 
 def test_noise_is_no_evidence(pair: tuple[Path, Path]) -> None:

@@ -156,6 +156,12 @@ def test_what_is_asked_for_must_be_there(arguments: list[str], capfd: pytest.Cap
     assert "table2.yaml has no conll04; it has mine" in capfd.readouterr().err
     assert main(["reproduce", "table2", *arguments, "--jobs", "0", "--seeds", "3"]) == 2
     assert "jobs must be at least 1" in capfd.readouterr().err
+    # of several targets each gives what it can
+    assert main(["reproduce", "table5", "table4", "table2", *arguments, "--report-only"]) == 2
+    captured = capfd.readouterr()
+    assert "table5: the configuration" in captured.err
+    assert "table4.yaml cannot be read" in captured.err
+    assert "written: " in captured.out
     with pytest.raises(SystemExit):
         main(["reproduce", "table9"])
     with pytest.raises(SystemExit):

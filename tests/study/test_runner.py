@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from iter_lightning.model.encoder import weights_digest
 from iter_lightning.study import runner
 from iter_lightning.study import runs as runs_module
 from iter_lightning.study.launch import Outcome, Task
 from iter_lightning.study.plan import Spec, load_plan, select
 from iter_lightning.study.runner import Settings, make_runs
 from tests.study.builders import manifest_of, write_plan, write_run
+
+pytestmark = pytest.mark.usefixtures("settings_are_whole")
 
 COUNTS = [{"NER": (1, 0, 0), "RE": (1, 0, 1), "RE+": (0, 1, 1)}]
 
@@ -45,8 +49,8 @@ class FakeLauncher:
         spec = self.specs[task.name]
         folder = Path(next(a for a in task.command if a.startswith("--run_dir=")).partition("=")[2])
         manifest = manifest_of(spec)
-        if any(a.startswith("--model.init_from=") for a in task.command):
-            manifest["origin"]["init_sha256"] = "i"
+        for start in (a.partition("=")[2] for a in task.command if a.startswith("--model.init_from=")):
+            manifest["origin"]["init_sha256"] = weights_digest(f"{start}/model")
         write_run(folder, manifest, COUNTS)
         return Outcome(task, 0, 61.0)
 
@@ -63,8 +67,11 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(runs_module, "hub_reachable", lambda: False)
     runs_module.encoder_obstacle.cache_clear()
 
-    def make(jobs: int = 1, crash: Any = (), act: Any = lambda _: None, dry_run: bool = False, **part: Any) -> Any:
-        specs = select(plan, **part)
+    def make(
+        jobs: int = 1, crash: Any = (), act: Any = lambda _: None, dry_run: bool = False, reload: bool = False,
+        **part: Any,
+    ) -> Any:  # fmt: skip
+        specs = select(load_plan(plan.path) if reload else plan, **part)
         starts = [start for spec in specs for start in spec.init_from]
         launcher = FakeLauncher(jobs, [*specs, *starts], set(crash), act)
         monkeypatch.setattr(runner, "make_launcher", lambda *_: launcher)
@@ -144,13 +151,36 @@ def test_a_dry_run_runs_nothing(study: Any, tmp_path: Path) -> None:
 
 def test_a_run_starts_from_the_best_of_another(study: Any, tmp_path: Path) -> None:
     states, _, launcher = study(encoders=["own+folds"])
-    assert states == {"mine+start/seed1": "done"}
+    assert states == {"start/seed1": "done", "mine+start/seed1": "done"}
     assert [name for name, *_ in launcher.ran] == ["start/seed1", "mine+start/seed1"]
     assert f"--model.init_from={tmp_path / 'runs' / 'start' / 'seed1'}" in launcher.ran[1]
+    (tmp_path / "runs" / "start" / "seed1" / "model" / "model.safetensors").write_text("trained anew")
+    runs_module.weights_of.cache_clear()
+    states, said, _ = study(encoders=["own+folds"])
+    assert states["mine+start/seed1"] == "blocked"
+    assert "model.init_from: other weights there" in said
+
+
+def test_a_continued_run_stays_with_its_start(study: Any, tmp_path: Path) -> None:
+    study(encoders=["own+folds"])
+    run = tmp_path / "runs" / "mine+start" / "seed1"
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest.update(status="running", init={"from": "where/it/began"})
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    _, _, launcher = study(encoders=["own+folds"], crash=["mine+start/seed1"])
+    assert "--model.init_from=where/it/began" in launcher.ran[0]
+
+
+def test_rows_may_share_a_run(study: Any, tmp_path: Path) -> None:
+    plan = tmp_path / "experiments" / "table2.yaml"
+    plan.write_text(plan.read_text() + "  - {key: twin, label: Twin, configs: {conll04: mine.yaml}, seeds: [1]}\n")
+    states, _, launcher = study(jobs=3, corpora=["conll04"], encoders=["own", "twin"], reload=True)
+    assert sorted(name for name, *_ in launcher.ran) == ["mine/seed1", "mine/seed2"]
+    assert set(states.values()) == {"done"}
 
 
 def test_without_its_start_a_run_is_not_made(study: Any) -> None:
     states, said, launcher = study(encoders=["own+folds"], crash=["start/seed1"])
-    assert states == {"mine+start/seed1": "blocked"}
+    assert states == {"start/seed1": "new", "mine+start/seed1": "blocked"}
     assert "starts from start/seed1, which is not there: it failed" in said
     assert [name for name, *_ in launcher.ran] == ["start/seed1"]

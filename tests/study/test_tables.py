@@ -14,6 +14,8 @@ from iter_lightning.study.runs import survey
 from iter_lightning.study.tables import write_scores
 from tests.study.builders import manifest_of, write_run
 
+pytestmark = pytest.mark.usefixtures("settings_are_whole")
+
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 COUNTS = [{"NER": (3, 1, 0), "RE": (1, 0, 1), "RE+": (1, 0, 1)}, {"NER": (2, 0, 2), "RE": (1, 1, 0), "RE+": (1, 1, 1)}]
 
@@ -73,6 +75,7 @@ def test_tables_4_and_7(table: int, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     text, _, _ = write(table, tmp_path, monkeypatch)
     assert "(70.5)" in text  # ACE05 RE+ of FLAN-T5 large
     assert "57.1" in text
+    assert ("| T5 (large) | 175.51 |" in text) == (table == 4)
 
 
 GRID = Grid("G_1", ("a", "b|c"), (("1 %", "2|3"), ("λ ± 1", "")))
