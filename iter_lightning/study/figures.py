@@ -48,6 +48,8 @@ def draw_link_curves(groups: Mapping[tuple[str, str], Sequence[Curves]], path: P
 def draw_throughput(measured: Mapping[str, Sequence[Measured]], device: str, path: Path) -> None:
     """Sentences a second over sequence length, a line a model; see `throughput.write_throughput`."""
     plt = _pyplot()
+    from matplotlib.ticker import LogLocator
+
     figure, axis = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
     for place, (label, points) in enumerate(measured.items()):
         lengths = [point.subwords for point in points]
@@ -60,7 +62,9 @@ def draw_throughput(measured: Mapping[str, Sequence[Measured]], device: str, pat
     ticks = sorted({point.subwords for points in measured.values() for point in points})
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.minorticks_off()
-    axis.grid(alpha=0.25, which="both")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.grid(alpha=0.25)
     axis.legend(frameon=False)
     figure.savefig(path, dpi=160)
     plt.close(figure)

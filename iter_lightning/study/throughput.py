@@ -170,7 +170,7 @@ def _paper_grid() -> Grid:
     rows = []
     for entry in published()["table3"]:
         tokens = entry.get("tokens") or {}
-        where = " ".join(str(entry[k]) for k in ("level", "context") if entry.get(k))
+        where = " ".join(f"{entry[key]} {key}" for key in ("level", "context") if entry.get(key))
         rows.append((
             f"{corpus_title(entry['corpus'])} {where}".strip(), str(entry["model"]), str(entry["parameters"]),
             f"{entry['samples_per_second']:g}", str(entry.get("batch_size") or ""), str(entry.get("device") or ""),
