@@ -36,10 +36,10 @@ reproduce-%: $(INSTALLED) ## table1 to table7, figure2, figure3, all; CORPORA EN
 	$(RUN) reproduce $* $(PICK)
 
 test: $(INSTALLED) ## the default tests (under 5 minutes on 2 cores)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadscope
 
 test-corpora: $(INSTALLED) ## the tests that read real corpora from $$ITER_DATA (default data/)
-	$(VENV)/bin/python -m pytest -m corpora -rs
+	$(VENV)/bin/python -m pytest -n 2 --dist loadscope -m corpora -rs
 
 check: lint types ## lint and types
 

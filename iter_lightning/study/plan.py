@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from iter_lightning.errors import ConfigError
 from iter_lightning.metrics.functional import TASKS
 from iter_lightning.training.extends import merge, merged
@@ -30,8 +32,8 @@ class Spec:
     fold: int | None
     config: Path
     """The experiment's YAML."""
-    options: tuple[tuple[str, Any], ...]
-    """Set on the command line, beyond the YAML: (name, value)."""
+    options: tuple[tuple[str, str], ...]
+    """Set on the command line, beyond the YAML: (name, value as YAML)."""
     group: str
     """The experiment's name, shared by the runs of a cell; names the folder and the W&B group."""
     init_from: tuple[Spec, ...] = ()
@@ -57,8 +59,8 @@ class Spec:
     def settings(self) -> dict[str, Any]:
         """What the run's configuration must hold: the YAML with all it extends, then the options."""
         wanted = merged(self.config)
-        for name, value in (("seed_everything", self.seed), *self.options):
-            keys = name.split(".")
+        for name, text in (("seed_everything", str(self.seed)), *self.options):
+            keys, value = name.split("."), yaml.safe_load(text)
             if keys[0] == "data" and len(keys) == 2:  # the command line's short form
                 keys.insert(1, "init_args")
             for key in reversed(keys):
@@ -151,16 +153,16 @@ class Plan:
         options, group = self._options(row, file, own=corpus in row.configs)
         start = self._start(row, options)
         if more:  # other settings are other runs, in folders of their own
-            options, group = (*options, *more), f"{group}-{_digest(more)}"
+            options, group = {**options, **dict(more)}, f"{group}-{_digest(more)}"
         seeds = column.seeds or tuple(seeds) or row.seeds or self.seeds
         folds: Sequence[int | None] = range(column.folds) if column.folds else (None,)
         return tuple(
             Spec(corpus, row.key, seed, fold, file,
-                 (*options, *(() if fold is None else (("data.fold", fold),))), group, start)
+                 _texts(options if fold is None else {**options, "data.fold": fold}), group, start)
             for seed in seeds for fold in folds
         )  # fmt: skip
 
-    def _options(self, row: Row, file: Path, own: bool) -> tuple[tuple[tuple[str, Any], ...], str]:
+    def _options(self, row: Row, file: Path, own: bool) -> tuple[dict[str, Any], str]:
         """What is set beyond the YAML, and the group: the experiment's name, the row's added where it is another."""
         content = merged(file)
         group = str(content.get("experiment", file.stem))
@@ -168,17 +170,18 @@ class Plan:
         if row.encoder is not None and not own and content.get("model", {}).get("encoder") != row.encoder:
             options = {"model.encoder": row.encoder, **options}
         group = f"{group}_{row.key}" if options else group
-        return tuple(options.items()), f"{group}+{Path(row.init_from).stem}" if row.init_from else group
+        return options, f"{group}+{Path(row.init_from).stem}" if row.init_from else group
 
-    def _start(self, row: Row, options: tuple[tuple[str, Any], ...]) -> tuple[Spec, ...]:
+    def _start(self, row: Row, options: Mapping[str, Any]) -> tuple[Spec, ...]:
         """The runs on another corpus that a row starts from: one for each of the row's seeds."""
         if row.init_from is None:
             return ()
         file = self.path.parent / row.init_from
         group = str(merged(file).get("experiment", file.stem))
-        named = tuple((k, v) for k, v in options if k == "model.encoder" and merged(file)["model"]["encoder"] != v)
+        encoder = options.get("model.encoder", merged(file)["model"]["encoder"])
+        named = {} if encoder == merged(file)["model"]["encoder"] else {"model.encoder": encoder}
         return tuple(
-            Spec(file.stem, row.key, seed, None, file, named, f"{group}_{row.key}" if named else group)
+            Spec(file.stem, row.key, seed, None, file, _texts(named), f"{group}_{row.key}" if named else group)
             for seed in row.seeds or self.seeds
         )
 
@@ -240,6 +243,11 @@ def _build(cls: type[Any], values: Any, where: str) -> Any:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     except TypeError as error:
         raise ConfigError(f"{where}: {str(error).partition('__init__() ')[2] or error}") from error
+
+
+def _texts(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Values as the command line takes them: YAML on one line."""
+    return tuple((name, v if isinstance(v, str) else json.dumps(v)) for name, v in options.items())
 
 
 def _digest(options: Sequence[tuple[str, Any]]) -> str:

@@ -39,6 +39,12 @@ def test_part_of_a_plan(tmp_path: Path) -> None:
     (again,) = select(plan, corpora=["ade"], folds=[1], options=[("trainer.max_epochs", 2)])
     assert len({changed.name, again.name, "folds/fold1"}) == 3  # another configuration has another folder
     assert changed.name.startswith("folds-")
+    (listed,) = select(
+        plan, corpora=["ade"], folds=[1], options=[("wandb.tags", ["a", "b"]), ("trainer.max_steps", None)]
+    )
+    assert listed.arguments()[2:] == ['--wandb.tags=["a", "b"]', "--trainer.max_steps=null", "--data.fold=1"]
+    assert listed.settings()["wandb"] == {"tags": ["a", "b"]}
+    assert hash(listed)
     with pytest.raises(ConfigError, match=r"corpora: .*table2.yaml has no conll05; it has conll04, ade"):
         select(plan, corpora=["conll05"])
     with pytest.raises(ConfigError, match=r"encoders: .* has no bert; it has own, other"):
