@@ -107,7 +107,8 @@ def _report(groups: dict[tuple[str, str], list[Curves]]) -> Report:
     intro = (
         "RE+ on the test split, micro, percent, over the link threshold λ of Eq. 6: a thin line a run, a thick one "
         "their mean. The dashed lines are each run's λ, chosen on dev by RE+ F1; it is stored in the exported model's "
-        "config.json, which `predict`, `test` and `IterModel.from_pretrained` read. The paper draws this for ACE05."
+        "config.json, which `predict`, `test` and `IterModel.from_pretrained` read. Predicted in float32; a run "
+        "that was tested in mixed precision may score a little otherwise in Table 2. The paper draws this for ACE05."
     )
     data = {"runs": [{"corpus": corpus, "row": row, "run": c.run.spec.name, "chosen": c.chosen, **c.points}
                      for (corpus, row), group in groups.items() for c in group]}  # fmt: skip

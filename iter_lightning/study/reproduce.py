@@ -46,7 +46,8 @@ def _make(target: str, options: argparse.Namespace, settings: Settings, several:
     if plan is None:
         _write_files(target, None, [], options)
         return []
-    print(f"{target}: {plan.title}", flush=True)
+    if target in PLANS:
+        print(f"{target}: {plan.title}", flush=True)
     corpora, encoders = options.corpora, options.encoders
     if several:  # tables differ in their rows and columns: each takes what it has of those asked for
         corpora = [name for name in corpora if name in plan.corpora]
