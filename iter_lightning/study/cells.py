@@ -144,10 +144,8 @@ def _other_data(runs: Sequence[Run]) -> str:
 def _mixed_thresholds(runs: Sequence[Run], thresholds: Sequence[float]) -> tuple[str, ...]:
     """A note where some runs were tested at a lambda chosen on dev and others not."""
     chosen = [run.folder.manifest.get("link_threshold", {}).get("value") for run in runs]
-    policies = {
-        "chosen on dev" if value == at else "of the configuration" for value, at in zip(chosen, thresholds, strict=True)
-    }
-    if len(policies) == 1:
+    kinds = {value == at for value, at in zip(chosen, thresholds, strict=True)}
+    if len(set(thresholds)) == 1 or len(kinds) == 1:
         return ()
     tested = ", ".join(f"{run.spec.part} {at:g}" for run, at in zip(runs, thresholds, strict=True))
     return (f"tested at λ {tested}: some chosen on dev, some not",)
