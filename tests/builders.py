@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -32,7 +33,7 @@ from iter_lightning.features import Aligner, Batch, EncodedExample, collate
 from iter_lightning.model import IterConfig, IterModel
 from iter_lightning.model import encoder as encoders
 from iter_lightning.model.brackets import SpanCandidates
-from iter_lightning.types import Entity, Example, Relation, Schema
+from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 
 SCHEMA = Schema(("Loc", "Org", "Per"), ("Kin", "LiveIn", "Near", "WorkFor"), symmetric=("Kin", "Near"))
 COMMON = ("Ada", "the", "lives", "in", "London", "works", "for", "Bank", "of", "University", "and", "her", "brother")
@@ -245,6 +246,17 @@ def encode(
 ) -> list[EncodedExample]:  # fmt: skip
     """Encode with one of the tokenizers above."""
     return Aligner(TOKENIZERS[kind](), schema, omega, max_subwords, overlap).encode(gold)
+
+
+# predictions ---------------------------------------------------------------------------------------------------------
+
+
+def assert_close(mine: Sequence[Prediction], theirs: Sequence[Prediction], tolerance: float = 1e-5) -> None:
+    """The same entities and relations, their scores equal to rounding."""
+    for one, other in zip(mine, theirs, strict=True):
+        assert (one.entities, one.relations) == (other.entities, other.relations)
+        assert one.entity_scores == pytest.approx(other.entity_scores, abs=tolerance)
+        assert one.relation_scores == pytest.approx(other.relation_scores, abs=tolerance)
 
 
 # heads ---------------------------------------------------------------------------------------------------------------

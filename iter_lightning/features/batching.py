@@ -1,6 +1,7 @@
 """Windows into batches of tensors, and samplers that batch windows of similar length.
 
-B windows, N subwords, L eligible lefts, M eligible rights, G gold lefts, S gold spans, T typed spans, K links.
+B windows, N subwords, F subwords of all windows, L eligible lefts, M eligible rights, G gold lefts, S gold spans, T
+typed spans, K links.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ class Batch:
     mask_BN: Tensor
     """Bool, False at padding."""
     word_BN: Tensor
-    """Word of the example at each subword, -1 elsewhere."""
+    """Word of the example at each subword, -1 elsewhere; stays on the host."""
     left_slots_L: Tensor
     """Slots where a left bracket may be."""
     right_slots_M: Tensor
     """Slots where a right bracket may be."""
+    filled_slots_F: Tensor
+    """Slots that hold a subword, special tokens and context included."""
     gold_left_slots_G: Tensor
     gold_spans_S3: Tensor
     """(row, left, right), grouped by row."""
@@ -45,6 +48,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.windows)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Subwords of each window."""
+        return [len(encoded.windows[number]) for encoded, number in self.windows]
 
     @property
     def examples(self) -> list[EncodedExample]:
@@ -63,7 +71,8 @@ class Batch:
         values: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            values[field.name] = change(value) if isinstance(value, Tensor) else value
+            moves = isinstance(value, Tensor) and field.name != "word_BN"
+            values[field.name] = change(value) if moves else value
         return Batch(**values)
 
 
@@ -80,6 +89,7 @@ def collate(windows: Sequence[tuple[EncodedExample, int]], pad_id: int, respect_
     input_ids = torch.tensor([f.input_ids + [pad_id] * (width - len(f)) for f in features])
     word = torch.tensor([f.word_of_subword + [-1] * (width - len(f)) for f in features])
     lengths = torch.tensor([len(f) for f in features])
+    mask = torch.arange(width) < lengths[:, None]
     text = word >= 0
     left, right = text, text
     if respect_word_boundaries:
@@ -88,10 +98,11 @@ def collate(windows: Sequence[tuple[EncodedExample, int]], pad_id: int, respect_
         right = text & (word != torch.cat([word[:, 1:], edge], dim=1))
     return Batch(
         input_ids_BN=input_ids,
-        mask_BN=torch.arange(width) < lengths[:, None],
+        mask_BN=mask,
         word_BN=word,
         left_slots_L=left.flatten().nonzero().squeeze(1),
         right_slots_M=right.flatten().nonzero().squeeze(1),
+        filled_slots_F=mask.flatten().nonzero().squeeze(1),
         **_gold(features, width),
         windows=tuple(windows),
     )
@@ -116,8 +127,10 @@ def _gold(features: Sequence[Features], width: int) -> dict[str, Tensor]:
     }
 
 
-def length_batches(lengths: Sequence[int], order: Sequence[int], size: int, max_tokens: int | None) -> list[list[int]]:
-    """Cut `order` into batches of at most `size` items and, if given, `max_tokens` padded subwords.
+def length_batches(
+    lengths: Sequence[int], order: Sequence[int], size: int | None, max_tokens: int | None
+) -> list[list[int]]:
+    """Cut `order` into batches of at most `size` items and `max_tokens` padded subwords; None leaves either open.
 
     A single item longer than `max_tokens` makes a batch of its own.
     """
@@ -126,7 +139,9 @@ def length_batches(lengths: Sequence[int], order: Sequence[int], size: int, max_
     longest = 0
     for item in order:
         grown = max(longest, lengths[item])
-        full = len(current) >= size or (max_tokens is not None and grown * (len(current) + 1) > max_tokens)
+        full = (size is not None and len(current) >= size) or (
+            max_tokens is not None and grown * (len(current) + 1) > max_tokens
+        )
         if current and full:
             batches.append(current)
             current, grown = [], lengths[item]
@@ -142,22 +157,28 @@ class LengthBatchSampler(Sampler[list[int]]):
 
     Shuffled: items are permuted, cut into buckets of `bucket_batches` batches, sorted by length inside a bucket,
     cut into batches, and the batches permuted; every rank then gets the same number of them (the first ones again
-    where they do not divide). Unshuffled: sorted by length, each item exactly once over all ranks.
+    where they do not divide). Ranks wait for each other at every step, so those that they take in the same step are
+    neighbours in padded subwords. Unshuffled: sorted by length, each item exactly once over all ranks.
 
     Args:
         lengths: subwords of each item.
-        batch_size: items a batch, at most.
+        batch_size: items a batch, at most; None leaves it to `max_tokens`.
         max_tokens: padded subwords a batch, at most; None leaves it open.
         shuffle: a new order each epoch (`set_epoch`).
         seed: of the order.
         bucket_batches: batches a bucket when shuffled; with 1 a batch's items are drawn at random.
         rank, world_size: this process's share under DDP.
+
+    Raises:
+        ValueError: nothing bounds a batch.
     """
 
     def __init__(
-        self, lengths: Sequence[int], batch_size: int, *, max_tokens: int | None = None, shuffle: bool = False,
+        self, lengths: Sequence[int], batch_size: int | None, *, max_tokens: int | None = None, shuffle: bool = False,
         seed: int = 0, bucket_batches: int = 16, rank: int = 0, world_size: int = 1,
     ) -> None:  # fmt: skip
+        if batch_size is None and max_tokens is None:
+            raise ValueError("a batch has no bound: give batch_size or max_tokens")
         self.lengths = list(lengths)
         self.batch_size = batch_size
         self.max_tokens = max_tokens
@@ -184,14 +205,44 @@ class LengthBatchSampler(Sampler[list[int]]):
             return length_batches(self.lengths, order, self.batch_size, self.max_tokens)
         rng = random.Random(f"{self.seed}/{self.epoch}")
         rng.shuffle(order)
-        batches: list[list[int]] = []
-        step = self.batch_size * self.bucket_batches
-        for start in range(0, len(order), step):
-            bucket = sorted(order[start : start + step], key=lambda item: -self.lengths[item])
-            batches.extend(length_batches(self.lengths, bucket, self.batch_size, self.max_tokens))
+        batches = self._bucketed(order)
         rng.shuffle(batches)
         missing = -len(batches) % self.world_size
-        return batches + [batches[i % len(batches)] for i in range(missing)] if batches else []
+        batches += [batches[i % len(batches)] for i in range(missing)]
+        return batches if self.world_size == 1 else self._equal_steps(batches, rng)
+
+    def _bucketed(self, order: list[int]) -> list[list[int]]:
+        """Batches of `order`, sorted by length inside buckets."""
+        if self.batch_size is None:
+            return length_batches(self.lengths, self._winding(order), None, self.max_tokens)
+        step = self.batch_size * self.bucket_batches
+        buckets = (order[start : start + step] for start in range(0, len(order), step))
+        return [
+            batch
+            for bucket in buckets
+            for batch in length_batches(
+                self.lengths, sorted(bucket, key=lambda item: -self.lengths[item]), self.batch_size, self.max_tokens
+            )
+        ]
+
+    def _winding(self, order: list[int]) -> list[int]:
+        """Buckets sorted downwards and upwards in turn, so that a budget is filled across their borders, too."""
+        if self.bucket_batches == 1:
+            return order
+        step = max(1, self.bucket_batches * (self.max_tokens or 1) * len(order) // max(1, sum(self.lengths)))
+        buckets = [order[start : start + step] for start in range(0, len(order), step)]
+        return [
+            item
+            for number, bucket in enumerate(buckets)
+            for item in sorted(bucket, key=lambda item: self.lengths[item], reverse=number % 2 == 0)
+        ]
+
+    def _equal_steps(self, batches: list[list[int]], rng: random.Random) -> list[list[int]]:
+        """The batches so that `world_size` neighbours, a step, have similar padded subwords; the steps permuted."""
+        batches = sorted(batches, key=lambda batch: -len(batch) * max(self.lengths[item] for item in batch))
+        steps = [batches[i : i + self.world_size] for i in range(0, len(batches), self.world_size)]
+        rng.shuffle(steps)
+        return [batch for step in steps for batch in step]
 
     def __iter__(self) -> Iterator[list[int]]:
         # a generator: a loader's iterator may be made before `set_epoch`, as Lightning does when it resumes

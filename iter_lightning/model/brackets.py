@@ -45,6 +45,8 @@ class SpanCandidates:
     """Row of `right_slots_M` of each candidate."""
     valid_C: Tensor
     """Bool; False where the candidate has no left."""
+    per_right: int | None
+    """Candidates of each right, one right after the other; None where their number varies."""
 
     @property
     def left_slot_C(self) -> Tensor:
@@ -58,21 +60,22 @@ class SpanCandidates:
 
 
 def span_candidates(
-    is_left_BN: Tensor, left_slots_L: Tensor, right_slots_M: Tensor, omega: int, compact: bool
+    is_left_BN: Tensor, left_slots_L: Tensor, right_slots_M: Tensor, omega: int, keep: str = "all"
 ) -> SpanCandidates:
     """Every eligible right with each of its `omega` closest lefts.
 
     Args:
         is_left_BN: bool, the lefts (gold or decided).
         left_slots_L, right_slots_M: where lefts and rights may be at all.
-        compact: keep valid candidates alone. Counting them waits for the device, so not where that is a GPU.
+        keep: `all`; `paired`, without rights that have no left and lefts that are none; `valid`, without any
+            candidate that has no left. All but `all` wait for the device.
     """
     length = is_left_BN.shape[1]
     position_BNW, valid_BNW = nearest_lefts(is_left_BN, omega)
     position_MW = position_BNW.flatten(0, 1)[right_slots_M]
     valid_MW = valid_BNW.flatten(0, 1)[right_slots_M]
     left_slot_MW = (right_slots_M - right_slots_M % length).unsqueeze(1) + position_MW
-    if compact:
+    if keep != "all":
         left_slots_L = is_left_BN.flatten().nonzero().squeeze(1)
         used_M = valid_MW[:, 0]
         right_slots_M, left_slot_MW, valid_MW = right_slots_M[used_M], left_slot_MW[used_M], valid_MW[used_M]
@@ -81,9 +84,10 @@ def span_candidates(
     left_row_C = row_of_slot[left_slot_MW].flatten()
     right_row_C = torch.arange(len(right_slots_M), device=is_left_BN.device).repeat_interleave(omega)
     valid_C = valid_MW.flatten()
-    if compact:
+    if keep == "valid":
         left_row_C, right_row_C, valid_C = left_row_C[valid_C], right_row_C[valid_C], valid_C[valid_C]
-    return SpanCandidates(left_slots_L, right_slots_M, left_row_C, right_row_C, valid_C)
+    per_right = None if keep == "valid" and omega > 1 else omega
+    return SpanCandidates(left_slots_L, right_slots_M, left_row_C, right_row_C, valid_C, per_right)
 
 
 def candidate_rows(candidates: SpanCandidates, spans_S3: Tensor, length: int) -> Tensor:

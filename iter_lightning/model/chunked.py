@@ -3,7 +3,8 @@
 P pairs, F inner width, O outputs, C pairs a chunk. Forward and backward walk over chunks of pairs in one workspace
 of [C, 2F] each, allocated once: nothing of the inner layer is kept, the backward pass computes it again. (Activation
 checkpointing keeps as little, but allocates anew for every chunk, which fragments the heap of the C library into
-more than a gigabyte on a CPU.)
+more than a gigabyte on a CPU.) Gradients are added up in float32 at least and rounded once: in bfloat16, whose sums
+stop growing at 256 times an addend, the error would grow with the number of chunks.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class ChunkedPairs(torch.autograd.Function):
     def backward(ctx: Any, grad_PO: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of both operands and the output projection."""
         first_X2F, second_Y2F, w_out_OF, first_P, second_P = ctx.saved_tensors
-        grads = [torch.zeros_like(tensor) for tensor in (first_X2F, second_Y2F, w_out_OF)]
+        sums = _Sums(first_X2F, second_Y2F, w_out_OF, ctx.chunk)
         work = _Workspace(ctx, first_X2F, second_Y2F)
         width = w_out_OF.shape[1]
         grad_C2F = first_X2F.new_empty(work.size, 2 * width)
@@ -63,10 +64,42 @@ class ChunkedPairs(torch.autograd.Function):
             active.mul_(value)
             if keep is not None:
                 active.mul_(keep)
-            grads[2].addmm_(grad_PO[part].t(), active)
-            grads[0].index_add_(0, first_P[part], grad_C2F[: len(gate)])
-            grads[1].index_add_(0, second_P[part], grad_C2F[: len(gate)])
+            sums.add(grad_PO[part], active, grad_C2F[: len(gate)], first_P[part], second_P[part])
+        grads = (total.to(first_X2F.dtype) for total in (sums.first_X2F, sums.second_Y2F, sums.w_out_OF))
         return *grads, None, None, None, None, None
+
+
+class _Sums:
+    """What the chunks' gradients add up to, in float32 at least."""
+
+    def __init__(self, first_X2F: Tensor, second_Y2F: Tensor, w_out_OF: Tensor, chunk: int) -> None:
+        dtype = torch.promote_types(first_X2F.dtype, torch.float32)
+        self.first_X2F, self.second_Y2F, self.w_out_OF = (
+            torch.zeros_like(tensor, dtype=dtype) for tensor in (first_X2F, second_Y2F, w_out_OF)
+        )
+        self.wide_C2F = (
+            None if dtype == first_X2F.dtype else first_X2F.new_empty(chunk, first_X2F.shape[1], dtype=dtype)
+        )
+
+    def add(self, grad_CO: Tensor, product_CF: Tensor, grad_C2F: Tensor, first_C: Tensor, second_C: Tensor) -> None:
+        """Add a chunk's.
+
+        Args:
+            grad_CO: of the logits.
+            product_CF: what the output projection was applied to.
+            grad_C2F: of the inner layer.
+            first_C, second_C: the pairs' operands.
+        """
+        self.w_out_OF.addmm_(grad_CO.to(self.w_out_OF.dtype).t(), self._widened(product_CF))
+        grad_C2F = self._widened(grad_C2F)
+        self.first_X2F.index_add_(0, first_C, grad_C2F)
+        self.second_Y2F.index_add_(0, second_C, grad_C2F)
+
+    def _widened(self, values: Tensor) -> Tensor:
+        """In the type of the sums, in the one buffer there is."""
+        if self.wide_C2F is None:
+            return values
+        return self.wide_C2F[: values.shape[0], : values.shape[1]].copy_(values)
 
 
 class _Workspace:

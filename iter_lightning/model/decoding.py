@@ -78,30 +78,95 @@ class _Spans:
         return _Spans(*(getattr(self, field.name)[kept_E] for field in fields(self)))
 
 
+@dataclass(frozen=True)
+class _OnItsWay:
+    """A tensor that is being copied to the host."""
+
+    tensor: Tensor
+    copied: torch.cuda.Event | None
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> _OnItsWay:
+        """Start the copy; on a GPU into page-locked memory, without waiting."""
+        if tensor.device.type != "cuda":
+            return cls(tensor.cpu(), None)
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+        return cls(host, copied)
+
+    def arrived(self) -> np.ndarray:
+        """Wait for it."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        values: np.ndarray = self.tensor.numpy()
+        return values
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """Decisions on lefts and spans, perhaps still being computed."""
+
+    batch: Batch
+    heads: Heads
+    rules: DecodingRules
+    schema: Schema
+    table: _OnItsWay
+    """[C, 2 + T] int32: slots of left and right, and the bits of each decided type's score."""
+
+    @torch.no_grad()
+    def linked(self) -> Found:
+        """The first wait for the device, for how many spans there are; then their links are put to work."""
+        spans = _found_spans(self.table.arrived(), self.batch.input_ids_BN.shape[1])
+        if self.rules.flat:
+            spans = spans.keep(_kept_in_whole_examples(self.batch, spans))
+        return Found(self, spans, *_links(self.batch, self.heads, spans, len(self.schema.relation_types)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The spans found in a batch, with the probabilities of their links, perhaps still being computed."""
+
+    proposed: Proposed
+    spans: _Spans
+    head_P: np.ndarray
+    tail_P: np.ndarray
+    links_PR: _OnItsWay
+
+    def predictions(self) -> list[Prediction]:
+        """One for each example of the batch: the second wait for the device, then work of the host alone."""
+        links_PR, of = self.links_PR.arrived(), self.proposed
+        return _predictions(of.batch, self.spans, self.head_P, self.tail_P, links_PR, of.rules, of.schema)
+
+
 def decode(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) -> list[Prediction]:
-    """One prediction for each example of the batch, its windows merged.
+    """One prediction for each example of the batch, its windows merged; see `propose`."""
+    return propose(batch, heads, rules, schema).linked().predictions()
+
+
+def propose(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) -> Proposed:
+    """Decide on lefts and spans without waiting for a GPU.
 
     The score of an entity is the probability of its left bracket times that of its type; the score of a
     relation is the sigmoid of its logit, for a symmetric type the mean over both directions.
     """
     device = batch.input_ids_BN.device
     left_logits_L = heads.left_logits()
-    is_left = torch.zeros(batch.input_ids_BN.numel(), dtype=torch.bool, device=device)
+    left_score = left_logits_L.new_zeros(batch.input_ids_BN.numel())
+    left_score[batch.left_slots_L] = left_logits_L.sigmoid()
+    is_left = torch.zeros(left_score.shape, dtype=torch.bool, device=device)
     is_left[batch.left_slots_L] = left_logits_L > 0
     candidates = span_candidates(
         is_left.view_as(batch.input_ids_BN), batch.left_slots_L, batch.right_slots_M, rules.omega,
-        compact=device.type == "cpu",
+        "paired" if device.type == "cpu" else "all",  # counting candidates would be another wait
     )  # fmt: skip
     span_logits_CT = heads.span_logits(candidates)
     types_CT = decide_types(span_logits_CT, candidates.valid_C, rules.type_decision)
-    left_score = left_logits_L.new_zeros(is_left.numel())
-    left_score[batch.left_slots_L] = left_logits_L.sigmoid()
-    scores_CT = type_probabilities(span_logits_CT) * left_score[candidates.left_slot_C].unsqueeze(1)
-    spans = _fetch_spans(candidates, types_CT, scores_CT, batch.input_ids_BN.shape[1])
-    if rules.flat:
-        spans = spans.keep(_kept_in_whole_examples(batch, spans))
-    head_P, tail_P, links_PR = _links(batch, heads, spans, len(schema.relation_types), device)
-    return _predictions(batch, spans, head_P, tail_P, links_PR, rules, schema)
+    left_slot_C = candidates.left_slot_C
+    scores_CT = type_probabilities(span_logits_CT) * left_score[left_slot_C].unsqueeze(1)
+    decided_CT = torch.where(types_CT, scores_CT.float(), 0.0)  # what is decided has a score above zero
+    slots_C2 = torch.stack([left_slot_C, candidates.right_slot_C], dim=1).int()
+    return Proposed(batch, heads, rules, schema, _OnItsWay.of(torch.cat([slots_C2, decided_CT.view(torch.int32)], 1)))
 
 
 def resolve_overlaps(first_E: np.ndarray, last_E: np.ndarray, score_E: np.ndarray) -> np.ndarray:
@@ -157,33 +222,26 @@ def _flat(entities: dict[Entity, float]) -> dict[Entity, float]:
     return {entity: score for entity, score in entities.items() if entity.span in spans}
 
 
-def _fetch_spans(candidates: SpanCandidates, types_CT: Tensor, scores_CT: Tensor, length: int) -> _Spans:
-    """Bring the found spans to the host: the first wait for the device."""
-    types = types_CT.cpu().numpy()
-    found = np.flatnonzero(types.any(axis=1))
-    right_slots = candidates.right_slot_C.cpu().numpy()[found]
-    return _Spans(
-        row_E=right_slots // length,
-        left_slot_E=candidates.left_slot_C.cpu().numpy()[found],
-        right_slot_E=right_slots,
-        types_ET=types[found],
-        scores_ET=scores_CT.float().cpu().numpy()[found],
-    )
+def _found_spans(table: np.ndarray, length: int) -> _Spans:
+    """The rows of `Proposed.table` in which a type was decided."""
+    scores = np.ascontiguousarray(table[:, 2:]).view(np.float32)
+    found = np.flatnonzero(scores.any(axis=1))
+    left_slots, right_slots = table[found, 0].astype(np.int64), table[found, 1].astype(np.int64)
+    return _Spans(right_slots // length, left_slots, right_slots, scores[found] > 0, scores[found])
 
 
-def _links(
-    batch: Batch, heads: Heads, spans: _Spans, relation_types: int, device: torch.device
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of found spans and their relation probabilities, on the host: the second wait."""
-    row_E = torch.from_numpy(spans.row_E)
+def _links(batch: Batch, heads: Heads, spans: _Spans, relation_types: int) -> tuple[np.ndarray, np.ndarray, _OnItsWay]:
+    """Pairs of found spans and their relation probabilities."""
+    row_E, device = torch.from_numpy(spans.row_E), batch.input_ids_BN.device
     head_P, tail_P, _ = ordered_pairs(row_E, row_E, len(batch))
     if not relation_types or not len(head_P):
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, relation_types), np.float32)
-    logits_PR = heads.link_logits(
-        torch.from_numpy(spans.left_slot_E).to(device), torch.from_numpy(spans.right_slot_E).to(device),
-        head_P.to(device), tail_P.to(device),
-    )  # fmt: skip
-    return head_P.numpy(), tail_P.numpy(), logits_PR.sigmoid().cpu().numpy()
+        nothing = np.empty(0, np.int64)
+        return nothing, nothing, _OnItsWay(torch.empty(0, relation_types), None)
+    index = torch.cat([torch.from_numpy(spans.left_slot_E), torch.from_numpy(spans.right_slot_E), head_P, tail_P])
+    if device.type == "cuda":
+        index = index.pin_memory().to(device, non_blocking=True)
+    links_PR = heads.link_logits(*torch.split(index, [len(row_E), len(row_E), len(head_P), len(tail_P)])).sigmoid()
+    return head_P.numpy(), tail_P.numpy(), _OnItsWay.of(links_PR)
 
 
 def _predictions(
@@ -196,7 +254,7 @@ def _predictions(
     order: dict[int, int] = {}  # id of an example -> its place
     for encoded, _ in batch.windows:
         order.setdefault(id(encoded), len(order))
-    word_S = batch.word_BN.flatten().cpu().numpy()
+    word_S = batch.word_BN.flatten().numpy()
     starts_E, ends_E = word_S[spans.left_slot_E], word_S[spans.right_slot_E] + 1
     typed: list[list[Entity]] = []
     for span, (row, start, end) in enumerate(zip(spans.row_E, starts_E, ends_E, strict=True)):

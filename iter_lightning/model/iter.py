@@ -7,8 +7,8 @@ E spans, P pairs, R relation types.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,20 @@ from transformers import PreTrainedTokenizerBase
 
 from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.features.alignment import Aligner, EncodedExample
-from iter_lightning.features.batching import Batch, LengthBatchSampler, collate
+from iter_lightning.features.batching import Batch, collate
 from iter_lightning.files import write_atomically
 from iter_lightning.model import encoder as encoders
+from iter_lightning.model import packing
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
 from iter_lightning.model.config import IterConfig
-from iter_lightning.model.decoding import DecodingRules, decode
+from iter_lightning.model.decoding import DecodingRules, Proposed, propose
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
+from iter_lightning.model.pipeline import stream
 from iter_lightning.types import Example, Prediction, Schema
 
-_ENCODED_AT_ONCE = 32_768
-"""Padded subwords a call of the encoder when nothing is trained."""
+_ENCODED_AT_ONCE = {"cpu": 2048, "cuda": 65_536}
+"""Subwords a call of the encoder when nothing is trained; a CPU wants what its caches hold, a GPU large products."""
 
 
 class IterModel(nn.Module):
@@ -49,6 +51,9 @@ class IterModel(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = encoder
+        packing.enable(encoder)
+        self.packing: bool | None = None
+        """Whether `encode` leaves padding out, where the encoder can; None: where nothing is trained."""
         hf_config = encoders.config_from_dict(config.encoder)
         hidden, inner = encoders.hidden_size(hf_config), encoders.feed_forward_size(hf_config)
         pair_width, options = config.pair_width or 2 * inner, (config.activation, config.dropout)
@@ -83,19 +88,41 @@ class IterModel(nn.Module):
         overlap = min(self.config.window_overlap, max(0, self.max_subwords // 2 - 8))
         return Aligner(self.tokenizer, self.config.schema, self.config.omega, self.max_subwords, overlap)
 
+    @property
+    def pad_id(self) -> int:
+        """The token that fills; 0 where the tokenizer names none."""
+        pad_id = self.tokenizer.pad_token_id if self.tokenizer is not None else None
+        return 0 if pad_id is None else int(pad_id)
+
     def collate(self, windows: Sequence[tuple[EncodedExample, int]]) -> Batch:
         """`features.collate` with this model's padding and word-boundary rule."""
-        pad_id = self.tokenizer.pad_token_id if self.tokenizer is not None else None
-        return collate(windows, pad_id if pad_id is not None else 0, self.config.respect_word_boundaries)
+        return collate(windows, self.pad_id, self.config.respect_word_boundaries)
 
     def encode(self, batch: Batch) -> Tensor:
-        """Hidden states of all slots [S, H]; without gradients, so many windows at a time that memory stays bounded."""
-        length = max(1, batch.input_ids_BN.shape[1])
-        rows = len(batch.input_ids_BN) if torch.is_grad_enabled() else max(1, _ENCODED_AT_ONCE // length)
-        starts = range(0, len(batch.input_ids_BN), rows)
-        parts = ((batch.input_ids_BN[i : i + rows], batch.mask_BN[i : i + rows].long()) for i in starts)
-        hidden = [self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state for ids, mask in parts]
-        return torch.cat(hidden).flatten(0, 1) if len(hidden) > 1 else hidden[0].flatten(0, 1)
+        """Hidden states of all slots [S, H]; zero in padding where that is left out (`packing`).
+
+        Without gradients so many windows go through the encoder at a time that memory stays bounded.
+        """
+        lengths, width = batch.lengths, max(1, batch.input_ids_BN.shape[1])
+        way = packing.way(self.encoder, batch.input_ids_BN.device) if self._packs() else None
+        taken = lengths if way else [width] * len(lengths)
+        at_once = _ENCODED_AT_ONCE.get(batch.input_ids_BN.device.type, 2048)
+        portions = packing.portions(taken, sum(taken) if torch.is_grad_enabled() else at_once)
+        if way is None:
+            parts = ((batch.input_ids_BN[part], batch.mask_BN[part].long()) for part in portions)
+            hidden = [self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state for ids, mask in parts]
+            return torch.cat(hidden).flatten(0, 1) if len(hidden) > 1 else hidden[0].flatten(0, 1)
+        hidden_FH = torch.cat([
+            packing.encode_packed(self.encoder, way, batch.input_ids_BN[part], lengths[part]) for part in portions
+        ])  # fmt: skip
+        if len(hidden_FH) == len(lengths) * width:
+            return hidden_FH
+        return hidden_FH.new_zeros(len(lengths) * width, hidden_FH.shape[1]).index_copy(
+            0, batch.filled_slots_F, hidden_FH
+        )
+
+    def _packs(self) -> bool:
+        return not torch.is_grad_enabled() if self.packing is None else self.packing
 
     def forward(self, batch: Batch) -> IterLoss:
         """The losses of a batch with gold lefts and spans given to the later heads (teacher forcing).
@@ -111,7 +138,7 @@ class IterModel(nn.Module):
         is_left_S = torch.zeros(len(hidden_SH), dtype=torch.bool, device=hidden_SH.device)
         is_left_S[batch.gold_left_slots_G] = True
         candidates = span_candidates(
-            is_left_S.view_as(batch.input_ids_BN), batch.left_slots_L, batch.right_slots_M, self.config.omega, True
+            is_left_S.view_as(batch.input_ids_BN), batch.left_slots_L, batch.right_slots_M, self.config.omega, "valid"
         )
         row_of_span_S = candidate_rows(candidates, batch.gold_spans_S3, batch.input_ids_BN.shape[1])
         span_logits_CT = heads.span_logits(candidates)
@@ -152,42 +179,27 @@ class IterModel(nn.Module):
         return last if self.sides == 1 else torch.cat([hidden_SH.index_select(0, left_slots_E), last], dim=1)
 
     @torch.no_grad()
-    def decode(self, batch: Batch, link_threshold: float | None = None) -> list[Prediction]:
-        """One prediction for each example of the batch; switch to `eval()` yourself."""
+    def propose(self, batch: Batch, link_threshold: float | None = None) -> Proposed:
+        """Spans of a batch, before their links (`Proposed.linked`); switch to `eval()` yourself."""
         rules = DecodingRules(
             self.config.omega, self.config.type_decision,
             self.config.link_threshold if link_threshold is None else link_threshold, self.config.flat,
         )  # fmt: skip
-        return decode(batch, ModelHeads(self, batch, self.encode(batch)), rules, self.config.schema)
+        return propose(batch, ModelHeads(self, batch, self.encode(batch)), rules, self.config.schema)
+
+    @torch.no_grad()
+    def decode(self, batch: Batch, link_threshold: float | None = None) -> list[Prediction]:
+        """One prediction for each example of the batch; switch to `eval()` yourself."""
+        return self.propose(batch, link_threshold).linked().predictions()
 
     def predict(
-        self, examples: Sequence[Example], batch_size: int = 32, link_threshold: float | None = None
-    ) -> list[Prediction]:
-        """Predictions for examples, in order; gold annotation, if any, is not read.
-
-        Args:
-            examples: only their words (and context) matter.
-            batch_size: examples a batch, at most.
-            link_threshold: lambda; None is the configured one.
-        """
-        training, aligner = self.training, self.aligner()
-        device = next(self.parameters()).device
-        self.eval()
-        predictions: list[Prediction] = []
-        try:
-            for start in range(0, len(examples), 64 * batch_size):  # bounds what is encoded at once
-                bare = [replace(e, entities=(), relations=()) for e in examples[start : start + 64 * batch_size]]
-                encoded = aligner.encode(bare)
-                found: dict[int, Prediction] = {}
-                lengths = [sum(len(window) for window in e.windows) for e in encoded]
-                for rows in LengthBatchSampler(lengths, batch_size, max_tokens=batch_size * self.max_subwords):
-                    windows = [(encoded[row], number) for row in rows for number in range(len(encoded[row].windows))]
-                    batch = self.collate(windows).to(device)
-                    found.update(zip(rows, self.decode(batch, link_threshold), strict=True))
-                predictions.extend(found[row] for row in range(len(encoded)))
-        finally:
-            self.train(training)
-        return predictions
+        self, examples: Iterable[Example], batch_size: int | None = 32, link_threshold: float | None = None, *,
+        max_tokens: int | None = None, workers: int = 0,
+    ) -> list[Prediction]:  # fmt: skip
+        """Predictions for examples, in order; gold annotation, if any, is not read. See `pipeline.stream`."""
+        return list(stream(
+            self, examples, batch_size, link_threshold=link_threshold, max_tokens=max_tokens, workers=workers
+        ))  # fmt: skip
 
     def save_pretrained(self, folder: str | Path, tensors: dict[str, Tensor] | None = None) -> None:
         """Write config.json, model.safetensors and the tokenizer; the first two appear whole or not at all.
@@ -261,7 +273,7 @@ class ModelHeads:
         logits: Tensor = self.model.is_span(
             self.hidden_SH.index_select(0, candidates.left_slots_L),
             self.hidden_SH.index_select(0, candidates.right_slots_M),
-            candidates.left_row_C, candidates.right_row_C,
+            candidates.left_row_C, candidates.right_row_C, candidates.per_right,
         )  # fmt: skip
         return logits
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_to_and_pin_keep_every_value() -> None:
         copies.append(batch.pin_memory())
     for name, value in vars(batch).items():
         if isinstance(value, torch.Tensor):
-            assert getattr(moved, name).is_meta
+            assert getattr(moved, name).is_meta == (name != "word_BN")  # which the host alone reads
             assert getattr(moved, name).shape == value.shape
             assert all(torch.equal(getattr(copy, name), value) for copy in copies)
         else:
@@ -112,20 +113,20 @@ lengths_lists = st.lists(st.integers(1, 60), max_size=80)
 budgets = st.one_of(st.none(), st.integers(1, 200))
 
 
-@given(lengths_lists, st.integers(1, 9), budgets)
-def test_length_batches(lengths: list[int], size: int, max_tokens: int | None) -> None:
+@given(lengths_lists, st.one_of(st.none(), st.integers(1, 9)), budgets)
+def test_length_batches(lengths: list[int], size: int | None, max_tokens: int | None) -> None:
     order = list(range(len(lengths)))
     random.Random(len(lengths)).shuffle(order)
     batches = length_batches(lengths, order, size, max_tokens)
     assert [item for batch in batches for item in batch] == order
     for batch in batches:
-        assert 1 <= len(batch) <= size
+        assert 1 <= len(batch) <= (size or len(lengths))
         padded = len(batch) * max(lengths[i] for i in batch)
         assert max_tokens is None or padded <= max_tokens or len(batch) == 1
     for batch, following in itertools.pairwise(batches):  # greedy: the next item did not fit
         grown = [*batch, following[0]]
         too_long = max_tokens is not None and len(grown) * max(lengths[i] for i in grown) > max_tokens
-        assert len(grown) > size or too_long
+        assert (size is not None and len(grown) > size) or too_long
 
 
 @given(lengths_lists, st.integers(1, 9), budgets, st.integers(1, 4))
@@ -166,6 +167,75 @@ def test_shuffled_ranks_get_equal_shares(
         assert max_tokens is None or len(b) == 1 or len(b) * max(lengths[i] for i in b) <= max_tokens
 
 
+def padded(lengths: list[int], batch: list[int]) -> int:
+    return len(batch) * max(lengths[i] for i in batch)
+
+
+@given(
+    lengths_lists, st.one_of(st.none(), st.integers(1, 9)), st.integers(1, 200), st.integers(2, 4), st.integers(0, 3),
+    st.integers(1, 3),
+)  # fmt: skip
+def test_ranks_do_equal_work_in_a_step(
+    lengths: list[int], size: int | None, max_tokens: int, world: int, seed: int, bucket_batches: int
+) -> None:
+    options: dict[str, Any] = {
+        "max_tokens": max_tokens, "shuffle": True, "seed": seed, "bucket_batches": bucket_batches,
+    }  # fmt: skip
+    ranks = [list(LengthBatchSampler(lengths, size, rank=rank, world_size=world, **options)) for rank in range(world)]
+    steps = [[padded(lengths, batch) for batch in step] for step in zip(*ranks, strict=True)]
+    spread = sum(max(step) - min(step) for step in steps)
+    longest = sum(map(max, steps))  # what an epoch takes
+    # no dealing of the same batches does better: sort them, take neighbours
+    best = [step[i : i + world] for step in [sorted(itertools.chain(*steps))] for i in range(0, len(step), world)]
+    assert spread == sum(max(step) - min(step) for step in best)
+    assert longest == sum(map(max, best))
+    whole = sorted(itertools.chain(*steps))
+    assert spread <= (whole[-1] - whole[0] if whole else 0)  # of all steps together no more than between two batches
+    dealt = list(LengthBatchSampler(lengths, size, **options))  # as one process takes them
+    dealt += [dealt[i % len(dealt)] for i in range(-len(dealt) % world)]
+    assert sorted(map(sorted, dealt)) == sorted(sorted(batch) for rank in ranks for batch in rank)
+    robin = [[padded(lengths, batch) for batch in dealt[i : i + world]] for i in range(0, len(dealt), world)]
+    assert longest <= sum(map(max, robin))
+
+
+def test_steps_come_in_random_order() -> None:
+    lengths = [1 + i % 50 for i in range(400)]
+    sampler = LengthBatchSampler(lengths, 4, shuffle=True, rank=0, world_size=2)
+    sizes = [padded(lengths, batch) for batch in sampler]
+    assert sizes != sorted(sizes)
+    assert sizes != sorted(sizes, reverse=True)
+    sampler.set_epoch(1)
+    assert sizes != [padded(lengths, batch) for batch in sampler]
+
+
+def test_one_process_keeps_its_order() -> None:
+    """Pinned: runs that are there were made in this order."""
+    lengths = [1 + i * 7 % 11 for i in range(13)]
+    assert list(LengthBatchSampler(lengths, 3, max_tokens=24, shuffle=True, seed=1, bucket_batches=2)) == [
+        [8],
+        [10],
+        [0],
+        [2, 5, 11],
+        [6, 12],
+        [3, 9],
+        [1, 4, 7],
+    ]
+
+
+@pytest.mark.parametrize("bucket_batches", [1, 16])
+def test_a_token_budget_alone_decides(bucket_batches: int) -> None:
+    rng = random.Random(0)
+    lengths = [rng.randint(5, 60) for _ in range(2000)]
+    batches = list(LengthBatchSampler(lengths, None, max_tokens=1024, shuffle=True, bucket_batches=bucket_batches))
+    assert sorted(itertools.chain(*batches)) == list(range(2000))
+    sizes = [padded(lengths, batch) for batch in batches]
+    assert max(sizes) <= 1024
+    assert sum(sizes) > 0.93 * 1024 * len(sizes)  # filled, at the borders of buckets, too
+    assert (sum(sizes) < 1.1 * sum(lengths)) == (bucket_batches > 1)
+    with pytest.raises(ValueError, match="a batch has no bound"):
+        LengthBatchSampler(lengths, None)
+
+
 def test_epochs_and_seeds_differ() -> None:
     lengths = [1 + i % 7 for i in range(60)]
     seen = set()
@@ -181,5 +251,5 @@ def test_epochs_and_seeds_differ() -> None:
 def test_batches_hold_similar_lengths(shuffle: bool) -> None:
     rng = random.Random(0)
     lengths = [rng.randint(1, 100) for _ in range(640)]
-    padded = sum(len(b) * max(lengths[i] for i in b) for b in LengthBatchSampler(lengths, 8, shuffle=shuffle))
-    assert padded < 1.1 * sum(lengths)
+    whole = sum(padded(lengths, batch) for batch in LengthBatchSampler(lengths, 8, shuffle=shuffle))
+    assert whole < 1.1 * sum(lengths)

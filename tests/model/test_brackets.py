@@ -68,19 +68,25 @@ def test_span_candidates(is_left_BN: Tensor, omega: int, seed: int) -> None:
         for slot in right_slots.tolist()
         for n in paper_lefts(is_left_BN[slot // length].tolist(), slot % length, omega)
     ]
-    compact = span_candidates(is_left_BN, left_slots, right_slots, omega, True)
-    loose = span_candidates(is_left_BN, left_slots, right_slots, omega, False)
-    assert valid_pairs(compact) == valid_pairs(loose) == expected
-    assert compact.valid_C.all()
+    valid, paired, loose = (
+        span_candidates(is_left_BN, left_slots, right_slots, omega, keep) for keep in ("valid", "paired", "all")
+    )
+    assert valid_pairs(valid) == valid_pairs(paired) == valid_pairs(loose) == expected
+    assert valid.valid_C.all()
     assert len(loose.valid_C) == len(right_slots) * omega
-    assert compact.left_slots_L.tolist() == is_left_BN.flatten().nonzero().squeeze(1).tolist()
-    assert set(compact.right_slots_M.tolist()) == {right for _, right in expected}  # nothing is projected in vain
+    for compact in (valid, paired):
+        assert compact.left_slots_L.tolist() == is_left_BN.flatten().nonzero().squeeze(1).tolist()
+        assert set(compact.right_slots_M.tolist()) == {right for _, right in expected}  # nothing is projected in vain
+    for even in (paired, loose):
+        rows = torch.arange(len(even.right_slots_M)).repeat_interleave(omega)
+        assert even.per_right == omega
+        assert torch.equal(even.right_row_C, rows)
 
 
-@pytest.mark.parametrize("compact", [True, False])
+@pytest.mark.parametrize("keep", ["valid", "paired", "all"])
 @given(left_masks(), omegas, st.integers(0, 99))
-def test_candidate_rows(compact: bool, is_left_BN: Tensor, omega: int, seed: int) -> None:
-    candidates = span_candidates(is_left_BN, *eligible(is_left_BN, seed), omega, compact)
+def test_candidate_rows(keep: str, is_left_BN: Tensor, omega: int, seed: int) -> None:
+    candidates = span_candidates(is_left_BN, *eligible(is_left_BN, seed), omega, keep)
     rows, length = is_left_BN.shape
     spans = [(b, n, m) for b in range(rows) for n in range(length) for m in range(n, length)]
     found = candidate_rows(candidates, torch.tensor(spans), length).tolist()
@@ -95,16 +101,16 @@ def test_candidate_rows(compact: bool, is_left_BN: Tensor, omega: int, seed: int
             assert row == -1
 
 
-@pytest.mark.parametrize("compact", [True, False])
-def test_no_spans_and_no_candidates(compact: bool) -> None:
+@pytest.mark.parametrize("keep", ["valid", "paired", "all"])
+def test_no_spans_and_no_candidates(keep: str) -> None:
     nothing = torch.zeros(2, 5, dtype=torch.bool)
     every = torch.arange(10)
-    candidates = span_candidates(nothing, every, every, 3, compact)
+    candidates = span_candidates(nothing, every, every, 3, keep)
     assert valid_pairs(candidates) == []
     assert candidate_rows(candidates, torch.tensor([[0, 1, 2]]), 5).tolist() == [-1]
     assert candidate_rows(candidates, torch.empty(0, 3, dtype=torch.long), 5).shape == (0,)
     none = torch.empty(0, dtype=torch.long)
-    assert len(span_candidates(nothing, none, none, 3, compact).valid_C) == 0
+    assert len(span_candidates(nothing, none, none, 3, keep).valid_C) == 0
 
 
 rows_of = st.lists(st.integers(0, 4), max_size=9).map(sorted)

@@ -18,6 +18,7 @@ from builders import (
     FAMILIES,
     SCHEMA,
     TOKENIZERS,
+    assert_close,
     byte_level_tokenizer,
     encode,
     random_example,
@@ -31,7 +32,7 @@ import iter_lightning.model.iter as iter_module
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.model import IterConfig, IterModel
 from iter_lightning.model import encoder as encoders
-from iter_lightning.types import Example, Prediction
+from iter_lightning.types import Example
 
 ALL = sorted(FAMILIES)
 TEXTS = [Example(COMMON[:n], id=str(n)) for n in (5, 13, 1, 0)]
@@ -61,13 +62,6 @@ def saved(tmp_path: Path) -> Path:
     """A saved ITER model on a tiny BERT."""
     tiny_model("bert", omega=2).save_pretrained(tmp_path / "model")
     return tmp_path / "model"
-
-
-def assert_close(mine: list[Prediction], theirs: list[Prediction]) -> None:
-    for one, other in zip(mine, theirs, strict=True):
-        assert (one.entities, one.relations) == (other.entities, other.relations)
-        assert one.entity_scores == pytest.approx(other.entity_scores, abs=1e-5)
-        assert one.relation_scores == pytest.approx(other.relation_scores, abs=1e-5)
 
 
 # every family --------------------------------------------------------------------------------------------------------
@@ -389,7 +383,7 @@ def test_many_windows_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPatch
     model.encoder.register_forward_pre_hook(
         lambda module, args, kwargs: sizes.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    monkeypatch.setattr("iter_lightning.model.iter._ENCODED_AT_ONCE", 40)
+    monkeypatch.setattr("iter_lightning.model.iter._ENCODED_AT_ONCE", {"cpu": 12})
     in_parts = model.predict(TEXTS)
     assert [(p.entities, p.relations) for p in in_parts] == [(p.entities, p.relations) for p in at_once]
     assert len(sizes) > 1

@@ -1,0 +1,93 @@
+"""Making a trained model fast: precision, layouts, compilation, padding.
+
+`prepare` changes a model once; what it finds stays the same, to rounding in float32 and nearly so in the others.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.model import packing
+from iter_lightning.model.linear import Int8Linear, PrepackedLinear, replace_linears
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from iter_lightning.model.iter import IterModel
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
+"""Name -> the type of everything that is not quantised."""
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """How a model that is not trained any more computes.
+
+    Raises:
+        ConfigError: a precision that is none.
+    """
+
+    precision: str = "fp32"
+    """fp32, bf16, fp16, or int8 (linear layers quantised as they run; on a CPU alone)."""
+    compile: bool = False
+    """Compile the encoder (`torch.compile`, for any shapes); worth its half a minute for long runs alone."""
+    packing: bool | None = None
+    """Leave padding out: True, False, or None, where the encoder can."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
+
+
+def prepare(model: IterModel, options: InferenceOptions) -> IterModel:
+    """Make the model fast as `options` say, in place; it can neither be trained nor saved afterwards.
+
+    Raises:
+        ConfigError: what the encoder or the device cannot do.
+    """
+    device, config = next(model.parameters()).device, cast("PretrainedConfig", model.encoder.config)
+    if options.packing and not packing.can_pack(config):
+        raise ConfigError(f"packing: an encoder of type {config.model_type} cannot do without padding")
+    if options.precision == "int8" and device.type != "cpu":
+        raise ConfigError(f"precision int8 is for a CPU; on {device} take bf16 or fp16")
+    model.eval().requires_grad_(False)
+    model.packing = packing.can_pack(config) if options.packing is None else options.packing
+    dtype = PRECISIONS[options.precision]
+    model.to(dtype)
+    if dtype == torch.float16:  # T5's feed-forward outputs are past what it holds
+        kept = getattr(model.encoder, "_keep_in_fp32_modules", None) or ()
+        for name, module in model.encoder.named_modules():
+            if name.rpartition(".")[2] in kept:
+                module.float()
+    heads = [head for head in (model.is_left, model.is_span, model.is_link) if head is not None]
+    if options.precision == "int8":
+        replace_linears(model.encoder, Int8Linear)
+        for head in heads:
+            head.specialise(Int8Linear)
+    elif device.type == "cpu" and PrepackedLinear.available(dtype):
+        if not options.compile:  # which lays weights out itself
+            replace_linears(model.encoder, PrepackedLinear)
+        for head in heads:
+            head.specialise(PrepackedLinear)
+    if options.compile:
+        compile_encoder(model)
+    return model
+
+
+def compile_encoder(model: IterModel) -> None:
+    """Compile the encoder in place for inputs of any shape.
+
+    Raises:
+        ConfigError: a CPU without a C++ compiler.
+    """
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    if on_cpu and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++"))):
+        raise ConfigError("compile needs a C++ compiler on a CPU; none of $CXX, g++ and clang++ was found")
+    # frozen weights are laid out for the processor and folded into the code around them
+    model.encoder.compile(dynamic=True, options={"freezing": True} if on_cpu else None)

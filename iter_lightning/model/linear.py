@@ -1,0 +1,101 @@
+"""Linear layers for inference alone: weights laid out for the processor, or in eight bits.
+
+X rows, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class PrepackedLinear(nn.Module):
+    """A linear layer on a CPU whose weight oneDNN has laid out beforehand (as `torch.compile` with freezing does).
+
+    Plain products lay a weight out anew at every call, which few rows do not pay for. The same results to rounding.
+
+    Args:
+        weight_OI: float32 or bfloat16.
+        bias_O: or None.
+    """
+
+    weight = None
+    """T5 looks for its type."""
+
+    def __init__(self, weight_OI: Tensor, bias_O: Tensor | None) -> None:
+        super().__init__()
+        self.outputs = len(weight_OI)
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight_OI.detach().contiguous())
+        self.bias = None if bias_O is None else bias_O.detach()
+
+    @staticmethod
+    def available(dtype: torch.dtype) -> bool:
+        """Whether this build of torch, on this processor, has it."""
+        available: Any = torch.backends.mkldnn.is_available
+        if not available() or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+            return False
+        return dtype == torch.float32 or (
+            dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., I] to [..., O]."""
+        if not x.numel():
+            return x.new_empty(*x.shape[:-1], self.outputs)
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        return product
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with an eight-bit weight (a scale an output), its input quantised as it comes (a range a row).
+
+    With x = s q + z and w = t v, x w = t (s q v + z sum(v)): one product of integers and a correction.
+
+    Args:
+        weight_OI: any floating type.
+        bias_O: or None.
+    """
+
+    weight = None
+    """T5 looks for its type."""
+    rows = 512
+    """Rows quantised at a time: what the caches hold."""
+
+    def __init__(self, weight_OI: Tensor, bias_O: Tensor | None) -> None:
+        super().__init__()
+        weight_OI = weight_OI.detach().float()
+        self.scale_O = nn.Buffer(weight_OI.abs().amax(dim=1).clamp(min=1e-12) / 127)
+        quantised_OI = (weight_OI / self.scale_O.unsqueeze(1)).round().to(torch.int8)
+        self.weight_IO = nn.Buffer(quantised_OI.t())  # a view: oneDNN wants inputs next to each other
+        self.sum_O = nn.Buffer(quantised_OI.float().sum(dim=1))
+        self.bias_O = nn.Buffer(self.scale_O.new_zeros(len(weight_OI)) if bias_O is None else bias_O.detach().float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., I] to [..., O]."""
+        x_XI = x.reshape(-1, x.shape[-1])
+        if len(x_XI) <= self.rows or torch.compiler.is_compiling():
+            product_XO = self._product(x_XI)
+        else:
+            product_XO = torch.cat([self._product(part) for part in torch.split(x_XI, self.rows)])
+        return product_XO.view(*x.shape[:-1], product_XO.shape[1])
+
+    def _product(self, x_XI: Tensor) -> Tensor:
+        low_X1, high_X1 = x_XI.amin(dim=1, keepdim=True).float(), x_XI.amax(dim=1, keepdim=True).float()
+        step_X1 = ((high_X1 - low_X1) / 255).clamp(min=1e-12)
+        middle_X1 = low_X1 + 128 * step_X1
+        # low becomes -128 and high 127, so that nothing is to be clamped
+        quantised_XI = torch.addcmul(-middle_X1 / step_X1, x_XI.float(), 1 / step_X1).round_().to(torch.int8)
+        product_XO = torch._int_mm(quantised_XI, self.weight_IO).float()
+        product_XO.mul_(step_X1).addr_(middle_X1.squeeze(1), self.sum_O)
+        return torch.addcmul(self.bias_O, product_XO, self.scale_O).to(x_XI.dtype)
+
+
+def replace_linears(module: nn.Module, make: type[PrepackedLinear] | type[Int8Linear]) -> None:
+    """Replace every `nn.Linear` inside the module, in place."""
+    for name, child in module.named_children():
+        if type(child) is nn.Linear:
+            setattr(module, name, make(child.weight, child.bias))
+        else:
+            replace_linears(child, make)
