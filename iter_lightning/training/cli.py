@@ -123,6 +123,7 @@ class IterCLI(LightningCLI):
         if self.folder.finished:
             print(f"{self.folder.path} holds this run, finished; `test` scores it")
             return
+        model.check(self.trainer.strategy.root_device)
         self._start_from(model, options)
         with self.folder.open() if self.trainer.is_global_zero else nullcontext():
             if self.trainer.is_global_zero:
@@ -215,6 +216,9 @@ class IterCLI(LightningCLI):
         before, now = (identity(config) for config in (self.folder.manifest.get("config", {}), self.resolved_config()))
         if before["data"].get("init_args", {}).get("test") is None:
             now["data"]["init_args"].pop("test", None)  # a user's own corpus may get its test split later
+        for name in ("compile", "packing"):  # how it was trained, not what it is
+            before.get("model", {}).pop(name, None)
+            now["model"].pop(name, None)
         changed = [line for part in ("data", "model") for line in differences(before.get(part), now.get(part), part)]
         if changed and before.get("model"):
             raise ConfigError(

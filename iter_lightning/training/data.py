@@ -36,7 +36,7 @@ class CorpusDataModule(lightning.LightningDataModule):
 
     Args:
         data_dir: the folder `prepare` wrote to; None reads the environment's ITER_DATA, else `data`.
-        batch_size: training windows a batch.
+        batch_size: training windows a batch, at most; None leaves it to `max_tokens`.
         eval_batch_size: examples a batch when nothing is trained.
         max_tokens: padded subwords a training batch, at most; None leaves it open.
         bucket_batches: training windows are sorted by length inside shuffled buckets of so many batches, which saves
@@ -57,7 +57,7 @@ class CorpusDataModule(lightning.LightningDataModule):
     def __init__(
         self,
         data_dir: str | None = None,
-        batch_size: int = 8,
+        batch_size: int | None = 8,
         eval_batch_size: int = 32,
         max_tokens: int | None = None,
         bucket_batches: int = 1,
@@ -70,8 +70,12 @@ class CorpusDataModule(lightning.LightningDataModule):
         super().__init__()
         if split_protocol not in SPLIT_PROTOCOLS:
             raise ConfigError(f"split_protocol {split_protocol!r} is none of {', '.join(SPLIT_PROTOCOLS)}")
-        if batch_size < 1 or eval_batch_size < 1:
+        if (batch_size is not None and batch_size < 1) or eval_batch_size < 1:
             raise ConfigError(f"batch sizes must be at least 1, found {batch_size} and {eval_batch_size}")
+        if max_tokens is not None and max_tokens < 1:
+            raise ConfigError(f"max_tokens must be at least 1, found {max_tokens}")
+        if batch_size is None and max_tokens is None:
+            raise ConfigError("nothing bounds a batch: give batch_size or max_tokens")
         if bucket_batches < 1:
             raise ConfigError(f"bucket_batches must be at least 1, found {bucket_batches}")
         if not 0 <= mention_swap <= 1:
@@ -188,12 +192,12 @@ class CorpusDataModule(lightning.LightningDataModule):
         return self._loader(items, lengths, self.eval_batch_size, shuffle=False, seed=0)
 
     def _loader(
-        self, items: list[Windows], lengths: Sequence[int], size: int, shuffle: bool, seed: int
+        self, items: list[Windows], lengths: Sequence[int], size: int | None, shuffle: bool, seed: int
     ) -> DataLoader[Windows]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if len(items) < world_size:
             raise ConfigError(f"{len(items)} sentences cannot be shared by {world_size} processes: use fewer devices")
-        if not shuffle:
+        if not shuffle and size is not None:
             size = max(1, min(size, len(items) // world_size))  # a batch for every rank
         sampler = LengthBatchSampler(
             lengths, size, max_tokens=self.max_tokens if shuffle else None, shuffle=shuffle, seed=seed,

@@ -14,10 +14,14 @@ from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
+from iter_lightning.errors import ConfigError
 from iter_lightning.features import Batch
 from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
 from iter_lightning.model import IterModel
+from iter_lightning.model.encoder import load_config
+from iter_lightning.model.packing import can_pack
 from iter_lightning.model.transfer import Transfer, start_from
+from iter_lightning.training.compilation import check_compiler, compile_encoder
 from iter_lightning.training.optim import GroupConfig, build_optimizer, parameter_groups
 from iter_lightning.types import Example, Prediction, Schema
 
@@ -48,10 +52,18 @@ class IterModule(lightning.LightningModule):
         type_decision: `argmax` or `all`.
         link_threshold: lambda of Eq. 6.
         link_pairs: `entities` or `positions`.
-        loss_reduction: `sum` or `batch_mean`.
+        loss_reduction: `sum` over all windows of an optimiser step, or `batch_mean`. Under gradient accumulation `sum`
+            stays the sum, as if the batches were one; the means of batches are averaged, whatever their sizes. Under
+            DDP the ranks are averaged in either case.
         max_subwords: longest window; None is the encoder's limit.
         window_overlap: subwords shared by windows of longer texts.
-        pair_memory_mb: bound on the inner layers a pair head holds at once.
+        pair_memory_mb: bound on the inner layers a pair head holds at once. Up to it they are kept for the backward
+            pass; beyond, they are computed in chunks, and again in the backward pass: a higher bound saves that time.
+        compile: compile the encoder (`torch.compile`) in training; padded, and half a minute before the first step.
+        packing: train without padding where the encoder's family can; evaluation does so anyway.
+
+    Raises:
+        ConfigError: both `compile` and `packing`.
     """
 
     def __init__(
@@ -77,8 +89,13 @@ class IterModule(lightning.LightningModule):
         max_subwords: int | None = None,
         window_overlap: int = 64,
         pair_memory_mb: int = 16,
+        compile: bool = False,
+        packing: bool = False,
     ) -> None:
         super().__init__()
+        if compile and packing:
+            raise ConfigError("model.compile needs padded batches, model.packing has none: choose one of them")
+        self.compiles, self.packs = compile, packing
         self.encoder_name = encoder
         self.init_from = init_from
         self.transfer: Transfer | None = None
@@ -106,6 +123,22 @@ class IterModule(lightning.LightningModule):
         ]
         self._test_metrics = torch.nn.ModuleList(metrics)  # registered, so that they follow the device
 
+    def check(self, device: torch.device) -> None:
+        """Refuse what the encoder or the machine cannot do before anything is built or written.
+
+        Raises:
+            ConfigError: `packing` with an encoder that must pad; `compile` where nothing can be compiled.
+        """
+        if self.packs and not can_pack(config := load_config(self.encoder_name)):
+            raise ConfigError(f"model.packing: encoders of type {config.model_type} need padding; leave it out")
+        if self.compiles:
+            check_compiler(device)
+
+    def setup(self, stage: str) -> None:
+        """Check, where the command line has not."""
+        if stage == "fit":
+            self.check(self.trainer.strategy.root_device)
+
     def configure_model(self) -> None:
         """Build the network, once, and connect the data to it."""
         if self.model is None:
@@ -115,9 +148,18 @@ class IterModule(lightning.LightningModule):
                 # pretrained encoders arrive in eval mode, and fit() leaves modes as they are
                 model = IterModel.from_encoder(self.encoder_name, **self.options).train()
                 self.transfer = None if self.init_from is None else start_from(model, self.init_from)
+                self._speed_up(model)
                 self.model = model
         if self._trainer is not None and (data := getattr(self.trainer, "datamodule", None)) is not None:
             data.connect(self.model.aligner(), self.model.collate)
+
+    def _speed_up(self, model: IterModel) -> None:
+        """Nothing of this is exported: a model on disk knows neither."""
+        if self.packs:
+            model.packing = True
+        if self.compiles:
+            model.packing = False  # evaluation runs the compiled encoder, too; packed batches would need other graphs
+            compile_encoder(model.encoder)
 
     @property
     def test_metrics(self) -> list[ExtractionMetric]:
@@ -164,7 +206,8 @@ class IterModule(lightning.LightningModule):
         self.log("loss", loss.total.detach() / per_window, prog_bar=True, on_step=True, on_epoch=False)
         self.log("train/loss", loss.total.detach() / per_window, on_epoch=True, on_step=False, batch_size=size)
         total: torch.Tensor = loss.total
-        return total
+        accumulated = self.trainer.accumulate_grad_batches  # by which Lightning divides
+        return total * accumulated if accumulated > 1 and self.network.config.loss_reduction == "sum" else total
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by (seed, epoch, rank): a continued run equals an undisturbed one to the bit."""

@@ -108,6 +108,8 @@ def test_paper_leaves_out_ace05_sentences_with_entities_but_no_relation(monkeypa
         ({"split_protocol": "published"}, "split_protocol 'published' is none of clean, paper"),
         ({"batch_size": 0}, "batch sizes must be at least 1, found 0 and 32"),
         ({"eval_batch_size": 0}, "batch sizes must be at least 1, found 8 and 0"),
+        ({"max_tokens": 0}, "max_tokens must be at least 1, found 0"),
+        ({"batch_size": None}, "nothing bounds a batch: give batch_size or max_tokens"),
         ({"bucket_batches": 0}, "bucket_batches must be at least 1, found 0"),
         ({"mention_swap": 1.5}, "mention_swap must lie between 0 and 1, found 1.5"),
         ({"dev_fraction": 1.0}, "dev_fraction must lie between 0 and 1, found 1.0"),
@@ -176,6 +178,16 @@ def test_training_batches_are_drawn_from_buckets(bucket_batches: int) -> None:
     ranges = [max(lengths) - min(lengths) for lengths in ([sampler.lengths[i] for i in batch] for batch in sampler)]
     whole = max(sampler.lengths) - min(sampler.lengths)
     assert (sum(ranges) / len(ranges) < whole / 4) == (bucket_batches > 1)
+
+
+def test_a_token_budget_may_be_the_only_bound() -> None:
+    module = connected(batch_size=None, max_tokens=2000, bucket_batches=4)
+    batches = list(module.train_dataloader())
+    assert sum(map(len, batches)) == len(module.splits()["train"])
+    assert all(batch.input_ids_BN.numel() <= 2000 for batch in batches)
+    assert max(map(len, batches)) > 8
+    (held,) = module.val_dataloader()
+    assert len(held) == len(module.splits()["dev"])
 
 
 def test_mentions_are_swapped_in_training_alone_and_anew_in_each_epoch() -> None:
