@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +12,7 @@ import torch
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.model import packing
+from iter_lightning.model.compilation import check_compiler, compile_encoder
 from iter_lightning.model.linear import Int8Linear, PrepackedLinear, replace_linears
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ def prepare(model: IterModel, options: InferenceOptions) -> IterModel:
         raise ConfigError(f"packing: an encoder of type {config.model_type} cannot do without padding")
     if options.precision == "int8" and device.type != "cpu":
         raise ConfigError(f"precision int8 is for a CPU; on {device} take bf16 or fp16")
+    if options.compile:
+        check_compiler(device)
     model.eval().requires_grad_(False)
     model.packing = packing.can_pack(config) if options.packing is None else options.packing
     dtype = PRECISIONS[options.precision]
@@ -76,18 +77,7 @@ def prepare(model: IterModel, options: InferenceOptions) -> IterModel:
         for head in heads:
             head.specialise(PrepackedLinear)
     if options.compile:
-        compile_encoder(model)
+        compile_encoder(model.encoder, frozen=device.type == "cpu")
+    if options.packing and packing.way(model.encoder, device) is None:
+        raise ConfigError(f"packing: an encoder of type {config.model_type} pads in {options.precision} on {device}")
     return model
-
-
-def compile_encoder(model: IterModel) -> None:
-    """Compile the encoder in place for inputs of any shape.
-
-    Raises:
-        ConfigError: a CPU without a C++ compiler.
-    """
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    if on_cpu and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++"))):
-        raise ConfigError("compile needs a C++ compiler on a CPU; none of $CXX, g++ and clang++ was found")
-    # frozen weights are laid out for the processor and folded into the code around them
-    model.encoder.compile(dynamic=True, options={"freezing": True} if on_cpu else None)

@@ -18,10 +18,10 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.features import Batch
 from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
 from iter_lightning.model import IterModel
+from iter_lightning.model.compilation import check_compiler, compile_encoder
 from iter_lightning.model.encoder import load_config
 from iter_lightning.model.packing import can_pack
 from iter_lightning.model.transfer import Transfer, start_from
-from iter_lightning.training.compilation import check_compiler, compile_encoder
 from iter_lightning.training.optim import GroupConfig, build_optimizer, parameter_groups
 from iter_lightning.types import Example, Prediction, Schema
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from typing import NoReturn
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from builders import COMMON, assert_close, tiny_model
 from torch import Tensor, nn
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.model import IterModel
+from iter_lightning.model import IterModel, inference
 from iter_lightning.model.inference import PRECISIONS, InferenceOptions, prepare
 from iter_lightning.model.linear import Int8Linear, PrepackedLinear, replace_linears
 from iter_lightning.types import Example
@@ -101,10 +102,16 @@ def test_what_cannot_be_is_told() -> None:
 
 
 def test_compile_without_a_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(ConfigError, match=r"compile needs a C\+\+ compiler"):
-        prepare(tiny_model("bert"), InferenceOptions(compile=True))
+    def refuse(function: object) -> NoReturn:
+        raise RuntimeError("No working C++ compiler found\nlong story")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    model = tiny_model("bert").train()
+    with pytest.raises(
+        ConfigError, match=r"compile: nothing can be compiled for cpu here: No working C\+\+ compiler"
+    ):
+        prepare(model, InferenceOptions(compile=True))
+    assert model.training  # nothing was changed
 
 
 @pytest.mark.parametrize("family", ["bert", "t5", "modernbert", "deberta_v3"])
@@ -117,9 +124,9 @@ def test_any_shape_runs_in_few_compiled_graphs(family: str, monkeypatch: pytest.
         return graph.forward
 
     torch._dynamo.reset()
-    original = nn.Module.compile
+    monkeypatch.setattr(inference, "check_compiler", lambda device: None)
     monkeypatch.setattr(
-        nn.Module, "compile", lambda self, **options: original(self, dynamic=options["dynamic"], backend=count)
+        inference, "compile_encoder", lambda encoder, frozen: encoder.compile(dynamic=True, backend=count)
     )
     texts = [Example(tuple(COMMON[i % 7] for i in range(n))) for n in (1, 2, 5, 9, 9, 17, 23, 40, 58)]
     plain = tiny_model(family)

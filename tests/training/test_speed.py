@@ -20,9 +20,9 @@ from iter_lightning.cli import main
 from iter_lightning.errors import ConfigError
 from iter_lightning.features import Batch
 from iter_lightning.model import IterModel
+from iter_lightning.model.compilation import check_compiler, compile_encoder
 from iter_lightning.training import module as training_module
 from iter_lightning.training.cli import parse_config
-from iter_lightning.training.compilation import check_compiler, compile_encoder
 from iter_lightning.training.datamodules import Custom
 from iter_lightning.training.module import IterModule
 from iter_lightning.training.run import differences, identity
@@ -67,7 +67,7 @@ def test_one_graph_serves_batches_of_every_shape(family: str) -> None:
     plain, model = tiny_model(family, omega=2).train(), tiny_model(family, omega=2).train()
     names, counter = list(model.state_dict()), Counter()
     model.packing = False
-    compile_encoder(model.encoder, counter)  # type: ignore[arg-type]
+    compile_encoder(model.encoder, backend=counter)  # type: ignore[arg-type]
     assert list(model.state_dict()) == names
     for sentences, words in ((4, 9), (3, 20), (7, 5), (2, 40), (5, 33), (4, 9)):
         batch = batch_of_size(model, sentences, words)
@@ -127,7 +127,7 @@ def test_a_machine_that_cannot_compile_says_so_before_anything_is_written(
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "/nowhere/g++"))
     assert main(["fit", *arguments, "--model.compile=true"]) == 2
     said = capsys.readouterr().err
-    assert "model.compile: nothing can be compiled for cpu here" in said
+    assert "compile: nothing can be compiled for cpu here" in said
     assert "install a C++ compiler" in said
     assert not (tmp_path / "run").exists()
 
