@@ -23,6 +23,7 @@ USAGE = """usage: python -m iter_lightning VERB ...
   compare   RUN RUN               whether two runs, or groups of runs, differ: paired tests over the test sentences
   sweep     --config X.yaml       search for hyperparameters on dev
   dashboard                       the workspace and report on Weights & Biases
+  benchmark SECTION...            speed and memory against the bare encoder's; adds to docs/reports/throughput
 
 `VERB --help` tells a verb's options. Any value of a configuration can be given on the command line:
   python -m iter_lightning fit --config experiments/conll04.yaml --model.encoder google-t5/t5-small
@@ -146,7 +147,15 @@ def dashboard(arguments: list[str]) -> None:
     main(arguments)
 
 
+def benchmark(arguments: list[str]) -> None:
+    """Measure speed and memory against the bare encoder."""
+    from iter_lightning.benchmark.cli import main
+
+    main(arguments)
+
+
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "fit": fit, "validate": validate, "test": test, "predict": predict, "prepare": prepare, "inspect": inspect,
     "seeds": seeds, "reproduce": reproduce, "compare": compare, "sweep": sweep, "dashboard": dashboard,
+    "benchmark": benchmark,
 }  # fmt: skip

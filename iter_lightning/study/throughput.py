@@ -5,16 +5,16 @@ Measured from words to `Prediction`s, tokenisation and batching included (the pa
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from iter_lightning.benchmark import Measured, measure
+from iter_lightning.benchmark.subjects import samples_of_length
 from iter_lightning.errors import ConfigError
 from iter_lightning.study.published import published
 from iter_lightning.study.render import Grid, Report, write_report
@@ -27,30 +27,6 @@ if TYPE_CHECKING:
 LENGTHS = (32, 64, 128, 256, 512)
 """Subwords of a sentence in Figure 3."""
 PASSES = 5
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Samples a second over several passes after one that warms up."""
-
-    median: float
-    low: float
-    high: float
-    samples: int
-    subwords: int
-    """Mean length of a sample with its special tokens (Table 3), or the length asked for (Figure 3)."""
-    batch_size: int
-
-
-def measure(run: Callable[[], object], samples: int, subwords: int, batch_size: int, passes: int) -> Measured:
-    """Time a pass over `samples` examples several times, after one pass that is not counted."""
-    run()
-    rates = []
-    for _ in range(passes):
-        start = time.perf_counter()
-        run()
-        rates.append(samples / (time.perf_counter() - start))
-    return Measured(float(np.median(rates)), min(rates), max(rates), samples, subwords, batch_size)
 
 
 def write_table3(runs: Sequence[Run], folder: Path, data_dir: Path, batch_sizes: Sequence[int] = (8, 64)) -> list[Path]:
@@ -129,21 +105,6 @@ def write_figure3(runs: Sequence[Run], folder: Path, data_dir: Path, batch_size:
         (Grid("", columns, rows),), (), data, "figure3.png",
     )  # fmt: skip
     return [picture, *write_report(report, folder)]
-
-
-def samples_of_length(model: IterModel, examples: Sequence[Example], subwords: int, count: int) -> list[Example]:
-    """`count` samples of test sentences strung together, each of at most `subwords` and less than one word short."""
-    words = cycle(word for example in examples for word in example.words)
-    aligner = model.aligner()
-    samples = []
-    for _ in range(count):
-        taken: list[str] = []
-        while not taken or _length(aligner.encode([Example(tuple(taken))])[0]) < subwords:
-            taken += [next(words) for _ in range(max(1, (subwords - len(taken)) // 4))]
-        while len(taken) > 1 and _length(aligner.encode([Example(tuple(taken))])[0]) > subwords:
-            taken.pop()
-        samples.append(Example(tuple(taken)))
-    return samples
 
 
 def _length(encoded: Any) -> int:
