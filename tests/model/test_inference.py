@@ -107,14 +107,14 @@ def test_compile_without_a_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(torch, "compile", refuse)
     model = tiny_model("bert").train()
-    with pytest.raises(
-        ConfigError, match=r"compile: nothing can be compiled for cpu here: No working C\+\+ compiler"
-    ):
+    with pytest.raises(ConfigError, match=r"compile: nothing can be compiled for cpu here: No working C\+\+ compiler"):
         prepare(model, InferenceOptions(compile=True))
     assert model.training  # nothing was changed
 
 
-@pytest.mark.parametrize("family", ["bert", "t5", "modernbert", "deberta_v3"])
+@pytest.mark.parametrize(
+    "family", ["bert", *(pytest.param(name, marks=pytest.mark.slow) for name in ("t5", "modernbert", "deberta_v3"))]
+)
 def test_any_shape_runs_in_few_compiled_graphs(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that counts stands in for inductor, which takes half a minute a graph."""
     graphs: list[torch.fx.GraphModule] = []

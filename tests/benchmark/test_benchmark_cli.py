@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iter_lightning.benchmark.memory import peak_of_prediction, predict_once, resident_peak
+from iter_lightning.benchmark.report import markdown
+from iter_lightning.benchmark.results import Entry, read_entries
+from iter_lightning.benchmark.subjects import SubjectSpec
+from iter_lightning.benchmark.targets import TARGETS
+from iter_lightning.benchmark.training import train_twice
+from iter_lightning.cli import main
+from iter_lightning.errors import ConfigError
+from iter_lightning.model.inference import InferenceOptions
+
+SMALL = ["--passes", "2", "--sentences", "12", "--batch-sizes", "4", "--batch", "2"]
+
+
+def run(*arguments: str) -> int:
+    return main(["benchmark", *arguments])
+
+
+def test_speed_of_a_trained_model(model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "reports" / "speed"
+    options = [*SMALL, "--output", str(output), "--token-budgets", "128", "--data", str(tmp_path)]
+    assert run("speed", "--model", str(model_dir), *options) == 0
+    entries = read_entries(output.with_suffix(".json"))
+    assert [(e.settings["batch_size"], e.settings["token_budget"]) for e in entries] == [(4, None), (None, 128)]
+    for entry in entries:
+        assert sum(entry.values["shares"].values()) == pytest.approx(1)
+        assert len(entry.values["seconds"]["ours"]) == len(entry.values["seconds"]["floor"]) == 2
+        assert entry.values["ratio"] > 0
+        assert entry.values["sentences"] == 12
+        assert "density" not in entry.values
+        assert entry.machine["threads"] >= 1
+        assert entry.command == (
+            "python -m iter_lightning benchmark speed --model runs/mine/seed1 --passes 2 --sentences 12 "
+            "--batch-sizes 4 --batch 2 --token-budgets 128 --data data"
+        )
+    text = output.with_suffix(".md").read_text()
+    assert "x floor" in text
+    assert entries[0].command in text
+    for written in (text, output.with_suffix(".json").read_text()):
+        assert str(tmp_path) not in written
+        assert str(model_dir.parent) not in written
+    assert "x floor" in capsys.readouterr().out
+
+
+def test_a_later_run_adds_and_replaces(model_dir: Path, tmp_path: Path) -> None:
+    options = ["--model", str(model_dir), *SMALL, "--output", str(tmp_path / "t"), "--no-packing"]
+    assert run("speed", *options) == 0
+    assert run("speed", *options) == 0
+    assert len(read_entries(tmp_path / "t.json")) == 1
+    assert run("speed", *options, "--batch-sizes", "3") == 0
+    assert [e.settings["batch_size"] for e in read_entries(tmp_path / "t.json")] == [4, 3]
+    (tmp_path / "t.md").unlink()
+    assert run("--render", "--output", str(tmp_path / "t")) == 0
+    assert (tmp_path / "t.md").read_text().count("padded |") >= 2
+
+
+def test_every_section_of_an_untrained_encoder(
+    encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works: list[dict[str, Any]] = []
+
+    def peak(work: dict[str, Any]) -> dict[str, float]:
+        works.append(json.loads(json.dumps(work)))
+        return {"imports": 1.0, "loaded": 2.0, "peak": 3.0}
+
+    monkeypatch.setattr("iter_lightning.benchmark.memory.peak", peak)
+    monkeypatch.setattr("iter_lightning.benchmark.training.peak", peak)
+    monkeypatch.setattr("iter_lightning.benchmark.inference.LENGTH_PASS", 1200)
+    options = [
+        *SMALL, "--output", str(tmp_path / "t"), "--lengths", "32", "600", "--entities", "3", "--subwords", "64",
+    ]  # fmt: skip
+    assert run("all", "--encoder", str(encoder_dir), "--pair-width", "40", *options) == 0
+    found: dict[str, list[Entry]] = {}
+    for entry in read_entries(tmp_path / "t.json"):
+        found.setdefault(entry.section, []).append(entry)
+    assert list(found) == ["speed", "lengths", "entities", "omega", "training", "memory"]
+    for section in ("speed", "lengths", "entities", "omega"):
+        for entry in found[section]:
+            density = entry.values["density"]
+            assert density["found"]["spans"] == pytest.approx(density["wanted"]["spans"], rel=0.2)
+    assert [e.settings["subwords"] for e in found["lengths"]] == [32, 600]
+    assert all(e.values["microseconds_a_subword"] > 0 for e in found["lengths"])
+    assert [e.settings["omega"] for e in found["omega"]] == [1, 3]
+    assert [e.values["memory"]["peak"] for e in found["entities"]] == [3.0]
+    steps = [e for e in found["training"] if e.settings["what"] == "time"]
+    assert [len(e.values["seconds"]["ours"]) for e in steps] == [8] * len(steps)
+    assert len(found["training"]) - len(steps) == 4
+    assert [e.settings["heap"] for e in found["memory"]] == ["returned", "default"]
+    assert [work["what"] for work in works] == ["predict"] + ["train"] * 4 + ["predict"] * 2
+    for work in (works[0], works[1], works[-1]):  # what a process of its own would do
+        assert {"predict": predict_once, "train": train_twice}[work["what"]](work) > 50
+    text = (tmp_path / "t.md").read_text()
+    assert str(encoder_dir.parent) not in text
+    for title in ("Speed", "Where the time goes", "Length", "Entities", "Omega", "A training step", "Commands"):
+        assert f"## {title}" in text
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["speed", "--architecture", "t5-tiny"], "no architecture 't5-tiny': one of minilm, t5-small"),
+    (["speed", "--model", "nowhere"], "no ITER model in nowhere"),
+    (["speed", "--passes", "0"], "passes must be at least 1, found 0"),
+    (["speed", "--batch-sizes", "8", "0"], "batch_sizes must be at least 1 each, found 0"),
+    (["speed", "--batch-sizes"], "nothing to measure at: give batch_sizes or token_budgets"),
+    (["fast"], "no section 'fast': one of speed, lengths, entities, omega, training, memory, all"),
+    (["--render"], "nothing to render"),
+])  # fmt: skip
+def test_errors(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    assert run(*arguments, "--output", str(tmp_path / "t")) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["{}", "[", '{"version": 1, "entries": [{"a": 1}]}', '{"version": 0}'])
+def test_a_file_of_something_else_is_left_alone(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    (tmp_path / "t.json").write_text(content)
+    assert run("speed", "--output", str(tmp_path / "t")) == 2
+    assert "move it away" in capsys.readouterr().err
+    assert (tmp_path / "t.json").read_text() == content
+
+
+def entry(section: str, settings: dict[str, Any], values: dict[str, Any], **subject: Any) -> Entry:
+    who = {"label": "conll04/seed1", "kind": "model", "corpus": "conll04", "split": "test", "fold": None,
+           "sentences": 288, "encoder": "bert 6 x 384", "left_width": None, "pair_width": None, **subject}  # fmt: skip
+    machine = {"cpu": "X", "cores": 2, "threads": 2, "memory_gib": 8, "gpu": None, "device": "cpu", "system": "Linux",
+               "cpu_capability": "AVX2", "python": "3.11", "commit": "0123456789", "commit_clean": True,
+               "versions": {"torch": "2", "transformers": "5"}}  # fmt: skip
+    return Entry(section, who, settings, values, "python -m iter_lightning benchmark", machine)
+
+
+def test_targets_take_the_entries_they_are_about() -> None:
+    plain = {"precision": "fp32", "packing": None, "compile": False}
+    entries = [
+        entry("memory", {**plain, "batch_size": 64, "heap": "default"}, {"peak": 650.0, "imports": 1.0, "loaded": 2.0}),
+        entry("memory", {**plain, "batch_size": 8, "heap": "default"}, {"peak": 1.0, "imports": 1.0, "loaded": 2.0}),
+        entry("memory", {**plain, "batch_size": 64, "heap": "returned"}, {"peak": 3.0, "imports": 1.0, "loaded": 2.0},
+              sentences=10),
+    ]  # fmt: skip
+    target = next(t for t in TARGETS if t.what.startswith("peak memory"))
+    found = target.find(entries)
+    assert target.measured(found) == "650 MiB (freed buffers default)"
+    assert target.met(found) is True
+    assert [t.met(t.find(entries)) for t in TARGETS if t is not target] == [None] * (len(TARGETS) - 1)
+    text = markdown(entries, "throughput")
+    assert (
+        "| peak memory, batch 64 | 1,055 MiB |  |  |  |  | ≤ 700 MiB | 650 MiB (freed buffers default) | yes |" in text
+    )
+    assert "not measured" in text
+
+
+def test_peak_of_a_fresh_process(model_dir: Path) -> None:
+    ballast = bytearray(600 * 2**20)  # of the parent, which a child's `ru_maxrss` would start from
+    found = peak_of_prediction(SubjectSpec("model", str(model_dir), sentences=4), InferenceOptions(), 2)
+    assert len(ballast) / 2**20 < resident_peak()
+    assert 50 < found["imports"] <= found["loaded"] <= found["peak"] < 600 + found["imports"]
+
+
+def test_a_process_that_fails_says_why() -> None:
+    with pytest.raises(ConfigError, match="memory is measured failed: no ITER model in nowhere"):
+        peak_of_prediction(SubjectSpec("model", "nowhere"), InferenceOptions(), 2)
