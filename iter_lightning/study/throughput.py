@@ -16,6 +16,7 @@ import numpy as np
 from iter_lightning.benchmark import Measured, measure
 from iter_lightning.benchmark.subjects import samples_of_length
 from iter_lightning.errors import ConfigError
+from iter_lightning.model.inference import InferenceOptions, prepare
 from iter_lightning.study.published import published
 from iter_lightning.study.render import Grid, Report, write_report
 from iter_lightning.study.runs import Run, commits_of, corpus_title, gaps, load_model, splits_of
@@ -38,6 +39,7 @@ def write_table3(runs: Sequence[Run], folder: Path, data_dir: Path, batch_sizes:
     rows, data = [], []
     for run in _one_a_cell(runs):
         model, device = load_model(run.folder)
+        prepare(model, InferenceOptions())
         examples = splits_of(run.folder, data_dir)["test"]
         lengths = _lengths(model, examples)
         for size in batch_sizes:
@@ -78,6 +80,7 @@ def write_figure3(runs: Sequence[Run], folder: Path, data_dir: Path, batch_size:
     device, commits = "", []
     for run in _one_a_cell(runs):
         model, device = load_model(run.folder)
+        prepare(model, InferenceOptions())
         label = f"{run.spec.row} on {corpus_title(run.spec.corpus)}, {_millions(model)} M"
         examples = splits_of(run.folder, data_dir)["test"]
         commits += commits_of([run.folder])
