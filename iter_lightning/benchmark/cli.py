@@ -12,7 +12,9 @@ import torch
 from rich.console import Console
 
 from iter_lightning.benchmark import inference
+from iter_lightning.benchmark.agreement import agreement
 from iter_lightning.benchmark.architectures import architectures
+from iter_lightning.benchmark.host import host
 from iter_lightning.benchmark.memory import memory
 from iter_lightning.benchmark.report import show, write_report
 from iter_lightning.benchmark.results import Entry, add_entry, machine, read_entries
@@ -23,7 +25,8 @@ from iter_lightning.errors import ConfigError
 
 SECTIONS: dict[str, Callable[[Subject, Plan], Iterator[Measurement]]] = {
     "speed": inference.speed, "lengths": inference.lengths, "entities": inference.entities, "omega": inference.omega,
-    "training": training, "memory": memory,
+    "training": training, "memory": memory, "agreement": agreement,
+    "host": host,
 }  # fmt: skip
 EPILOG = """sections:
   speed      sentences a second and time over the bare encoder's, at every batch size and precision (default)
@@ -32,7 +35,9 @@ EPILOG = """sections:
   omega      nested entities: one and three lefts a right
   training   an optimiser step over the encoder's forward and backward, and its memory
   memory     peak memory of predicting
-  all        all of them
+  agreement  what trained models find in each precision, against padded float32
+  host       tokenising, processes, building predictions, Ray: what bounds a fast GPU
+  all        all but agreement and host
 
 Untrained heads are calibrated to find as much as the corpus holds. Figures are added to OUTPUT.json, where they
 replace earlier ones of the same settings and machine, and OUTPUT.md is written anew from all of them.
@@ -123,7 +128,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 def _sections(names: Sequence[str]) -> list[str]:
     chosen = list(dict.fromkeys(names)) or ["speed"]
     if "all" in chosen:
-        return list(SECTIONS)
+        return [name for name in SECTIONS if name not in ("agreement", "host")]
     if unknown := [name for name in chosen if name not in SECTIONS]:
         raise ConfigError(f"no section {', '.join(map(repr, unknown))}: one of {', '.join(SECTIONS)}, all")
     return chosen

@@ -176,6 +176,22 @@ def _memory(entry: Entry) -> Cells:
             f"{memory['imports']:,.0f}", f"{memory['loaded']:,.0f}", _mib(memory))  # fmt: skip
 
 
+def _agreement(entry: Entry) -> Cells:
+    values = entry.values
+    sides = (f"{values['plain'][task]:.2f} / {values['scores'][task]:.2f}" for task in ("NER", "RE+"))
+    flips = (f"{values['flips'][name]} of {values[name]:,}" for name in ("entities", "relations"))
+    return (*_who(entry), way(entry.settings), *sides, *flips)
+
+
+def _host(entry: Entry) -> Cells:
+    values, pool, seconds = entry.values, entry.settings["pool"], entry.values["seconds"]
+    ray = values.get("ray", {})
+    trips = (spread(ray[name], 1000) if ray else "–" for name in ("empty task", "task with a pool"))
+    costs = (spread(seconds[name], 1e6 / pool, 0)
+             for name in ("tokenise + collate", "send", "receive", "build predictions"))  # fmt: skip
+    return (*_who(entry), *costs, f"{values['bytes'] / pool:,.0f}", *trips)
+
+
 def _mib(memory: dict[str, float]) -> str:
     return f"{memory['peak']:,.0f}" + (f"; GPU {memory['gpu']:,.0f}" if "gpu" in memory else "")
 
@@ -198,6 +214,13 @@ _LAYOUTS: tuple[tuple[str, str, Cells, Callable[[Entry], Cells | None], str], ..
     ("What untrained heads find", "speed", (*_WHO, "precision", "lefts / spans / relations a sentence: gold",
      "found", "pairs a sentence"), _density,
      "Constants on the logits of untrained heads bring what they find to the corpus's gold; trained heads have none."),
+    ("Agreement", "agreement", (*_WHO, "precision", "NER F1, plain / here", "RE+ F1, plain / here",
+     "entities that differ", "relations that differ"), _agreement,
+     "What trained models find, against the same model in padded float32; what differs is found by one side alone."),
+    ("The host's work", "host", (*_WHO, "tokenise + collate, µs a sentence", "send", "receive", "build predictions",
+     "bytes a sentence", "empty Ray task, ms", "Ray task with a pool, ms"), _host,
+     "One pool of 2,048 sentences, passes of Python on one thread. Sent and received are batches on their way from a "
+     "tokenising process; a Ray task with a pool is sent its sentences."),
     ("Length", "lengths", ("model", "subwords", "precision", "ms a sentence", "floor, ms a sentence",
      "inside attention, ms a sentence", "µs a subword without attention", "x floor"), _lengths,
      _SHAPED + "Each holds as many entities as the corpus's do on average. Time inside attention is that of the calls "

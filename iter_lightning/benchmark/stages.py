@@ -112,7 +112,7 @@ def rules_of(model: IterModel) -> DecodingRules:
     return DecodingRules(config.omega, config.type_decision, config.link_threshold, config.flat)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # as `predict`: a compiled encoder has a graph for each mode
 def watched_pass(
     model: IterModel, examples: Sequence[Example], batch_size: int | None, max_tokens: int | None = None
 ) -> tuple[dict[str, float], HeadWork, list[Prediction]]:

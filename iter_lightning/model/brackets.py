@@ -81,7 +81,8 @@ def span_candidates(
         right_slots_M, left_slot_MW, valid_MW = right_slots_M[used_M], left_slot_MW[used_M], valid_MW[used_M]
     row_of_slot = torch.zeros(is_left_BN.numel(), dtype=torch.long, device=is_left_BN.device)
     row_of_slot[left_slots_L] = torch.arange(len(left_slots_L), device=is_left_BN.device)
-    left_row_C = row_of_slot[left_slot_MW].flatten()
+    left_row_MW = row_of_slot[left_slot_MW]
+    left_row_C = torch.where(valid_MW, left_row_MW, left_row_MW[:, :1]).flatten()  # none: a neighbour, not row 0
     right_row_C = torch.arange(len(right_slots_M), device=is_left_BN.device).repeat_interleave(omega)
     valid_C = valid_MW.flatten()
     if keep == "valid":

@@ -130,6 +130,12 @@ class PairFeedForward(GatedFeedForward):
     def _stream(
         self, first_XH: Tensor, second_YH: Tensor, first_P: Tensor, second_P: Tensor, per_second: int | None
     ) -> Tensor:
+        at_once = self._at_once(first_XH)
+        if per_second is not None and len(first_XH) > at_once:
+            return torch.cat([
+                self._stream(first_XH[some], second_YH[part], first, second_P, per_second)
+                for part, some, first in streamed.lefts_of(first_P, per_second, len(second_YH), at_once)
+            ])  # fmt: skip
         first_XH, (project_first, project_second), w_out = self._streamed(first_XH)
         first_X2F, second_YH = project_first(first_XH), second_YH.to(first_XH.dtype)
         pairs = self._rows(first_XH, self.memory * (1 if first_XH.device.type == "cpu" else _GPU_CHUNKS))
@@ -139,6 +145,26 @@ class PairFeedForward(GatedFeedForward):
             ))  # fmt: skip
         second_Y2F = project_second(second_YH)
         return _float(streamed.pair_logits(first_X2F, second_Y2F, w_out, first_P, second_P, self.activation, pairs))
+
+    def among(self, vectors_EH: Tensor, first_P: Tensor, second_P: Tensor, row_E: Tensor) -> Tensor:
+        """Logits [P, O] of all ordered pairs inside each row, `ordered_pairs`, where nothing is trained.
+
+        On a CPU so many entities are projected at a time that they keep the bound on memory, too.
+        """
+        at_once = self._at_once(vectors_EH)
+        if len(row_E) <= at_once:
+            logits: Tensor = self(vectors_EH, vectors_EH, first_P, second_P)
+            return logits
+        return torch.cat([
+            self(vectors_EH[some], vectors_EH[some], first_P[pairs] - some.start, second_P[pairs] - some.start)
+            for some, pairs in streamed.groups(row_E, at_once)
+        ])  # fmt: skip
+
+    def _at_once(self, x_XH: Tensor) -> int:
+        """Operands projected at a time: on a CPU half the bound's worth, on a GPU, where cutting waits for it, all."""
+        if x_XH.device.type != "cpu":
+            return len(x_XH)
+        return max(16, self.memory // (2 * self.inner * x_XH.element_size()))
 
     def _weights(self) -> tuple[Tensor, ...]:
         return self.w_in.weight.chunk(2, dim=1)

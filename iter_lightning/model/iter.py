@@ -281,8 +281,8 @@ class ModelHeads:
         """Eq. 6 and 7, [P, R]."""
         vectors = self.model._span_vectors(self.hidden_SH, left_slots_E, right_slots_E)
         assert self.model.is_link is not None  # decode asks only where the schema has relation types
-        logits: Tensor = self.model.is_link(vectors, vectors, head_P, tail_P)
-        return logits
+        row_E = right_slots_E // self.batch.input_ids_BN.shape[1]
+        return self.model.is_link.among(vectors, head_P, tail_P, row_E)
 
 
 def _without_shared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from iter_lightning.benchmark.agreement import flips
 from iter_lightning.benchmark.memory import peak_of_prediction, predict_once, resident_peak
 from iter_lightning.benchmark.report import markdown
 from iter_lightning.benchmark.results import Entry, read_entries
@@ -15,6 +16,8 @@ from iter_lightning.benchmark.training import train_twice
 from iter_lightning.cli import main
 from iter_lightning.errors import ConfigError
 from iter_lightning.model.inference import InferenceOptions
+from iter_lightning.types import Entity, Prediction
+from tests.builders import tiny_config
 
 SMALL = ["--passes", "2", "--sentences", "12", "--batch-sizes", "4", "--batch", "2"]
 
@@ -47,6 +50,29 @@ def test_speed_of_a_trained_model(model_dir: Path, tmp_path: Path, capsys: pytes
         assert str(tmp_path) not in written
         assert str(model_dir.parent) not in written
     assert "x floor" in capsys.readouterr().out
+
+
+def test_agreement_counts_what_one_side_alone_finds(model_dir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "report"
+    arguments = ["agreement", "--model", str(model_dir), "--sentences", "6", "--output", str(output)]
+    assert run(*arguments, "--precision", "fp32", "int8") == 0
+    exact, rough = (entry.values for entry in read_entries(output.with_suffix(".json")))
+    assert exact["flips"] == {"entities": 0, "relations": 0}
+    assert exact["plain"] == exact["scores"] == rough["plain"]
+    assert "## Agreement" in output.with_suffix(".md").read_text(encoding="utf-8")
+    one = Prediction((Entity(0, 1, "A"), Entity(1, 2, "A")), (), (0.9, 0.9), ())
+    other = Prediction((Entity(0, 1, "A"), Entity(1, 2, "B")), (), (0.8, 0.9), ())
+    assert flips([one, one], [one, other]) == {"entities": 2, "relations": 0}
+    assert run("agreement", "--encoder", "nowhere", "--output", str(output)) == 2
+
+
+def test_the_hosts_work(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # without Ray, whose start takes its time
+    assert run("host", "--model", str(model_dir), "--passes", "1", "--output", str(tmp_path / "report")) == 0
+    (found,) = read_entries(tmp_path / "report.json")
+    assert len(found.values["seconds"]) == 4
+    assert found.values["bytes"] > 0
+    assert "| – | – |" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_later_run_adds_and_replaces(model_dir: Path, tmp_path: Path) -> None:
@@ -168,3 +194,17 @@ def test_peak_of_a_fresh_process(model_dir: Path) -> None:
 def test_a_process_that_fails_says_why() -> None:
     with pytest.raises(ConfigError, match="memory is measured failed: no ITER model in nowhere"):
         peak_of_prediction(SubjectSpec("model", "nowhere"), InferenceOptions(), 2)
+
+
+@pytest.mark.parametrize("family", ["t5", "deberta_v3", "modernbert", "roberta"])
+def test_random_architectures(family: str, encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {**tiny_config(family).to_dict(), "vocab_size": 400, "pad_token_id": 0}
+    monkeypatch.setattr("iter_lightning.benchmark.architectures.architectures", lambda: {"tiny": config})
+    monkeypatch.setattr("iter_lightning.benchmark.subjects.TOKENIZER", str(encoder_dir))
+    options = ["--architecture", "tiny", *SMALL, "--passes", "1", "--lengths", "600", "--output", str(tmp_path / "t")]
+    assert run("speed", "lengths", *options) == 0
+    speed, length = read_entries(tmp_path / "t.json")
+    assert (speed.values["floor_attention"] == "eager") == (family == "deberta_v3")
+    assert (length.values["attention_seconds"] is None) == (family == "deberta_v3")
+    assert speed.values["flops"]["encoder"] > 0
+    assert speed.values["density"]["found"]["spans"] == pytest.approx(speed.values["density"]["wanted"]["spans"], 0.2)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from iter_lightning.errors import ConfigError
+from iter_lightning.model.brackets import ordered_pairs
 from iter_lightning.model.heads import ACTIVATIONS, GatedFeedForward, PairFeedForward
 
 CLOSE: dict[str, Any] = {"rtol": 0, "atol": 1e-9}
@@ -59,6 +60,35 @@ def test_pair_feed_forward_is_the_concatenated_one(activation: str, pairs: int, 
         torch.testing.assert_close(head(*problem), expected, **CLOSE)
     for mine, theirs in zip(gradients(head, problem, logits), gradients(head, problem, expected), strict=True):
         torch.testing.assert_close(mine, theirs, **CLOSE)
+
+
+@pytest.mark.parametrize("per_second", [1, 3])
+@pytest.mark.parametrize("memory", [1, 10**9])
+def test_rights_with_their_nearest_lefts_are_any_pairs(per_second: int, memory: int) -> None:
+    """Where nothing is trained operands are projected a few at a time, if memory is bounded so."""
+    torch.manual_seed(0)
+    head = pair_head().eval()
+    head.memory = memory
+    first, second = torch.randn(120, 5, dtype=torch.float64), torch.randn(300, 5, dtype=torch.float64)
+    nearest = (torch.arange(300) * 120 // 300).unsqueeze(1) - torch.arange(per_second)
+    first_P, second_P = nearest.clamp(min=0).flatten(), torch.arange(300).repeat_interleave(per_second)
+    with torch.no_grad():
+        found = head(first, second, first_P, second_P, per_second)
+    torch.testing.assert_close(found, concatenated(head, torch.cat([first[first_P], second[second_P]], dim=1)), **CLOSE)
+
+
+@pytest.mark.parametrize("memory", [1, 10**9])
+def test_pairs_among_the_entities_of_a_row_are_any_pairs(memory: int) -> None:
+    torch.manual_seed(0)
+    head = pair_head().eval()
+    head.memory = memory
+    vectors = torch.randn(61, 5, dtype=torch.float64)
+    row_E = torch.tensor([0] * 3 + [2] * 40 + [3] * 10 + [5] * 8)
+    first_P, second_P, _ = ordered_pairs(row_E, row_E, 6)
+    with torch.no_grad():
+        found = head.among(vectors, first_P, second_P, row_E)
+    expected = concatenated(head, torch.cat([vectors[first_P], vectors[second_P]], dim=1))
+    torch.testing.assert_close(found, expected, **CLOSE)
 
 
 def test_no_operands_at_all() -> None:
