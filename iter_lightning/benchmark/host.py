@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +57,7 @@ def _ray(pool: Sequence[Example], passes: int) -> dict[str, Any]:
         return {}
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         task = ray.remote(_count)
         return {
