@@ -39,7 +39,8 @@ def write_table3(runs: Sequence[Run], folder: Path, data_dir: Path, batch_sizes:
     rows, data = [], []
     for run in _one_a_cell(runs):
         model, device = load_model(run.folder)
-        prepare(model, InferenceOptions())
+        millions = _millions(model)
+        prepare(model, InferenceOptions())  # after which weights are no parameters
         examples = splits_of(run.folder, data_dir)["test"]
         lengths = _lengths(model, examples)
         for size in batch_sizes:
@@ -48,7 +49,7 @@ def write_table3(runs: Sequence[Run], folder: Path, data_dir: Path, batch_sizes:
             )
             data.append({"corpus": run.spec.corpus, "row": run.spec.row, "device": device, **asdict(found)})
             rows.append((
-                corpus_title(run.spec.corpus), run.spec.row, f"{_millions(model)} M", f"{found.median:.0f}",
+                corpus_title(run.spec.corpus), run.spec.row, f"{millions} M", f"{found.median:.0f}",
                 f"{found.low:.0f} – {found.high:.0f}", str(size),
                 f"{min(lengths)} / {max(lengths)} / {np.mean(lengths):.0f}", device,
                 ", ".join(commits_of([run.folder])),
@@ -80,8 +81,9 @@ def write_figure3(runs: Sequence[Run], folder: Path, data_dir: Path, batch_size:
     device, commits = "", []
     for run in _one_a_cell(runs):
         model, device = load_model(run.folder)
-        prepare(model, InferenceOptions())
-        label = f"{run.spec.row} on {corpus_title(run.spec.corpus)}, {_millions(model)} M"
+        millions = _millions(model)
+        prepare(model, InferenceOptions())  # after which weights are no parameters
+        label = f"{run.spec.row} on {corpus_title(run.spec.corpus)}, {millions} M"
         examples = splits_of(run.folder, data_dir)["test"]
         commits += commits_of([run.folder])
         for length in (n for n in LENGTHS if n <= model.max_subwords):
