@@ -54,7 +54,7 @@ class IterConfig:
     window_overlap: int = 64
     """Subwords shared by consecutive windows of a longer text."""
     pair_memory_mb: int = 16
-    """Bound on the inner layers a pair head holds at once."""
+    """Bound on the inner layers a pair head holds at once; 32 times as much on a GPU where nothing is trained."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "encoder", json.loads(json.dumps(self.encoder)))  # JSON has no integer keys

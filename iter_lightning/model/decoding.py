@@ -18,6 +18,8 @@ from iter_lightning.features.batching import Batch
 from iter_lightning.model.brackets import SpanCandidates, ordered_pairs, span_candidates
 from iter_lightning.types import Entity, Prediction, Relation, Schema
 
+_LEAST = float(np.finfo(np.float32).tiny)
+"""The score of what is decided and too improbable for a float: zero would mean that it is not."""
 TYPE_DECISIONS = ("argmax", "all")
 
 
@@ -92,7 +94,7 @@ class _OnItsWay:
             return cls(tensor.cpu(), None)
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
         copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        copied.record()
+        copied.record(torch.cuda.current_stream(tensor.device))
         return cls(host, copied)
 
     def arrived(self) -> np.ndarray:
@@ -164,7 +166,9 @@ def propose(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) ->
     types_CT = decide_types(span_logits_CT, candidates.valid_C, rules.type_decision)
     left_slot_C = candidates.left_slot_C
     scores_CT = type_probabilities(span_logits_CT) * left_score[left_slot_C].unsqueeze(1)
-    decided_CT = torch.where(types_CT, scores_CT.float(), 0.0)  # what is decided has a score above zero
+    decided_CT = torch.where(
+        types_CT, scores_CT.float().clamp(min=_LEAST), 0.0
+    )  # what is decided has a score above zero
     slots_C2 = torch.stack([left_slot_C, candidates.right_slot_C], dim=1).int()
     return Proposed(batch, heads, rules, schema, _OnItsWay.of(torch.cat([slots_C2, decided_CT.view(torch.int32)], 1)))
 

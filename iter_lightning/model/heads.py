@@ -68,7 +68,8 @@ class GatedFeedForward(nn.Module):
         """The operand, the inner projections and W_o, in the type that products are made in."""
         w_out, device = self.w_out.weight, x_XH.device.type
         # autocast leaves `out=` to the caller
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else w_out.dtype
+        mixed = self.special is None and device != "meta" and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if mixed else w_out.dtype
         projects: list[streamed.Project] = list(self.special or ())
         if self.special is None:
             projects = [partial(F.linear, weight=weight.to(dtype)) for weight in self._weights()]
@@ -131,7 +132,7 @@ class PairFeedForward(GatedFeedForward):
         self, first_XH: Tensor, second_YH: Tensor, first_P: Tensor, second_P: Tensor, per_second: int | None
     ) -> Tensor:
         at_once = self._at_once(first_XH)
-        if per_second is not None and len(first_XH) > at_once:
+        if per_second is not None and min(len(first_XH), len(second_YH)) > at_once:
             return torch.cat([
                 self._stream(first_XH[some], second_YH[part], first, second_P, per_second)
                 for part, some, first in streamed.lefts_of(first_P, per_second, len(second_YH), at_once)

@@ -48,8 +48,10 @@ def prepare(model: IterModel, options: InferenceOptions) -> IterModel:
     """Make the model fast as `options` say, in place; it can neither be trained nor saved afterwards.
 
     Raises:
-        ConfigError: what the encoder or the device cannot do.
+        ConfigError: what the encoder or the device cannot do, or a model that is prepared already.
     """
+    if model.prepared:
+        raise ConfigError("the model is prepared for inference already: load it anew for other options")
     device, config = next(model.parameters()).device, cast("PretrainedConfig", model.encoder.config)
     if options.packing and not packing.can_pack(config):
         raise ConfigError(f"packing: an encoder of type {config.model_type} cannot do without padding")
@@ -58,6 +60,7 @@ def prepare(model: IterModel, options: InferenceOptions) -> IterModel:
     if options.compile:
         check_compiler(device)
     model.eval().requires_grad_(False)
+    model.prepared = True
     model.packing = packing.can_pack(config) if options.packing is None else options.packing
     dtype = PRECISIONS[options.precision]
     model.to(dtype)

@@ -54,6 +54,8 @@ class IterModel(nn.Module):
         packing.enable(encoder)
         self.packing: bool | None = None
         """Whether `encode` leaves padding out, where the encoder can; None: where nothing is trained."""
+        self.prepared = False
+        """Whether `inference.prepare` has changed it: weights are then laid out anew, and cannot be saved."""
         hf_config = encoders.config_from_dict(config.encoder)
         hidden, inner = encoders.hidden_size(hf_config), encoders.feed_forward_size(hf_config)
         pair_width, options = config.pair_width or 2 * inner, (config.activation, config.dropout)
@@ -207,7 +209,12 @@ class IterModel(nn.Module):
         Args:
             folder: is made where it does not exist.
             tensors: the state dict to write; None is this model's own (a sharded strategy gathers it first).
+
+        Raises:
+            ConfigError: the model was prepared for inference.
         """
+        if self.prepared:
+            raise ConfigError("a model prepared for inference cannot be saved: save it before")
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         if self.tokenizer is not None:

@@ -74,6 +74,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., I] to [..., O]."""
+        if not x.numel():
+            return x.new_empty(*x.shape[:-1], len(self.bias_O))
         x_XI = x.reshape(-1, x.shape[-1])
         if len(x_XI) <= self.rows or torch.compiler.is_compiling():
             product_XO = self._product(x_XI)

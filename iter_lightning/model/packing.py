@@ -56,11 +56,12 @@ def way(encoder: nn.Module, device: torch.device) -> str | None:
     dropout = encoder.training and torch.is_grad_enabled()
     if config._attn_implementation == ATTENTION and (device.type == "cpu" or (flash and not dropout)):
         return "varlen"
-    return "rows" if config.model_type in ROWS else None
+    masks = config._attn_implementation in ("sdpa", ATTENTION)  # eager attention would add a bool mask
+    return "rows" if masks and config.model_type in ROWS else None
 
 
 def portions(sizes: Sequence[int], limit: int) -> list[slice]:
-    """Consecutive windows of `limit` subwords together; a longer window makes a portion of its own."""
+    """Consecutive windows of at most `limit` subwords together; a longer window makes a portion of its own."""
     parts: list[slice] = []
     start = taken = 0
     for place, size in enumerate(sizes):
@@ -92,11 +93,11 @@ def _encode_varlen(
 ) -> Tensor:
     """All windows in one row."""
     device = input_ids_BN.device
-    window_F, within_F = torch.stack([window_F, within_F]).to(device, non_blocking=True).unbind()
+    window_F, within_F = _moved(torch.stack([window_F, within_F]), device).unbind()
     options: dict[str, Any] = {"window_lengths": torch.tensor(lengths)}
     if device.type == "cuda":
         ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-        options = {"window_lengths": ends.to(device, non_blocking=True), "longest": max(lengths)}
+        options = {"window_lengths": _moved(ends, device), "longest": max(lengths)}
     ids_1F = input_ids_BN[window_F, within_F].unsqueeze(0)
     positions_1F = (within_F + _first_position(encoder.config)).unsqueeze(0)
     hidden: Tensor = encoder(input_ids=ids_1F, position_ids=positions_1F, **options).last_hidden_state
@@ -111,7 +112,7 @@ def _encode_rows(
     width = max(lengths)
     row_B, first_B, rows = share_rows(lengths, width)
     target_F = torch.tensor(row_B)[window_F] * width + torch.tensor(first_B)[window_F] + within_F
-    index_3F = torch.stack([window_F, within_F, target_F]).to(input_ids_BN.device, non_blocking=True)
+    index_3F = _moved(torch.stack([window_F, within_F, target_F]), input_ids_BN.device)
     window_F, within_F, target_F = index_3F.unbind()
     empty_S = input_ids_BN.new_zeros(rows * width)
     ids_RN = empty_S.scatter(0, target_F, input_ids_BN[window_F, within_F]).view(rows, width)
@@ -125,6 +126,11 @@ def _encode_rows(
     return hidden.flatten(0, 1).index_select(0, target_F)
 
 
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device; without waiting for a GPU, which copies from page-locked memory alone."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def share_rows(lengths: Sequence[int], width: int) -> tuple[list[int], list[int], int]:
     """First fit of windows into rows of `width` subwords.
 
@@ -133,13 +139,18 @@ def share_rows(lengths: Sequence[int], width: int) -> tuple[list[int], list[int]
     """
     used: list[int] = []
     rows, firsts = [], []
+    shortest = min(lengths)
+    room: list[int] = []  # rows that may still take one, in their order
     for length in lengths:
-        row = next((r for r, taken in enumerate(used) if taken + length <= width), len(used))
+        row = next((r for r in room if used[r] + length <= width), len(used))
         if row == len(used):
             used.append(0)
+            room.append(row)
         rows.append(row)
         firsts.append(used[row])
         used[row] += length
+        if used[row] + shortest > width:
+            room.remove(row)
     return rows, firsts, len(used)
 
 

@@ -7,6 +7,7 @@ encoder is put to work before the spans of the one before are waited for; predic
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,6 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
+
+import torch
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.features.alignment import Aligner
@@ -151,7 +154,7 @@ def _in_order(
 ) -> Iterator[list[tuple[list[int], Batch]]]:
     pending = deque(executor.submit(_make_batches, pool) for pool in islice(pools, ahead))
     while pending:
-        batches = pending.popleft().result()
+        batches: list[tuple[list[int], Batch]] = pickle.loads(pending.popleft().result())
         pending.extend(executor.submit(_make_batches, pool) for pool in islice(pools, 1))
         yield batches
 
@@ -163,8 +166,10 @@ _batcher: Batcher | None = None
 def _take_batcher(batcher: Batcher) -> None:
     global _batcher
     _batcher = batcher
+    torch.set_num_threads(1)
 
 
-def _make_batches(examples: list[Example]) -> list[tuple[list[int], Batch]]:
+def _make_batches(examples: list[Example]) -> bytes:
+    """Pickled here, by value: torch's own way would keep a file open for every tensor."""
     assert _batcher is not None  # the initializer has run
-    return _batcher(examples)
+    return pickle.dumps(_batcher(examples))

@@ -60,7 +60,8 @@ class IterModule(lightning.LightningModule):
         pair_memory_mb: bound on the inner layers a pair head holds at once. Up to it they are kept for the backward
             pass; beyond, they are computed in chunks, and again in the backward pass: a higher bound saves that time.
         compile: compile the encoder (`torch.compile`) in training; padded, and half a minute before the first step.
-        packing: train without padding where the encoder's family can; evaluation does so anyway.
+        packing: train without padding where the encoder's family can; evaluation does so anyway. ModernBERT on a GPU
+            pads in training all the same: flash attention has no dropout.
 
     Raises:
         ConfigError: both `compile` and `packing`.

@@ -134,7 +134,7 @@ def test_every_section_of_an_untrained_encoder(
     (["speed", "--passes", "0"], "passes must be at least 1, found 0"),
     (["speed", "--batch-sizes", "8", "0"], "batch_sizes must be at least 1 each, found 0"),
     (["speed", "--batch-sizes"], "nothing to measure at: give batch_sizes or token_budgets"),
-    (["fast"], "no section 'fast': one of speed, lengths, entities, omega, training, memory, all"),
+    (["fast"], "no section 'fast': one of speed, lengths, entities, omega, training, memory, agreement, host, all"),
     (["--render"], "nothing to render"),
 ])  # fmt: skip
 def test_errors(

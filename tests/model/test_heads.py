@@ -72,6 +72,14 @@ def test_rights_with_their_nearest_lefts_are_any_pairs(per_second: int, memory: 
     first, second = torch.randn(120, 5, dtype=torch.float64), torch.randn(300, 5, dtype=torch.float64)
     nearest = (torch.arange(300) * 120 // 300).unsqueeze(1) - torch.arange(per_second)
     first_P, second_P = nearest.clamp(min=0).flatten(), torch.arange(300).repeat_interleave(per_second)
+    check(head, first, second, first_P, second_P, per_second)
+    every = (torch.arange(300).unsqueeze(1) - torch.arange(per_second)).clamp(min=0).flatten()  # each word is a left
+    check(head, torch.randn(300, 5, dtype=torch.float64), second, every, second_P, per_second)
+
+
+def check(
+    head: PairFeedForward, first: Tensor, second: Tensor, first_P: Tensor, second_P: Tensor, per_second: int
+) -> None:
     with torch.no_grad():
         found = head(first, second, first_P, second_P, per_second)
     torch.testing.assert_close(found, concatenated(head, torch.cat([first[first_P], second[second_P]], dim=1)), **CLOSE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -99,6 +100,15 @@ def test_what_cannot_be_is_told() -> None:
         prepare(tiny_model("deberta_v3"), InferenceOptions(packing=True))
     with pytest.raises(ConfigError, match=r"int8 is for a CPU; on meta take bf16"):
         prepare(tiny_model("bert").to("meta"), InferenceOptions("int8"))
+
+
+def test_a_prepared_model_is_neither_saved_nor_prepared_again(tmp_path: Path) -> None:
+    model = prepare(tiny_model("bert"), InferenceOptions())
+    with pytest.raises(ConfigError, match="cannot be saved"):
+        model.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="prepared for inference already"):
+        prepare(model, InferenceOptions("bf16"))
 
 
 def test_compile_without_a_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
