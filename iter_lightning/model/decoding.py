@@ -166,9 +166,8 @@ def propose(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) ->
     types_CT = decide_types(span_logits_CT, candidates.valid_C, rules.type_decision)
     left_slot_C = candidates.left_slot_C
     scores_CT = type_probabilities(span_logits_CT) * left_score[left_slot_C].unsqueeze(1)
-    decided_CT = torch.where(
-        types_CT, scores_CT.float().clamp(min=_LEAST), 0.0
-    )  # what is decided has a score above zero
+    # what is decided has a score above zero
+    decided_CT = torch.where(types_CT, scores_CT.float().clamp(min=_LEAST), 0.0)
     slots_C2 = torch.stack([left_slot_C, candidates.right_slot_C], dim=1).int()
     return Proposed(batch, heads, rules, schema, _OnItsWay.of(torch.cat([slots_C2, decided_CT.view(torch.int32)], 1)))
 

@@ -184,6 +184,7 @@ def test_targets_take_the_entries_they_are_about() -> None:
     assert "not measured" in text
 
 
+@pytest.mark.slow
 def test_peak_of_a_fresh_process(model_dir: Path) -> None:
     ballast = bytearray(600 * 2**20)  # of the parent, which a child's `ru_maxrss` would start from
     found = peak_of_prediction(SubjectSpec("model", str(model_dir), sentences=4), InferenceOptions(), 2)
@@ -191,6 +192,7 @@ def test_peak_of_a_fresh_process(model_dir: Path) -> None:
     assert 50 < found["imports"] <= found["loaded"] <= found["peak"] < 600 + found["imports"]
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_why() -> None:
     with pytest.raises(ConfigError, match="memory is measured failed: no ITER model in nowhere"):
         peak_of_prediction(SubjectSpec("model", "nowhere"), InferenceOptions(), 2)

@@ -122,9 +122,8 @@ def test_compile_without_a_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert model.training  # nothing was changed
 
 
-@pytest.mark.parametrize(
-    "family", ["bert", *(pytest.param(name, marks=pytest.mark.slow) for name in ("t5", "modernbert", "deberta_v3"))]
-)
+@pytest.mark.slow  # `tests/training/test_speed.py` counts one family's graphs in the default suite
+@pytest.mark.parametrize("family", ["bert", "t5", "modernbert", "deberta_v3"])
 def test_any_shape_runs_in_few_compiled_graphs(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that counts stands in for inductor, which takes half a minute a graph."""
     graphs: list[torch.fx.GraphModule] = []
