@@ -67,6 +67,7 @@ def test_agreement_counts_what_one_side_alone_finds(model_dir: Path, tmp_path: P
 
 
 def test_the_hosts_work(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iter_lightning.benchmark.host.POOL", 24)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # without Ray, whose start takes its time
     assert run("host", "--model", str(model_dir), "--passes", "1", "--output", str(tmp_path / "report")) == 0
     (found,) = read_entries(tmp_path / "report.json")
