@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from iter_lightning.benchmark.stages import WatchedHeads, batches_of, rules_of
+from iter_lightning.benchmark.stages import WatchedHeads
 from iter_lightning.benchmark.subjects import spread_over
 from iter_lightning.features.batching import Batch
 from iter_lightning.model import IterModel
 from iter_lightning.model.decoding import decode
 from iter_lightning.model.iter import ModelHeads
+from iter_lightning.model.pipeline import Batcher
 from iter_lightning.types import Example, Prediction
 
 SAMPLE = 512
@@ -85,7 +86,7 @@ class _Sample:
         found: list[Prediction] = []
         for batch, hidden_SH in self.batches:
             heads = WatchedHeads(ModelHeads(self.model, batch, hidden_SH), note=self._note, last=last)
-            found += decode(batch, heads, rules_of(self.model), self.model.config.schema)
+            found += decode(batch, heads, self.model.rules(), self.model.config.schema)
         return found
 
     def _note(self, head: str, logits: Tensor) -> None:
@@ -106,14 +107,16 @@ def calibrate(
         model: as it will be measured (precision changes logits); hooks of an earlier call are taken off.
         examples: up to `SAMPLE` of them are read, evenly spread; gold is not.
         wanted: at least what there is room for is reached: no more lefts than words, no more spans than candidates.
-        batch_size, max_tokens: of the batches, as in `batches_of`.
+        batch_size, max_tokens: of the batches, as in `IterModel.predict`.
 
     Returns:
         what is found in those examples now.
     """
     shifts = _hook(model)
     chosen = spread_over(list(examples), SAMPLE)
-    sample = _Sample(model, [(b, model.encode(b)) for b in batches_of(model, chosen, batch_size, max_tokens)])
+    device = next(model.parameters()).device
+    batches = [batch.to(device) for _, batch in Batcher.of(model, batch_size, max_tokens)(chosen)]
+    sample = _Sample(model, [(batch, model.encode(batch)) for batch in batches])
     for head, rate in (("left", wanted.lefts), ("span", wanted.spans)):
         sample.decode(head)
         shifts[head].value -= cut(sample.logits(head), round(rate * len(chosen)))

@@ -89,7 +89,7 @@ def _speed(entry: Entry) -> Cells:
     values, ours, floor = entry.values, entry.values["seconds"]["ours"], entry.values["seconds"]["floor"]
     return (
         *_who(entry), batching(entry.settings), way(entry.settings), rates(ours, values["sentences"]),
-        f"{values['subwords'] / median(ours):,.0f}", rates(floor, values["sentences"]), _ratio(values),
+        rates(ours, values["subwords"]), rates(floor, values["sentences"]), _ratio(values),
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def host(subject: Subject, plan: Plan) -> Iterator[Measurement]:
     """
     prepared, _ = own_setting(subject).prepare(InferenceOptions(), plan.batch)
     pool = list(islice(cycle(subject.examples), POOL))
-    batcher = Batcher(prepared.aligner(), prepared.pad_id, prepared.config.respect_word_boundaries, BATCH, 2**20)
+    batcher = Batcher.of(prepared, BATCH)
     batches = batcher(pool)
     sent = pickle.dumps(batches)
     found = [prepared.propose(batch).linked() for _, batch in batches]

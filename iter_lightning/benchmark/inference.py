@@ -59,14 +59,9 @@ def lengths(subject: Subject, plan: Plan) -> Iterator[Measurement]:
     """Sentences of one length after the other, each with as many entities as the corpus's have on average."""
     entities = Density.of(subject.examples).spans
     for length in plan.lengths:
-        shape = Shape(length, entities, max(1, LENGTH_PASS // length))
-        budget = max(LENGTH_BATCH, length)
-        setting = shaped_setting(subject, shape, budget)
-        floor = floor_encoder(setting.model)
-        for options in plan.options:
-            prepared, found = setting.prepare(options, plan.batch)
-            values = compare(setting, prepared, floor, (plan.batch, budget), options, plan)
-            values |= _density(setting, found) | _without_attention(setting, prepared, budget, values, plan)
+        shape, budget = Shape(length, entities, max(1, LENGTH_PASS // length)), max(LENGTH_BATCH, length)
+        for options, setting, prepared, values in _made(subject, shape, plan, budget):
+            values |= _without_attention(setting, prepared, budget, values, plan)
             yield {**shape.to_dict(), "batch_size": plan.batch, "token_budget": budget, **options_of(options)}, values
 
 
@@ -74,12 +69,7 @@ def entities(subject: Subject, plan: Plan) -> Iterator[Measurement]:
     """Sentences of one length with ever more entities; the peak memory of a process of its own."""
     for count in plan.entities:
         shape = Shape(plan.subwords, count, plan.batch)
-        setting = shaped_setting(subject, shape)
-        floor = floor_encoder(setting.model)
-        for options in plan.options:
-            prepared, found = setting.prepare(options, plan.batch)
-            values = compare(setting, prepared, floor, (plan.batch, None), options, plan)
-            values |= _density(setting, found)
+        for options, _, _, values in _made(subject, shape, plan):
             values["memory"] = peak_of_prediction(subject.spec, options, plan.batch, shape)
             values["pair_memory_mb"] = subject.model.config.pair_memory_mb
             yield {**shape.to_dict(), "batch_size": plan.batch, **options_of(options)}, values
@@ -89,13 +79,20 @@ def omega(subject: Subject, plan: Plan) -> Iterator[Measurement]:
     """Sentences of 128 subwords and 13 entities, paired with the nearest left alone or with three."""
     for width in OMEGAS:
         shape = Shape(OMEGA_SHAPE.subwords, OMEGA_SHAPE.entities, OMEGA_SHAPE.sentences, width)
-        setting = shaped_setting(subject, shape)
-        floor = floor_encoder(setting.model)
-        for options in plan.options:
-            prepared, found = setting.prepare(options, plan.batch)
-            values = compare(setting, prepared, floor, (plan.batch, None), options, plan)
-            values |= _density(setting, found)
+        for options, _, _, values in _made(subject, shape, plan):
             yield {**shape.to_dict(), "batch_size": plan.batch, **options_of(options)}, values
+
+
+def _made(
+    subject: Subject, shape: Shape, plan: Plan, budget: int | None = None
+) -> Iterator[tuple[InferenceOptions, Setting, IterModel, dict[str, Any]]]:
+    """Made sentences of one shape under each of the plan's options, compared with the floor."""
+    setting = shaped_setting(subject, shape, budget)
+    floor = floor_encoder(setting.model)
+    for options in plan.options:
+        prepared, found = setting.prepare(options, plan.batch)
+        values = compare(setting, prepared, floor, (plan.batch, budget), options, plan)
+        yield options, setting, prepared, values | _density(setting, found)
 
 
 def compare(

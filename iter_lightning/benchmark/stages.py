@@ -5,19 +5,19 @@ L eligible lefts, C span candidates, T entity types, E found spans, P pairs of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 
 import torch
 from torch import Tensor
 
 from iter_lightning.benchmark.timing import Clock
-from iter_lightning.features.batching import Batch, LengthBatchSampler
 from iter_lightning.model import IterModel
 from iter_lightning.model.brackets import SpanCandidates
-from iter_lightning.model.decoding import DecodingRules, decode
+from iter_lightning.model.decoding import decode
 from iter_lightning.model.iter import ModelHeads
+from iter_lightning.model.pipeline import Batcher
 from iter_lightning.types import Example, Prediction
 
 STAGES = ("tokenise + collate", "encoder", "left", "span", "link", "decode")
@@ -88,30 +88,6 @@ class WatchedHeads:
         return torch.full_like(logits, -1e4) if head == self.last else logits
 
 
-def batches_of(
-    model: IterModel, examples: Sequence[Example], batch_size: int | None, max_tokens: int | None = None
-) -> Iterator[Batch]:
-    """The examples without their gold in batches as `IterModel.predict` makes them, longest first.
-
-    Args:
-        model: tokenises, collates and says the device.
-        examples: any number.
-        batch_size: examples a batch, at most.
-        max_tokens: padded subwords a batch, at most.
-    """
-    encoded = model.aligner().encode([replace(example, entities=(), relations=()) for example in examples])
-    lengths = [sum(len(window) for window in example.windows) for example in encoded]
-    device = next(model.parameters()).device
-    for rows in LengthBatchSampler(lengths, batch_size or len(examples), max_tokens=max_tokens):
-        yield model.collate([(encoded[row], n) for row in rows for n in range(len(encoded[row].windows))]).to(device)
-
-
-def rules_of(model: IterModel) -> DecodingRules:
-    """The model's own rules."""
-    config = model.config
-    return DecodingRules(config.omega, config.type_decision, config.link_threshold, config.flat)
-
-
 @torch.no_grad()  # as `predict`: a compiled encoder has a graph for each mode
 def watched_pass(
     model: IterModel, examples: Sequence[Example], batch_size: int | None, max_tokens: int | None = None
@@ -122,17 +98,15 @@ def watched_pass(
     """
     device = next(model.parameters()).device
     clock, work, found = Clock(device), HeadWork(), []
-    batches = batches_of(model, examples, batch_size, max_tokens)
-    while True:
-        with clock(STAGES[0]):
-            batch = next(batches, None)
-        if batch is None:
-            break
+    with clock(STAGES[0]):
+        batches = Batcher.of(model, batch_size, max_tokens)(examples)
+    for _, made in batches:
+        batch = made.to(device)
         with clock("encoder"):
             hidden_SH = model.encode(batch)
         heads = WatchedHeads(ModelHeads(model, batch, hidden_SH), clock)
         with clock("all heads"):
-            found += decode(batch, heads, rules_of(model), model.config.schema)
+            found += decode(batch, heads, model.rules(), model.config.schema)
         work += heads.work
     seconds = {stage: clock.seconds.get(stage, 0.0) for stage in STAGES}
     seconds["decode"] = clock.seconds["all heads"] - sum(seconds[head] for head in ("left", "span", "link"))

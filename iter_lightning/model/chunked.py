@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from iter_lightning.model.streamed import activate_
+
 
 class ChunkedPairs(torch.autograd.Function):
     """`dropout(act(gate) * value) W_o^T` with [gate; value] = first[i] + second[j], for pairs (i, j)."""
@@ -32,7 +34,7 @@ class ChunkedPairs(torch.autograd.Function):
         work = _Workspace(ctx, first_X2F, second_Y2F)
         for part in _parts(len(first_P), chunk):
             gate, value, keep = work.inner(first_P[part], second_P[part])
-            product = _activate_(activation, gate).mul_(value)
+            product = activate_(gate, activation).mul_(value)
             if keep is not None:
                 product.mul_(keep)
             torch.mm(product, w_out_OF.t(), out=logits_PO[part])
@@ -52,7 +54,7 @@ class ChunkedPairs(torch.autograd.Function):
             gate, value, keep = work.inner(first_P[part], second_P[part])
             grad_gate, grad_value = grad_C2F[: len(gate), :width], grad_C2F[: len(gate), width:]
             active = active_CF[: len(gate)].copy_(gate)
-            _activate_(ctx.activation, active)
+            activate_(active, ctx.activation)
             # the gradient of the product act(gate) * value, dropout undone
             torch.mm(grad_PO[part], w_out_OF, out=grad_value)
             if keep is not None:
@@ -128,13 +130,6 @@ class _Workspace:
 
 def _parts(total: int, chunk: int) -> list[slice]:
     return [slice(start, min(start + chunk, total)) for start in range(0, total, chunk)]
-
-
-def _activate_(activation: str, gate: Tensor) -> Tensor:
-    """In place."""
-    if activation == "gelu":
-        return gate.copy_(torch.nn.functional.gelu(gate))
-    return gate.clamp_(min=0) if activation == "relu" else gate.tanh_()
 
 
 def _differentiate_(activation: str, grad: Tensor, gate: Tensor, active: Tensor) -> None:

@@ -180,14 +180,17 @@ class IterModel(nn.Module):
         last = hidden_SH.index_select(0, right_slots_E)
         return last if self.sides == 1 else torch.cat([hidden_SH.index_select(0, left_slots_E), last], dim=1)
 
+    def rules(self, link_threshold: float | None = None) -> DecodingRules:
+        """The configured ones, with another lambda if it is given."""
+        config = self.config
+        threshold = config.link_threshold if link_threshold is None else link_threshold
+        return DecodingRules(config.omega, config.type_decision, threshold, config.flat)
+
     @torch.no_grad()
     def propose(self, batch: Batch, link_threshold: float | None = None) -> Proposed:
         """Spans of a batch, before their links (`Proposed.linked`); switch to `eval()` yourself."""
-        rules = DecodingRules(
-            self.config.omega, self.config.type_decision,
-            self.config.link_threshold if link_threshold is None else link_threshold, self.config.flat,
-        )  # fmt: skip
-        return propose(batch, ModelHeads(self, batch, self.encode(batch)), rules, self.config.schema)
+        heads = ModelHeads(self, batch, self.encode(batch))
+        return propose(batch, heads, self.rules(link_threshold), self.config.schema)
 
     @torch.no_grad()
     def decode(self, batch: Batch, link_threshold: float | None = None) -> list[Prediction]:

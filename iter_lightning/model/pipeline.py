@@ -44,6 +44,19 @@ class Batcher:
     batch_size: int | None
     max_tokens: int
 
+    @classmethod
+    def of(cls, model: IterModel, batch_size: int | None, max_tokens: int | None = None) -> Batcher:
+        """The model's, see `stream`.
+
+        Raises:
+            ConfigError: nothing bounds a batch, or a bound below one.
+        """
+        if batch_size is None and max_tokens is None:
+            raise ConfigError("a batch needs a bound: batch_size, max_tokens or both")
+        _at_least(1, batch_size=batch_size, max_tokens=max_tokens)
+        budget = max_tokens or (batch_size or 1) * model.max_subwords
+        return cls(model.aligner(), model.pad_id, model.config.respect_word_boundaries, batch_size, budget)
+
     def __call__(self, examples: Sequence[Example]) -> list[tuple[list[int], Batch]]:
         """Batches of similar length, the longest first, each with the places of its examples."""
         encoded = self.aligner.encode([replace(example, entities=(), relations=()) for example in examples])
@@ -74,16 +87,15 @@ def stream(
     Raises:
         ConfigError: nothing bounds a batch, or a bound below one.
     """
-    if batch_size is None and max_tokens is None:
-        raise ConfigError("a batch needs a bound: batch_size, max_tokens or both")
-    for name, value, least in (
-        ("batch_size", batch_size, 1), ("max_tokens", max_tokens, 1), ("pool", pool, 1), ("workers", workers, 0),
-    ):  # fmt: skip
+    _at_least(1, pool=pool)
+    _at_least(0, workers=workers)
+    return _stream(model, _pools(examples, pool), Batcher.of(model, batch_size, max_tokens), link_threshold, workers)
+
+
+def _at_least(least: int, **values: int | None) -> None:
+    for name, value in values.items():
         if value is not None and value < least:
             raise ConfigError(f"{name} must be at least {least}, found {value}")
-    budget = max_tokens or (batch_size or 1) * model.max_subwords
-    batcher = Batcher(model.aligner(), model.pad_id, model.config.respect_word_boundaries, batch_size, budget)
-    return _stream(model, _pools(examples, pool), batcher, link_threshold, workers)
 
 
 def _stream(
@@ -119,9 +131,8 @@ def _pool_predictions(
             found.update(zip(places, future.result(), strict=True))
 
     for places, batch in batches:
-        if device.type == "cuda":
-            batch = batch.pin_memory().to(device, non_blocking=True)
-        proposed.append((places, model.propose(batch.to(device), link_threshold)))
+        pinned = batch.pin_memory() if device.type == "cuda" else batch
+        proposed.append((places, model.propose(pinned.to(device, non_blocking=True), link_threshold)))
         settle(held, _AHEAD)
     settle(0, 0)
     return [found[place] for place in range(len(found))]

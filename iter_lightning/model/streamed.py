@@ -97,13 +97,14 @@ def groups(row_E: Tensor, limit: int) -> Iterator[tuple[slice, slice]]:
 def gate_(inner_X2F: Tensor, activation: str) -> Tensor:
     """`act(gate) * value` [X, F], written over the gate."""
     gate_XF, value_XF = inner_X2F.chunk(2, dim=1)
-    if activation == "relu":
-        gate_XF.clamp_(min=0)
-    elif activation == "tanh":
-        gate_XF.tanh_()
-    else:
-        gate_XF.copy_(F.gelu(gate_XF))
-    return gate_XF.mul_(value_XF)
+    return activate_(gate_XF, activation).mul_(value_XF)
+
+
+def activate_(x: Tensor, activation: str) -> Tensor:
+    """In place; see `heads.ACTIVATIONS`."""
+    if activation == "gelu":
+        return x.copy_(F.gelu(x))
+    return x.clamp_(min=0) if activation == "relu" else x.tanh_()
 
 
 def chunks(total: int, size: int) -> Iterator[slice]:

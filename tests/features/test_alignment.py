@@ -7,7 +7,14 @@ import random
 
 import numpy as np
 import pytest
-from builders import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iter_lightning.errors import ConfigError, EncoderError
+from iter_lightning.features import Aligner, EncodedExample, Features
+from iter_lightning.features.alignment import owner, window_bounds
+from iter_lightning.types import Entity, Example, Relation
+from tests.builders import (
     COMMON,
     ODD,
     SCHEMA,
@@ -19,13 +26,6 @@ from builders import (
     odd_words,
     random_example,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from iter_lightning.errors import ConfigError, EncoderError
-from iter_lightning.features import Aligner, EncodedExample, Features
-from iter_lightning.features.alignment import owner, window_bounds
-from iter_lightning.types import Entity, Example, Relation
 
 KINDS = sorted(TOKENIZERS)
 EDGES = {"wordpiece": (["[CLS]"], ["[SEP]"]), "byte_level": (["<s>"], ["</s>"]), "metaspace": ([], ["</s>"])}

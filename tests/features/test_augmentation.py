@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 
-from builders import SCHEMA, build_example, random_example
 from hypothesis import given
 from hypothesis import strategies as st
 
 from iter_lightning.features.augmentation import swap_mentions
 from iter_lightning.types import Entity, Example
+from tests.builders import SCHEMA, build_example, random_example
 
 
 def outside(example: Example) -> list[str]:

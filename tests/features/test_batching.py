@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from builders import SCHEMA, batch_of, encode, examples, random_example
 from hypothesis import given
 from hypothesis import strategies as st
 
 from iter_lightning.features import Batch, LengthBatchSampler, collate
 from iter_lightning.features.batching import length_batches
 from iter_lightning.types import Example
+from tests.builders import SCHEMA, batch_of, encode, examples, random_example
 
 
 def random_batch(seed: int = 0, **options: bool) -> Batch:

@@ -10,22 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from builders import (
-    COMMON,
-    SCHEMA,
-    TOKENIZERS,
-    NoiseHeads,
-    OracleHeads,
-    batch_of,
-    build_example,
-    encode,
-    examples,
-    expected_relations,
-    lost_by_omega,
-    odd_words,
-    random_example,
-    tiny_model,
-)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +25,22 @@ from iter_lightning.model.decoding import (
     type_probabilities,
 )
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
+from tests.builders import (
+    COMMON,
+    SCHEMA,
+    TOKENIZERS,
+    NoiseHeads,
+    OracleHeads,
+    batch_of,
+    build_example,
+    encode,
+    examples,
+    expected_relations,
+    lost_by_omega,
+    odd_words,
+    random_example,
+    tiny_model,
+)
 
 ALL_4 = DecodingRules(4, "all", 0.5)
 

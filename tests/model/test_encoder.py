@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 import torch
-from builders import (
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
+
+import iter_lightning.model.iter as iter_module
+from iter_lightning.errors import ConfigError, EncoderError
+from iter_lightning.model import IterConfig, IterModel
+from iter_lightning.model import encoder as encoders
+from iter_lightning.types import Example
+from tests.builders import (
     COMMON,
     FAMILIES,
     SCHEMA,
@@ -25,14 +33,6 @@ from builders import (
     tiny_config,
     tiny_model,
 )
-from safetensors.torch import load_file, save_file
-from transformers import AutoModel
-
-import iter_lightning.model.iter as iter_module
-from iter_lightning.errors import ConfigError, EncoderError
-from iter_lightning.model import IterConfig, IterModel
-from iter_lightning.model import encoder as encoders
-from iter_lightning.types import Example
 
 ALL = sorted(FAMILIES)
 TEXTS = [Example(COMMON[:n], id=str(n)) for n in (5, 13, 1, 0)]

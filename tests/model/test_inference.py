@@ -9,7 +9,6 @@ from typing import NoReturn
 
 import pytest
 import torch
-from builders import COMMON, assert_close, tiny_model
 from torch import Tensor, nn
 
 from iter_lightning.errors import ConfigError
@@ -17,6 +16,7 @@ from iter_lightning.model import IterModel, inference
 from iter_lightning.model.inference import PRECISIONS, InferenceOptions, prepare
 from iter_lightning.model.linear import Int8Linear, PrepackedLinear, replace_linears
 from iter_lightning.types import Example
+from tests.builders import COMMON, assert_close, tiny_model
 
 
 def sentences(count: int = 12) -> list[Example]:

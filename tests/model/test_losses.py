@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from builders import SCHEMA, batch_of, build_example, encode, random_example, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -20,6 +19,7 @@ from iter_lightning.model import IterModel
 from iter_lightning.model.heads import ACTIVATIONS, GatedFeedForward
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
 from iter_lightning.types import Example, Schema
+from tests.builders import SCHEMA, batch_of, build_example, encode, random_example, tiny_model
 
 M = 1e6
 """Eq. 10 and 11 let M go to infinity; exp(-1e6) is already 0.0 in float64."""

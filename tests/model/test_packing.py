@@ -6,13 +6,13 @@ import random
 
 import pytest
 import torch
-from builders import COMMON, FAMILIES, assert_close, random_example, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 
 from iter_lightning.features import Batch
 from iter_lightning.model import IterModel, packing
 from iter_lightning.types import Example
+from tests.builders import COMMON, FAMILIES, assert_close, random_example, tiny_model
 
 PACKED = ["t5", "flan_t5", "bert", "roberta", "albert", "modernbert"]
 PADDED = ["bart", "deberta_v2", "deberta_v3"]

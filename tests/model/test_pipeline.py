@@ -6,12 +6,12 @@ import itertools
 import random
 
 import pytest
-from builders import COMMON, assert_close, random_example, tiny_model
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.model import IterModel
 from iter_lightning.model.pipeline import stream
 from iter_lightning.types import Example
+from tests.builders import COMMON, assert_close, random_example, tiny_model
 
 TEXTS = [random_example(random.Random(i), words=random.Random(i).randint(0, 30), id=str(i)) for i in range(23)]
 
