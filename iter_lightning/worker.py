@@ -14,7 +14,7 @@ from iter_lightning.cli import main
 from iter_lightning.study.launch import PARENT
 
 
-def watch_parent(parent: int, seconds: float = 1.0) -> None:
+def watch_parent(parent: int, seconds: float = 0.05) -> None:
     """End this process at once when it gets another parent; a run folder is whole at any time."""
     while os.getppid() == parent:
         time.sleep(seconds)
