@@ -24,7 +24,7 @@ install: $(INSTALLED) ## install into .venv
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,study,dashboard,cluster,dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,study,dashboard,cluster,extract,serve,onnx,dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## train and evaluate on the generated corpus, show extracted sentences (minutes)

@@ -23,7 +23,7 @@ from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, collate
 from iter_lightning.files import write_atomically
 from iter_lightning.model import encoder as encoders
-from iter_lightning.model import packing
+from iter_lightning.model import hub, packing, published
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.decoding import DecodingRules, Proposed, propose
@@ -222,7 +222,7 @@ class IterModel(nn.Module):
         target.mkdir(parents=True, exist_ok=True)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(target)
-        alone = _without_shared(tensors or self.state_dict())  # before they are copied, which parts what is shared
+        alone = hub.without_shared(tensors or self.state_dict())  # before they are copied, which parts what is shared
         tensors = {name: value.detach().cpu().contiguous() for name, value in alone.items()}
         part = target / "model.safetensors.part"
         try:
@@ -233,13 +233,19 @@ class IterModel(nn.Module):
         write_atomically(target / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> IterModel:
-        """Load what `save_pretrained` wrote, in `eval()` mode; nothing in the folder is executed.
+    def from_pretrained(cls, folder: str | Path, revision: str | None = None) -> IterModel:
+        """Load what `save_pretrained` or the published code wrote, in `eval()` mode; nothing in it is executed.
+
+        Args:
+            folder: a folder, or the id of a model on the hub (`fleonce/iter-conll04-deberta-large`).
+            revision: branch, tag or commit of a hub id.
 
         Raises:
-            EncoderError: the folder, or a file in it, is missing or does not fit.
+            EncoderError: the model, or a file of it, is missing or does not fit.
         """
-        source = Path(folder)
+        source = hub.locate(folder, revision)
+        if published.found_in(source):
+            return published.load(source, cls)
         missing = [name for name in ("config.json", "model.safetensors") if not (source / name).is_file()]
         if missing:
             raise EncoderError(f"no ITER model in {source}: {' and '.join(missing)} missing")
@@ -293,13 +299,3 @@ class ModelHeads:
         assert self.model.is_link is not None  # decode asks only where the schema has relation types
         row_E = right_slots_E // self.batch.input_ids_BN.shape[1]
         return self.model.is_link.among(vectors, head_P, tail_P, row_E)
-
-
-def _without_shared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Each storage once: safetensors refuses tied tensors, and tying is part of the architecture."""
-    seen: set[int] = set()
-    return {
-        name: value
-        for name, value in tensors.items()
-        if not (value.data_ptr() in seen or seen.add(value.data_ptr()))  # type: ignore[func-returns-value]
-    }

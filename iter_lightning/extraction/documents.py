@@ -1,0 +1,280 @@
+"""A text with what was found in it, every offset in characters of that text.
+
+Offsets count Unicode code points, as Python's strings do, from 0; ends are exclusive. `text[e.start:e.end] == e.text`
+holds for every entity, whatever the text is made of.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, TypeGuard
+
+from iter_lightning.types import Example, Prediction, Relation
+
+Bounds = tuple[int, int]
+"""Start and end, exclusive."""
+CONTEXTS = ("sentence", "document")
+"""What the model reads at once: relations reach as far."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextEntity:
+    """A typed span of characters `[start, end)` of a document; `score` is its probability, 1 for gold."""
+
+    start: int
+    end: int
+    type: str
+    text: str
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TextRelation:
+    """A typed, directed link between two entities of a document; `score` is its probability, 1 for gold."""
+
+    head: TextEntity
+    tail: TextEntity
+    type: str
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """Entities and relations of one document: its gold."""
+
+    entities: tuple[TextEntity, ...] = ()
+    relations: tuple[TextRelation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text, its words and sentences, and the entities and relations found in it.
+
+    Args:
+        text: as it was given, untouched.
+        words: bounds of each word, in order; none is empty, none overlap, white space lies between them.
+        sentences: bounds of each sentence, from its first word's start to its last one's end; they hold all words.
+        entities, relations: sorted by place in the text.
+        id: the caller's name for it.
+        gold: annotation that came with it, if any.
+
+    Raises:
+        ValueError: words or sentences that overlap, are empty or out of order; words outside of all sentences; an
+            entity whose text is not the document's at that place; a relation whose argument is not among the entities.
+    """
+
+    text: str
+    words: tuple[Bounds, ...] = ()
+    sentences: tuple[Bounds, ...] = ()
+    entities: tuple[TextEntity, ...] = ()
+    relations: tuple[TextRelation, ...] = ()
+    id: str = ""
+    gold: Annotation | None = None
+    _first_words: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """The index of each sentence's first word, and the number of words."""
+
+    def __post_init__(self) -> None:
+        for name in ("words", "sentences"):
+            _check_bounds(getattr(self, name), len(self.text), name)
+        starts = [start for start, _ in self.words]
+        first = (*(bisect_left(starts, start) for start, _ in self.sentences), len(self.words))
+        if self.words and (not self.sentences or first[0] != 0):
+            raise ValueError("words outside of all sentences")
+        for (low, high), (start, end) in zip(pairwise(first), self.sentences, strict=True):
+            if low == high or self.words[low][0] != start or self.words[high - 1][1] != end:
+                raise ValueError(f"the sentence [{start}, {end}) does not begin and end with words")
+        object.__setattr__(self, "_first_words", first)
+        _check_annotation(self.text, self.entities, self.relations)
+        if self.gold:
+            _check_annotation(self.text, self.gold.entities, self.gold.relations)
+
+    @classmethod
+    def from_words(cls, sentences: Iterable[Sequence[str]], id: str = "") -> Document:
+        """A document of the caller's own words, its text the words joined by spaces and the sentences by newlines.
+
+        Raises:
+            ValueError: an empty word.
+        """
+        text, words, bounds = "", [], []
+        parts: list[str] = []
+        place = 0
+        for number, sentence in enumerate(sentences):
+            if not sentence:
+                continue
+            if parts:
+                parts.append("\n")
+                place += 1
+            first = place
+            for position, word in enumerate(sentence):
+                if not word:
+                    raise ValueError(f"sentence {number}: word {position} is empty")
+                if position:
+                    parts.append(" ")
+                    place += 1
+                parts.append(word)
+                words.append((place, place + len(word)))
+                place += len(word)
+            bounds.append((first, place))
+        text = "".join(parts)
+        return cls(text, tuple(words), tuple(bounds), id=id)
+
+    def word_texts(self, unit: Bounds | None = None) -> tuple[str, ...]:
+        """The words `[first, last)` of the document, or all, as strings."""
+        first, last = unit or (0, len(self.words))
+        return tuple(self.text[start:end] for start, end in self.words[first:last])
+
+    def units(self, context: str = "sentence") -> list[Bounds]:
+        """Word bounds of what is read at once: each sentence, or the whole document."""
+        if context == "document":
+            return [(0, len(self.words))] if self.words else []
+        return list(pairwise(self._first_words))
+
+    def examples(self, context: str = "sentence") -> list[Example]:
+        """What the model reads, one a unit."""
+        return [Example(words=self.word_texts(unit), id=self.id) for unit in self.units(context)]
+
+    def word_bounds(self, entity: TextEntity) -> Bounds:
+        """The words an entity covers, also where its borders are inside of them; word indices, end exclusive."""
+        first = bisect_left(self.words, entity.start + 1, key=lambda word: word[1])
+        return first, bisect_left(self.words, entity.end, key=lambda word: word[0])
+
+    def with_predictions(self, predictions: Sequence[Prediction], context: str = "sentence") -> Document:
+        """The document with what was found in each of its `units`; scores are rounded to six places."""
+        entities: dict[tuple[int, int, str], TextEntity] = {}
+        relations: list[TextRelation] = []
+        for (first, _), prediction in zip(self.units(context), predictions, strict=True):
+            for entity, score in zip(prediction.entities, prediction.entity_scores, strict=True):
+                start, end = self.words[first + entity.start][0], self.words[first + entity.end - 1][1]
+                entities[first + entity.start, first + entity.end, entity.type] = TextEntity(
+                    start, end, entity.type, self.text[start:end], round(score, 6)
+                )
+
+            def of(relation: Relation, role: str, first: int = first) -> TextEntity:
+                entity = getattr(relation, role)
+                return entities[first + entity.start, first + entity.end, entity.type]
+
+            relations += [
+                TextRelation(of(relation, "head"), of(relation, "tail"), relation.type, round(score, 6))
+                for relation, score in zip(prediction.relations, prediction.relation_scores, strict=True)
+            ]
+        return replace(self, entities=tuple(entities.values()), relations=tuple(relations))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: relations name entities by their place in the list."""
+        values: dict[str, Any] = {"id": self.id, "text": self.text, **_annotation_dict(self)}
+        values |= {"sentences": [list(bounds) for bounds in self.sentences], "words": [list(w) for w in self.words]}
+        return values | ({"gold": _annotation_dict(self.gold)} if self.gold else {})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Document:
+        """The inverse of `to_dict`; `sentences`, `words` and scores may be missing.
+
+        Raises:
+            ValueError: a field that is missing or does not fit, named.
+        """
+        text = values.get("text")
+        if not isinstance(text, str):
+            raise ValueError(f"text: expected a string, found {text!r}")
+        found = annotation_of(text, values)
+        gold = values.get("gold")
+        return cls(
+            text=text, words=_bounds_of(values, "words"), sentences=_bounds_of(values, "sentences"),
+            entities=found.entities, relations=found.relations, id=str(values.get("id", "")),
+            gold=annotation_of(text, gold) if isinstance(gold, Mapping) else None,
+        )  # fmt: skip
+
+
+def annotation_of(text: str, values: Mapping[str, Any]) -> Annotation:
+    """Entities and relations of a record in the layout of `Document.to_dict`.
+
+    Raises:
+        ValueError: naming the entity or relation, what was found and what was expected.
+    """
+    entities = []
+    for number, item in enumerate(_items(values, "entities")):
+        start, end, kind = item.get("start"), item.get("end"), item.get("type")
+        if not (_is_index(start) and _is_index(end) and isinstance(kind, str)):
+            raise ValueError(f"entity {number}: expected whole numbers for start and end and a string for type, "
+                             f"found {start!r}, {end!r}, {kind!r}")  # fmt: skip
+        if not 0 <= start < end <= len(text):
+            raise ValueError(f"entity {number}: [{start}, {end}) is not inside the text ({len(text)} characters)")
+        spelled = item.get("text", text[start:end])
+        if spelled != text[start:end]:
+            raise ValueError(f"entity {number}: its text is {spelled!r}, the document's there is {text[start:end]!r}")
+        entities.append(TextEntity(start, end, kind, text[start:end], _score(item, f"entity {number}")))
+    relations = []
+    for number, item in enumerate(_items(values, "relations")):
+        head, tail, kind = item.get("head"), item.get("tail"), item.get("type")
+        if not (_is_index(head) and _is_index(tail) and isinstance(kind, str)):
+            raise ValueError(f"relation {number}: expected whole numbers for head and tail and a string for type, "
+                             f"found {head!r}, {tail!r}, {kind!r}")  # fmt: skip
+        if not (0 <= head < len(entities) and 0 <= tail < len(entities)):
+            raise ValueError(f"relation {number}: links {head} and {tail}, there are {len(entities)} entities")
+        relations.append(TextRelation(entities[head], entities[tail], kind, _score(item, f"relation {number}")))
+    return Annotation(tuple(entities), tuple(relations))
+
+
+def _annotation_dict(annotation: Document | Annotation) -> dict[str, Any]:
+    place = {entity: number for number, entity in enumerate(annotation.entities)}
+    return {
+        "entities": [
+            {"start": e.start, "end": e.end, "type": e.type, "text": e.text, "score": e.score}
+            for e in annotation.entities
+        ],
+        "relations": [
+            {"head": place[r.head], "tail": place[r.tail], "type": r.type, "score": r.score}
+            for r in annotation.relations
+        ],
+    }
+
+
+def _check_bounds(bounds: Sequence[Bounds], length: int, name: str) -> None:
+    before = 0
+    for number, (start, end) in enumerate(bounds):
+        if not before <= start < end <= length:
+            raise ValueError(
+                f"{name}: number {number} is [{start}, {end}), expected it not empty, "
+                f"after {before} and inside the text ({length} characters)"
+            )
+        before = end
+
+
+def _check_annotation(text: str, entities: Sequence[TextEntity], relations: Sequence[TextRelation]) -> None:
+    for e in entities:
+        if e.start < 0 or e.start >= e.end or text[e.start : e.end] != e.text:
+            raise ValueError(f"entity [{e.start}, {e.end}) is {e.text!r}, the text there {text[e.start : e.end]!r}")
+    known = set(entities)
+    for relation in relations:
+        if relation.head not in known or relation.tail not in known:
+            raise ValueError(f"an argument of the relation {relation.type!r} is not an entity of the document")
+
+
+def _items(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    items = values.get(name) or []
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        raise ValueError(f"{name}: expected a list, found {type(items).__name__}")
+    for number, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            raise ValueError(f"{name}: number {number} is no object but {item!r}")
+    return list(items)
+
+
+def _bounds_of(values: Mapping[str, Any], name: str) -> tuple[Bounds, ...]:
+    try:
+        return tuple((int(start), int(end)) for start, end in values.get(name) or ())
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: expected a list of [start, end], found {values.get(name)!r}") from error
+
+
+def _is_index(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _score(item: Mapping[str, Any], where: str) -> float:
+    score = item.get("score", 1.0)
+    if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
+        raise ValueError(f"{where}: expected a score in [0, 1], found {score!r}")
+    return float(score)

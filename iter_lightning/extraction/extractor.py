@@ -1,0 +1,257 @@
+"""`Extractor`: a trained model as a function from texts to documents."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, overload
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.documents import CONTEXTS, Document
+from iter_lightning.extraction.splitting import Splitter
+from iter_lightning.types import Example, Prediction, Schema
+
+if TYPE_CHECKING:
+    from iter_lightning.model.inference import InferenceOptions
+    from iter_lightning.model.iter import IterModel
+
+BACKENDS = ("torch", "onnx")
+MAX_TOKENS = 4096
+"""Subwords a batch."""
+_AT_ONCE = 256
+"""Documents split into words together."""
+
+
+class Backend(Protocol):
+    """What predicts: `TorchBackend`, or `onnx.OnnxBackend`."""
+
+    @property
+    def schema(self) -> Schema:
+        """The model's."""
+
+    @property
+    def link_threshold(self) -> float:
+        """The model's own lambda."""
+
+    def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
+        """One prediction an example, in order, as they come; links above the threshold."""
+
+
+@dataclass(frozen=True)
+class TorchBackend:
+    """An `IterModel`, on its device and as `prepare` has left it."""
+
+    model: IterModel
+
+    @property
+    def schema(self) -> Schema:
+        """The model's."""
+        return self.model.config.schema
+
+    @property
+    def link_threshold(self) -> float:
+        """The model's own lambda."""
+        return self.model.config.link_threshold
+
+    @classmethod
+    def load(cls, model: str | Path, device: str | None, options: InferenceOptions | None) -> TorchBackend:
+        """A folder's or hub id's model on `device` (None: a GPU where there is one), made fast."""
+        import torch
+
+        from iter_lightning.model import IterModel
+        from iter_lightning.model.inference import InferenceOptions, prepare
+
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            loaded = IterModel.from_pretrained(model).to(device)
+        except (RuntimeError, AssertionError) as error:  # torch's, for a device that is not there
+            raise ConfigError(f"device {device!r}: {str(error).splitlines()[0]}") from error
+        return cls(prepare(loaded, options or InferenceOptions()))
+
+    def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
+        """See `Backend`."""
+        from iter_lightning.model.pipeline import stream
+
+        return stream(self.model, examples, None, link_threshold=link_threshold, max_tokens=max_tokens)
+
+
+class Extractor:
+    """Finds entities and relations in texts.
+
+    Args:
+        backend: what predicts.
+        splitter: makes words and sentences of texts; None for documents that have their words.
+        context: `sentence`: each is read by itself; `document`: all of it, in overlapping windows where it is longer
+            than the encoder takes, with relations across sentences (between entities that a window holds both).
+        max_tokens: subwords a batch.
+
+    Raises:
+        ConfigError: a context that is none.
+    """
+
+    def __init__(
+        self, backend: Backend, splitter: Splitter | None, context: str = "sentence", max_tokens: int = MAX_TOKENS
+    ) -> None:
+        if context not in CONTEXTS:
+            raise ConfigError(f"context {context!r} is none of {', '.join(CONTEXTS)}")
+        if max_tokens < 1:
+            raise ConfigError(f"max_tokens must be at least 1, found {max_tokens}")
+        self.backend = backend
+        self.splitter = splitter
+        self.context = context
+        self.max_tokens = max_tokens
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path, *, language: str | None = "en", context: str = "sentence", device: str | None = None,
+        options: InferenceOptions | None = None, backend: str = "torch", max_tokens: int = MAX_TOKENS,
+    ) -> Extractor:  # fmt: skip
+        """An extractor of a model in a folder (a run folder, too) or on the hub.
+
+        Args:
+            model: folder or hub id.
+            language: of the texts, spaCy's code; None where all documents come with their words.
+            context, max_tokens: see `Extractor`.
+            device: torch's name for it; None is a GPU where there is one.
+            options: precision and compilation (torch alone).
+            backend: `torch`, or `onnx` for what `export --onnx` wrote.
+
+        Raises:
+            ConfigError: an option that is none, or does not go with the backend.
+            EncoderError: no model there, or one that does not fit.
+        """
+        if backend not in BACKENDS:
+            raise ConfigError(f"backend {backend!r} is none of {', '.join(BACKENDS)}")
+        splitter = None if language is None else Splitter(language)
+        if Path(model, "model", "config.json").is_file():
+            model = Path(model, "model")  # of a run folder
+        loaded: Backend
+        if backend == "onnx":
+            from iter_lightning.extraction.onnx import OnnxBackend
+
+            if device not in (None, "cpu") or options is not None:
+                raise ConfigError("the onnx backend runs on a CPU and takes no options: export decides its precision")
+            loaded = OnnxBackend.from_pretrained(model)
+        else:
+            loaded = TorchBackend.load(model, device, options)
+        return cls(loaded, splitter, context, max_tokens)
+
+    @property
+    def schema(self) -> Schema:
+        """The types the model finds."""
+        return self.backend.schema
+
+    @overload  # a text is a sequence of texts to a type checker
+    def __call__(  # type: ignore[overload-overlap]
+        self, texts: str | Document, link_threshold: float | None = None, thresholds: Mapping[str, float] | None = None
+    ) -> Document: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, texts: Sequence[str | Document], link_threshold: float | None = None,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> list[Document]: ...  # fmt: skip
+    @overload
+    def __call__(
+        self, texts: Iterable[str | Document], link_threshold: float | None = None,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> Iterator[Document]: ...  # fmt: skip
+    def __call__(
+        self, texts: str | Document | Iterable[str | Document], link_threshold: float | None = None,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> Document | list[Document] | Iterator[Document]:  # fmt: skip
+        """What is in a text, in a list of them, or (lazily) in a stream of them.
+
+        Args:
+            texts: text, or documents with words of their own (`Document.from_words`).
+            link_threshold: lambda, between 0 and 1; None is the model's own.
+            thresholds: least probability by type. An entity below its type's goes, with its relations; a relation
+                type's takes the place of lambda, lower ones too.
+
+        Raises:
+            ConfigError: a threshold outside [0, 1] or of no type of the model; text without a splitter.
+        """
+        rules = Thresholds.of(self.backend, link_threshold, thresholds)
+        if isinstance(texts, (str, Document)):
+            return next(self._stream([texts], rules))
+        found = self._stream(texts, rules)
+        return list(found) if isinstance(texts, Sequence) else found
+
+    def _stream(self, texts: Iterable[str | Document], rules: Thresholds) -> Iterator[Document]:
+        waiting: deque[Document] = deque()
+
+        def examples() -> Iterator[Example]:
+            for document in self._split(texts):
+                waiting.append(document)
+                yield from document.examples(self.context)
+
+        read: list[Prediction] = []
+        for prediction in self.backend.predict(examples(), rules.lowest_link, self.max_tokens):
+            while not waiting[0].words:  # nothing to read, nothing to wait for
+                yield waiting.popleft()
+            read.append(prediction)
+            if len(read) == len(waiting[0].units(self.context)):
+                yield rules.apply(waiting.popleft().with_predictions(read, self.context))
+                read = []
+        yield from (document.with_predictions(read, self.context) for document in waiting)
+
+    def _split(self, texts: Iterable[str | Document]) -> Iterator[Document]:
+        iterator = iter(texts)
+        while some := list(islice(iterator, _AT_ONCE)):
+            documents = [text if isinstance(text, Document) else Document(text) for text in some]
+            if self.splitter is not None:
+                yield from self.splitter(documents)
+                continue
+            if any(not document.words and document.text.strip() for document in documents):
+                raise ConfigError("text without words: give the extractor a language, or words of your own")
+            yield from documents
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The least probability of each type."""
+
+    entity: Mapping[str, float]
+    """Of entity types that have one."""
+    relation: Mapping[str, float]
+    """Of every relation type: its own, else lambda."""
+
+    @classmethod
+    def of(
+        cls, backend: Backend, link_threshold: float | None = None, thresholds: Mapping[str, float] | None = None
+    ) -> Thresholds:
+        """What a caller gave, for the types of a model.
+
+        Raises:
+            ConfigError: a number outside [0, 1], or a type the model does not have.
+        """
+        given, schema = dict(thresholds or {}), backend.schema
+        known = {*schema.entity_types, *schema.relation_types}
+        if unknown := sorted(set(given) - known):
+            raise ConfigError(f"thresholds name {', '.join(map(repr, unknown))}; the model has {sorted(known)}")
+        link = backend.link_threshold if link_threshold is None else link_threshold
+        for name, value in {"link_threshold": link, **given}.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+                raise ConfigError(f"the threshold {name} must be a number in [0, 1], found {value!r}")
+        return cls(
+            {name: given[name] for name in schema.entity_types if name in given},
+            {name: given.get(name, link) for name in schema.relation_types},
+        )
+
+    @property
+    def lowest_link(self) -> float:
+        """The least of all relation types'; 1 where there are none."""
+        return min(self.relation.values(), default=1.0)
+
+    def apply(self, document: Document) -> Document:
+        """The document without what is below."""
+        entities = tuple(e for e in document.entities if e.score >= self.entity.get(e.type, 0.0))
+        kept = set(entities)
+        relations = tuple(
+            r for r in document.relations if r.score > self.relation[r.type] and r.head in kept and r.tail in kept
+        )
+        if len(entities) == len(document.entities) and len(relations) == len(document.relations):
+            return document
+        return replace(document, entities=entities, relations=relations)

@@ -1,0 +1,298 @@
+"""Checkpoints of the published ITER code (GitHub fleonce/ITER, hub ids `fleonce/iter-*`), read as `IterModel`s.
+
+Their layout: config.json holds the encoder's configuration under `transformer_config` and a bit field `features`;
+tensors are `model.*` (the encoder) and `is_l`, `lr_score`, `rr_score` (IsLeft, IsSpan, IsLink), each with `gate` (our
+W_a), `wi` and `wo`, without biases. What is laid out otherwise than ours is converted exactly:
+
+- IsLink reads [tail; head]; for omega > 1 a span is the *sum* of its two ends, and W (l + r) = [W W] [l; r].
+- For omega > 1 IsSpan has a last row "none", and the best of all rows is the decision; ours is relative to a "none" of
+  logit 0, so that row is taken from the others.
+
+Not converted: with one row a type (omega 1) they decide for the best type where the log-sum-exp over all types is
+positive, we where its own logit is; a second set of links, tail to head, is left out with a warning.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from iter_lightning.errors import ConfigError, EncoderError, IterError
+from iter_lightning.model import encoder as encoders
+from iter_lightning.model.config import IterConfig
+from iter_lightning.model.heads import ACTIVATIONS
+from iter_lightning.model.hub import read_json, read_tensors
+from iter_lightning.types import Schema
+
+if TYPE_CHECKING:
+    from iter_lightning.model.iter import IterModel
+
+_T = TypeVar("_T")
+_NONE_TYPE, _NONE_LINK, _BATCH_MEAN, _NESTED, _NER_ONLY, _INVERSE_LINKS, _ENTITY_PAIRS = 5, 7, 8, 9, 11, 18, 20
+"""Bits of `features` that change what is computed; others are of their data and evaluation."""
+_REFUSED = {0: "entities from an earlier layer", 1: "summed pairs", 6: "a T5 decoder", 12: "a T5 decoder"}
+_REFUSED_LINKS = {4: "one link a pair", 15: "one link a pair"}
+_NOT_THE_ENCODERS = {"max_length", "torch_dtype", "dtype", "architectures", "transformers_version"}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "spm.model", "vocab.txt")
+_LEFT_OUT = re.compile(r"model\.(pooler\.|decoder\.|shared\.weight$|(encoder\.)?embed_tokens\.weight$|.*position_ids$)")
+"""Tensors of their encoders that ours do without: poolers, decoders, second names of tied embeddings, indices."""
+
+
+def found_in(source: Path) -> bool:
+    """Whether the folder's config.json is one of theirs; ours are of `model_type` iter, too."""
+    try:
+        values = read_json(source / "config.json")
+    except EncoderError:
+        return False
+    return values.get("model_type") == "iter" and "schema" not in values and "num_types" in values
+
+
+def load(source: Path, model_class: type[IterModel]) -> IterModel:
+    """The model of a folder that one is `found_in`, in `eval()` mode; nothing in the folder is executed.
+
+    Raises:
+        EncoderError: a file is missing or cannot be read, a key or a tensor does not fit, or it is a variant of the
+            published code that has no equal here.
+    """
+    published = read(source)
+    try:
+        encoder = encoders.build_encoder(encoders.config_from_dict(published.config.encoder))
+        model = model_class(published.config, encoder, published.tokenizer())
+    except (ConfigError, ValueError, TypeError) as error:
+        raise EncoderError(f"{source / 'config.json'}: {error}") from error
+    published.fill(model)
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint that was read: our configuration and their tensors."""
+
+    source: Path
+    config: IterConfig
+    features: frozenset[int]
+    base: str
+    """The name of the encoder it was trained from; empty where the file does not say."""
+    weights: Path
+    tensors: dict[str, Tensor]
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The folder's; theirs are saved without, then it is that of the encoder it was trained from.
+
+        Raises:
+            EncoderError: neither can be loaded.
+        """
+        if any((self.source / name).is_file() for name in _TOKENIZER_FILES):
+            return encoders.load_tokenizer(str(self.source))
+        if not self.base:
+            raise EncoderError(f"{self.source} holds no tokenizer, and its config.json does not say whose it is")
+        try:
+            return encoders.load_tokenizer(self.base)
+        except EncoderError as error:
+            raise EncoderError(
+                f"{self.source} holds no tokenizer, and that of {self.base}, from which the model was trained, cannot "
+                f"be had; save it into the folder: {error}"
+            ) from error
+
+    def fill(self, model: nn.Module) -> None:
+        """Give a model of `config` the tensors.
+
+        Raises:
+            EncoderError: one is missing, unexpected or has another shape.
+        """
+        rest, own = dict(self.tensors), dict(model.named_parameters())
+        fitted = self._heads(rest, {name: list(parameter.shape) for name, parameter in own.items()})
+        for name, parameter in own.items():
+            if name not in fitted:
+                fitted[name] = self._take(rest, _encoder_names(name), list(parameter.shape))
+        idle = () if self.config.schema.relation_types else ("rr_score.",)  # is stored where it was not trained, too
+        unexpected = sorted(name for name in rest if not (_LEFT_OUT.match(name) or name.startswith(idle)))
+        if unexpected:
+            raise EncoderError(f"{self.weights}: unexpected {unexpected[:3]}, expected an encoder and three heads")
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(fitted[name])
+
+    def _heads(self, rest: dict[str, Tensor], shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
+        """Our heads' tensors, of the given shapes, from theirs."""
+        types, links = len(self.config.schema.entity_types), len(self.config.schema.relation_types)
+        sides = 1 if self.config.omega == 1 else 2
+        their_links = (links + (_NONE_LINK in self.features)) * (1 + (_INVERSE_LINKS in self.features))
+        fitted: dict[str, Tensor] = {}
+        for ours, theirs, outputs, operands in (
+            ("is_left", "is_l", 1, 1),
+            ("is_span", "lr_score", types + (_NONE_TYPE in self.features), 1),
+            ("is_link", "rr_score", their_links, sides),
+        ):
+            if f"{ours}.w_in.weight" not in shapes:
+                continue  # no links
+            inner, inputs = shapes[f"{ours}.w_in.weight"]
+            shape = [inner // 2, inputs // operands]
+            w_in = torch.cat([self._take(rest, [f"{theirs}.{part}.weight"], shape) for part in ("gate", "wi")])
+            w_out = self._take(rest, [f"{theirs}.wo.weight"], [outputs, shape[0]])
+            if ours == "is_link":
+                tail, head = w_in.chunk(2, dim=1)
+                w_in, w_out = torch.cat([head] * sides + [tail] * sides, dim=1), w_out[:links]
+            elif ours == "is_span" and _NONE_TYPE in self.features:
+                w_out = w_out[:-1] - w_out[-1:]
+            fitted |= {f"{ours}.w_in.weight": w_in, f"{ours}.w_out.weight": w_out}
+        return fitted
+
+    def _take(self, rest: dict[str, Tensor], names: list[str], shape: list[int]) -> Tensor:
+        """Take the first of these tensors that there is out of `rest`, in float32."""
+        name = next((name for name in names if name in rest), None)
+        if name is None:
+            raise EncoderError(f"{self.weights}: {names[0]}: found no such tensor, expected one of shape {shape}")
+        found = rest.pop(name)
+        if list(found.shape) != shape:
+            raise EncoderError(f"{self.weights}: {name}: found shape {list(found.shape)}, expected {shape}")
+        return found.float()
+
+
+def read(source: Path) -> Published:
+    """Read and check a checkpoint's files.
+
+    Raises:
+        EncoderError: see `load`.
+    """
+    path = source / "config.json"
+    values = read_json(path)
+    weights, tensors = read_tensors(source)
+    widths = {
+        f"{ours}_width": _width(weights, tensors, theirs) for ours, theirs in (("left", "is_l"), ("pair", "lr_score"))
+    }
+    try:
+        features = _features(values)
+        base = _base(values)
+        encoder = _encoder(values, base)
+        options = {**_options(values, features), "max_subwords": _window(values, encoder), **widths}
+        config = IterConfig(schema=_schema(values, features), encoder=encoder, **options)
+    except (IterError, ValueError, TypeError) as error:
+        raise EncoderError(f"{path}: {error}") from error
+    if _INVERSE_LINKS in features and config.schema.relation_types:
+        warnings.warn(
+            f"{source}: links are read from head to tail alone; the published code takes those that it finds from tail "
+            "to head, too",
+            stacklevel=4,
+        )
+    return Published(source, config, features, base, weights, tensors)
+
+
+def _value(values: Mapping[str, Any], key: str, kind: type[_T], default: _T | None = None) -> _T:
+    """The value of a key, checked for its type."""
+    value = values.get(key, default)
+    if isinstance(value, int) and kind is float:
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{key}: found {value!r}, expected {kind.__name__}")
+    return value
+
+
+def _features(values: Mapping[str, Any]) -> frozenset[int]:
+    """The bits that are set; a list of them is read, too.
+
+    Raises:
+        ConfigError: one of a variant that has no equal here.
+    """
+    given = values.get("features", 0)
+    if isinstance(given, list):
+        if not all(isinstance(bit, int) for bit in given):
+            raise ConfigError(f"features: found {given}, expected numbers of bits")
+        features = frozenset(given)
+    else:
+        number = _value(values, "features", int, 0)
+        features = frozenset(bit for bit in range(number.bit_length()) if number >> bit & 1)
+    for bit, what in {**_REFUSED, **({} if _NER_ONLY in features else _REFUSED_LINKS)}.items():
+        if bit in features:
+            raise ConfigError(f"features: found bit {bit} ({what}), which has no equal here")
+    if (_NESTED in features) != (_NONE_TYPE in features):
+        raise ConfigError(f"features: found one of the bits {_NESTED} and {_NONE_TYPE}, expected both or neither")
+    for key, expected in (("use_gate", True), ("use_mlp", True), ("use_bias", False)):
+        if _value(values, key, bool, expected) is not expected:
+            raise ConfigError(f"{key}: found {not expected}, which has no equal here; expected {expected}")
+    return features
+
+
+def _schema(values: Mapping[str, Any], features: frozenset[int]) -> Schema:
+    """Their types. Which links are symmetric is not stored: none is taken to be, as in their decisions."""
+    types: dict[str, tuple[str, ...]] = {"link_types": ()}
+    for key, number, none in (("entity_types", "num_types", _NONE_TYPE), ("link_types", "num_links", _NONE_LINK)):
+        if key == "link_types" and _NER_ONLY in features:
+            continue
+        types[key] = tuple(map(str, _value(values, key, list, [])))
+        expected = _value(values, number, int, 0) - (none in features)
+        if len(types[key]) != expected:
+            raise ConfigError(f"{key}: found {len(types[key])} names, expected {expected} by {number}; add them there")
+    return Schema(types["entity_types"], types["link_types"])
+
+
+def _options(values: Mapping[str, Any], features: frozenset[int]) -> dict[str, Any]:
+    """What else their file says of the model."""
+    activation = _value(values, "activation_fn", str, "gelu")
+    if activation not in ACTIVATIONS:
+        raise ConfigError(f"activation_fn: found {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+    omega = _value(values, "max_nest_depth", int, 1) if _NESTED in features else 1
+    if omega == 1 and _NESTED in features:
+        raise ConfigError("max_nest_depth: found 1, expected more with features bit 9")
+    return {
+        "omega": omega,
+        "activation": activation,
+        "dropout": _value(values, "dropout", float, 0.3),
+        "link_threshold": _value(values, "threshold", float, 0.5),
+        "respect_word_boundaries": False,
+        "loss_reduction": "batch_mean" if _BATCH_MEAN in features else "sum",
+        "link_pairs": "entities" if _ENTITY_PAIRS in features else "positions",
+    }
+
+
+def _base(values: Mapping[str, Any]) -> str:
+    """The name of the encoder it was trained from, as the authors' machine knew it."""
+    nested = _value(values, "transformer_config", dict, {})
+    return str(nested.get("_name_or_path") or values.get("transformer_name") or "")
+
+
+def _encoder(values: Mapping[str, Any], base: str) -> dict[str, Any]:
+    """The encoder's configuration: in the file all that differs from its family's defaults, else its base's."""
+    nested = _value(values, "transformer_config", dict, {})
+    own = {k: v for k, v in nested.items() if not k.startswith("_") and k not in _NOT_THE_ENCODERS}
+    if "model_type" in own:
+        return encoders.config_from_dict(own).to_dict()
+    if not base:
+        raise ConfigError("transformer_config: found neither model_type nor _name_or_path, expected one of them")
+    return {**encoders.load_config(base).to_dict(), **own}
+
+
+def _window(values: Mapping[str, Any], encoder: Mapping[str, Any]) -> int | None:
+    """Their longest input, within what the encoder's positions allow."""
+    longest = values.get("max_length", _value(values, "transformer_config", dict, {}).get("max_length"))
+    if longest is None:
+        return None
+    config = encoders.config_from_dict(dict(encoder))
+    bounded = encoders.has_absolute_positions(config)
+    return min(int(longest), encoders.position_limit(config)) if bounded else int(longest)
+
+
+def _encoder_names(ours: str) -> list[str]:
+    """What one of our encoder's tensors may be called there; tied embeddings are stored under one of their names."""
+    name = ours.removeprefix("encoder.")
+    names = [f"model.{name}", f"model.encoder.{name}"]
+    if name in {"shared.weight", "embed_tokens.weight", "encoder.embed_tokens.weight"}:
+        names += ["model.shared.weight", "model.encoder.embed_tokens.weight", "model.embed_tokens.weight"]
+    return names
+
+
+def _width(weights: Path, tensors: Mapping[str, Tensor], head: str) -> int:
+    """F of a head."""
+    name = f"{head}.wo.weight"
+    if name not in tensors or tensors[name].dim() != 2:
+        found = f"shape {list(tensors[name].shape)}" if name in tensors else "no such tensor"
+        raise EncoderError(f"{weights}: {name}: found {found}, expected a matrix")
+    return int(tensors[name].shape[1])
