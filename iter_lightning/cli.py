@@ -23,6 +23,9 @@ USAGE = """usage: python -m iter_lightning VERB ...
   compare   RUN RUN               whether two runs, or groups of runs, differ: paired tests over the test sentences
   sweep     --config X.yaml       search for hyperparameters on dev
   dashboard                       the workspace and report on Weights & Biases
+  extract   MODEL INPUT... -o OUT text, JSON lines, Parquet, ... into entities and relations, in ten formats
+  serve     MODEL                 the same over HTTP, with a page to try it
+  export    RUN OUT               a folder for the hub with its model card; --onnx, --push
   benchmark SECTION...            speed and memory against the bare encoder's; adds to docs/reports/throughput
 
 `VERB --help` tells a verb's options. Any value of a configuration can be given on the command line:
@@ -147,6 +150,27 @@ def dashboard(arguments: list[str]) -> None:
     main(arguments)
 
 
+def extract(arguments: list[str]) -> None:
+    """Extract entities and relations from documents."""
+    from iter_lightning.extraction.cli import main
+
+    main(arguments)
+
+
+def serve(arguments: list[str]) -> None:
+    """Extract over HTTP."""
+    from iter_lightning.extraction.serving.cli import main
+
+    main(arguments)
+
+
+def export(arguments: list[str]) -> None:
+    """Write a model for others, with its card."""
+    from iter_lightning.extraction.export.cli import main
+
+    main(arguments)
+
+
 def benchmark(arguments: list[str]) -> None:
     """Measure speed and memory against the bare encoder."""
     from iter_lightning.benchmark.cli import main
@@ -157,5 +181,5 @@ def benchmark(arguments: list[str]) -> None:
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "fit": fit, "validate": validate, "test": test, "predict": predict, "prepare": prepare, "inspect": inspect,
     "seeds": seeds, "reproduce": reproduce, "compare": compare, "sweep": sweep, "dashboard": dashboard,
-    "benchmark": benchmark,
+    "extract": extract, "serve": serve, "export": export, "benchmark": benchmark,
 }  # fmt: skip

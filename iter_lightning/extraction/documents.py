@@ -162,6 +162,12 @@ class Document:
             ]
         return replace(self, entities=tuple(entities.values()), relations=tuple(relations))
 
+    def _repr_html_(self) -> str:
+        """In a notebook: the page."""
+        from iter_lightning.extraction.page import render
+
+        return render(self)._repr_html_()
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: relations name entities by their place in the list."""
         values: dict[str, Any] = {"id": self.id, "text": self.text, **_annotation_dict(self)}
@@ -263,10 +269,12 @@ def _items(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 
 def _bounds_of(values: Mapping[str, Any], name: str) -> tuple[Bounds, ...]:
-    try:
-        return tuple((int(start), int(end)) for start, end in values.get(name) or ())
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: expected a list of [start, end], found {values.get(name)!r}") from error
+    found = []
+    for number, pair in enumerate(values.get(name) or ()):
+        if not (isinstance(pair, Sequence) and len(pair) == 2 and _is_index(pair[0]) and _is_index(pair[1])):
+            raise ValueError(f"{name}: number {number} is {pair!r}, expected [start, end]")
+        found.append((pair[0], pair[1]))
+    return tuple(found)
 
 
 def _is_index(value: object) -> TypeGuard[int]:

@@ -57,8 +57,8 @@ class TorchBackend:
         return self.model.config.link_threshold
 
     @classmethod
-    def load(cls, model: str | Path, device: str | None, options: InferenceOptions | None) -> TorchBackend:
-        """A folder's or hub id's model on `device` (None: a GPU where there is one), made fast."""
+    def load(cls, folder: Path, device: str | None, options: InferenceOptions | None) -> TorchBackend:
+        """A folder's model on `device` (None: a GPU where there is one), made fast."""
         import torch
 
         from iter_lightning.model import IterModel
@@ -66,7 +66,7 @@ class TorchBackend:
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            loaded = IterModel.from_pretrained(model).to(device)
+            loaded = IterModel.from_pretrained(folder).to(device)
         except (RuntimeError, AssertionError) as error:  # torch's, for a device that is not there
             raise ConfigError(f"device {device!r}: {str(error).splitlines()[0]}") from error
         return cls(prepare(loaded, options or InferenceOptions()))
@@ -126,17 +126,16 @@ class Extractor:
         if backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r} is none of {', '.join(BACKENDS)}")
         splitter = None if language is None else Splitter(language)
-        if Path(model, "model", "config.json").is_file():
-            model = Path(model, "model")  # of a run folder
+        folder = model_folder(model)
         loaded: Backend
         if backend == "onnx":
             from iter_lightning.extraction.onnx import OnnxBackend
 
             if device not in (None, "cpu") or options is not None:
                 raise ConfigError("the onnx backend runs on a CPU and takes no options: export decides its precision")
-            loaded = OnnxBackend.from_pretrained(model)
+            loaded = OnnxBackend.from_pretrained(folder)
         else:
-            loaded = TorchBackend.load(model, device, options)
+            loaded = TorchBackend.load(folder, device, options)
         return cls(loaded, splitter, context, max_tokens)
 
     @property
@@ -207,6 +206,21 @@ class Extractor:
             if any(not document.words and document.text.strip() for document in documents):
                 raise ConfigError("text without words: give the extractor a language, or words of your own")
             yield from documents
+
+
+def model_folder(model: str | Path) -> Path:
+    """Where a model lies: the folder itself, the model of a run folder, or a copy of the hub's.
+
+    Raises:
+        EncoderError: neither a folder nor a model of the hub.
+    """
+    if Path(model, "model", "config.json").is_file():
+        return Path(model, "model")
+    if Path(model).exists():
+        return Path(model)
+    from iter_lightning.model.hub import locate
+
+    return locate(model)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from iter_lightning.extraction.documents import Bounds, Document
 
 _ENDLESS = re.compile(r"\S{300}")
 """spaCy's tokenizer takes quadratic time over what holds no space; it is given such stretches in pieces."""
-_PARAGRAPH = re.compile(r"(?:\r\n?|\n)[^\S\r\n]*(?:\r\n?|\n)")
+_BREAK = r"(?:\r\n|\n|\r(?!\n))"
+_PARAGRAPH = re.compile(rf"{_BREAK}[^\S\r\n]*{_BREAK}")
 """An empty line ends a sentence, whatever it ends with."""
 
 

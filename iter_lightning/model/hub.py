@@ -16,8 +16,8 @@ from torch import Tensor
 
 from iter_lightning.errors import EncoderError
 
-PATTERNS = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt")
-"""What is downloaded: configurations, weights that cannot execute code, vocabularies."""
+PATTERNS = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "onnx/*.onnx")
+"""What is downloaded: configurations, weights that cannot execute code, vocabularies, exported graphs."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 

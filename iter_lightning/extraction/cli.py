@@ -1,0 +1,146 @@
+"""`python -m iter_lightning extract MODEL INPUT... --output OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.documents import CONTEXTS, Document
+from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS
+from iter_lightning.extraction.progress import show_progress
+from iter_lightning.extraction.readers import FORMATS as INPUTS
+from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
+from iter_lightning.extraction.run import Executor, ExtractionConfig, Summary, extract, run_here
+from iter_lightning.extraction.writers import FORMATS as OUTPUTS
+
+LAUNCHERS = ("local", "ray")
+_EPILOG = """
+examples:
+  extract runs/mine/seed1 article.txt                             JSON lines to the terminal
+  extract runs/mine/seed1 texts/ --output found.jsonl --output page.html
+  extract runs/mine/seed1 news.parquet --text-field body --output triples.csv
+  zcat news.jsonl.gz | extract runs/mine/seed1 - --input-format jsonl --output found.parquet
+  extract owner/model corpus/ --output graph.graphml --launcher ray --workers 8
+
+A killed or interrupted extraction goes on with the same command; no document is lost or written twice.
+"""
+
+
+def main(arguments: list[str]) -> None:
+    """Extract entities and relations from documents."""
+    options = _parser().parse_args(arguments)
+    config = _config(options)
+    outputs = [(Path(path), options.format or ("brat" if path.endswith("/") else None)) for path in options.output]
+    if not outputs:
+        if options.overwrite or options.format or options.launcher != "local":
+            raise ConfigError("--format, --overwrite and --launcher go with --output")
+        _to_stdout(config)
+        return
+    executor = _executor(options)
+    started = time.monotonic()
+    with show_progress(quiet=options.quiet) as tell:
+        summary, again = extract(config, outputs, executor, options.overwrite, tell)
+    if not options.quiet:
+        print(_report(summary, [path for path, _ in outputs], again, time.monotonic() - started), file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m iter_lightning extract", description=main.__doc__, epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("model", metavar="MODEL", help="run folder, model folder or hub id")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders, or - for standard input")
+    parser.add_argument("--output", "-o", action="append", default=[], metavar="OUT", help="by suffix; may be repeated")
+    parser.add_argument(
+        "--format", choices=sorted(OUTPUTS), metavar="NAME", help=f"of OUT: {', '.join(sorted(OUTPUTS))}"
+    )
+    reading = parser.add_argument_group("input")
+    reading.add_argument("--input-format", choices=sorted(INPUTS), metavar="NAME", help=", ".join(sorted(INPUTS)))
+    reading.add_argument("--text-field", default="text", metavar="FIELD", help="of a record, or column (default: text)")
+    reading.add_argument("--id-field", default="id", metavar="FIELD", help="likewise (default: id)")
+    reading.add_argument("--gold", action="store_true", help="records carry gold annotation: kept, shown in .html")
+    reading.add_argument("--max-characters", type=int, default=ReadOptions.max_characters, metavar="N",
+                         help="longer texts are bad records (default: %(default)s)")  # fmt: skip
+    reading.add_argument("--language", default="en", metavar="CODE", help="spaCy's code for it (default: en)")
+    found = parser.add_argument_group("what is found")
+    found.add_argument("--context", choices=CONTEXTS, default="sentence", help="document: relations cross sentences")
+    found.add_argument("--link-threshold", type=float, metavar="P", help="lambda (default: the model's)")
+    found.add_argument("--threshold", action="append", default=[], metavar="TYPE=P", help="least probability of a type")
+    how = parser.add_argument_group("how")
+    how.add_argument("--backend", choices=BACKENDS, default="torch")
+    how.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU where there is one)")
+    how.add_argument("--precision", choices=("fp32", "bf16", "fp16", "int8"), default="fp32")
+    how.add_argument("--compile", action="store_true", help="compile the encoder: pays for long runs in int8")
+    how.add_argument("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="subwords a batch (%(default)s)")
+    how.add_argument("--launcher", choices=LAUNCHERS, default="local")
+    how.add_argument("--workers", type=int, metavar="N", help="of Ray (default: one a GPU, else one a machine)")
+    how.add_argument("--overwrite", action="store_true", help="replace OUT, and forget a started extraction into it")
+    how.add_argument("--quiet", "-q", action="store_true", help="errors alone")
+    return parser
+
+
+def _config(options: argparse.Namespace) -> ExtractionConfig:
+    reading = ReadOptions(
+        options.input_format, options.text_field, options.id_field, options.gold, options.max_characters
+    )
+    if options.backend == "onnx" and (options.precision not in ("fp32", "int8") or options.compile):
+        raise ConfigError("the onnx backend has no --compile and knows --precision fp32 and int8 alone")
+    return ExtractionConfig(
+        model=options.model, inputs=tuple(options.inputs), reading=reading, language=options.language,
+        context=options.context, link_threshold=options.link_threshold, thresholds=_thresholds(options.threshold),
+        backend=options.backend, device=options.device, precision=options.precision, compile=options.compile,
+        max_tokens=options.max_tokens,
+    )  # fmt: skip
+
+
+def _thresholds(given: Iterable[str]) -> dict[str, float]:
+    found = {}
+    for item in given:
+        kind, equals, value = item.rpartition("=")
+        try:
+            found[kind] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not kind:
+            raise ConfigError(f"--threshold {item!r}: expected TYPE=P, as Work_For=0.8")
+    return found
+
+
+def _executor(options: argparse.Namespace) -> Executor:
+    if options.launcher == "local":
+        if options.workers is not None:
+            raise ConfigError("--workers goes with --launcher ray; a local extraction takes all cores")
+        return run_here
+    from iter_lightning.extraction.cluster import RayExecutor
+
+    return RayExecutor(options.workers)
+
+
+def _to_stdout(config: ExtractionConfig) -> None:
+    """JSON lines as they are found, bad records to standard error."""
+    extractor, rules = config.extractor(), config.rules()
+
+    def documents() -> Iterable[Document]:
+        for record in Reading(config.inputs, config.reading):
+            if isinstance(record, BadRecord):
+                print(f"{record.source}: {record.place}: {record.reason}", file=sys.stderr)
+            else:
+                yield record
+
+    for document in extractor(documents(), rules.link_threshold, rules.thresholds):
+        print(json.dumps(document.to_dict(), ensure_ascii=False), flush=True)
+
+
+def _report(summary: Summary, outputs: list[Path], again: bool, seconds: float) -> str:
+    lines = [*summary.notes]
+    if summary.bad:
+        lines.append(f"{summary.bad:,} bad records, with their reasons, in {outputs[0]}.errors.jsonl")
+    what = f"{summary.documents:,} documents, {summary.entities:,} entities, {summary.relations:,} relations"
+    how = "done already (--overwrite does it again)" if again else f"in {seconds:.0f} s"
+    return "\n".join([*lines, f"{what} {how}: {', '.join(map(str, outputs))}"])

@@ -1,0 +1,1 @@
+"""A trained model for others: the Hugging Face folder with its model card, ONNX graphs, the hub."""

@@ -1,0 +1,65 @@
+"""`python -m iter_lightning export MODEL OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from iter_lightning.errors import ConfigError
+
+_EPILOG = """
+examples:
+  export runs/mine/seed1 exported/mine --license cc-by-4.0 --language en
+  export runs/mine/seed1 exported/mine --onnx int8
+  export runs/mine/seed1 exported/mine --push owner/mine --private
+"""
+
+
+def main(arguments: list[str]) -> None:
+    """Write a trained model as a folder for the Hugging Face hub, with its model card."""
+    from iter_lightning.extraction.export.folder import export_model
+    from iter_lightning.extraction.export.metadata import CardOptions
+    from iter_lightning.extraction.onnx.manifest import PRECISIONS
+
+    options = _parser(PRECISIONS).parse_args(arguments)
+    if options.private and not options.push:
+        raise ConfigError("--private goes with --push")
+    if options.push:
+        from iter_lightning.extraction.export.hub import check_repo_id
+
+        check_repo_id(options.push)
+    card = CardOptions(
+        name=options.push or options.out.resolve().name, license=options.license,
+        languages=tuple(options.language), author=options.author, watts=options.watts,
+    )  # fmt: skip
+    parity = export_model(options.model, options.out, card, options.onnx, options.overwrite)
+    print(f"{options.out}: {', '.join(sorted(path.name for path in options.out.iterdir()))}")
+    if parity:
+        print(f"onnx: {parity}")
+    if not options.license:
+        print("no --license: the card says that none is recorded", file=sys.stderr)
+    if options.push:
+        from iter_lightning.extraction.export.hub import push
+
+        print(f"uploaded: {push(options.out, options.push, options.private)}")
+
+
+def _parser(precisions: tuple[str, ...]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m iter_lightning export", description=main.__doc__, epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("model", metavar="MODEL", help="run folder, model folder or hub id")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the new folder")
+    parser.add_argument("--onnx", choices=precisions, help="graphs for the onnx backend, too")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    card = parser.add_argument_group("the model card; the rest of it comes from the run folder")
+    card.add_argument("--license", metavar="ID", help="of the weights: apache-2.0, cc-by-4.0, ...")
+    card.add_argument("--language", nargs="+", default=[], metavar="CODE", help="ISO 639 codes, xx for many")
+    card.add_argument("--author", metavar="NAME")
+    card.add_argument("--watts", type=float, metavar="W", help="mean power of the training, for an estimate of energy")
+    hub = parser.add_argument_group("the hub (HF_TOKEN, or `hf auth login`)")
+    hub.add_argument("--push", metavar="OWNER/NAME", help="upload the folder")
+    hub.add_argument("--private", action="store_true", help="as a model that nobody else sees")
+    return parser

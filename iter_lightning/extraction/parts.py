@@ -1,0 +1,146 @@
+"""The unit of a long extraction: chunks of documents in, one file a chunk out, whole or not there at all.
+
+A chunk's documents go through the model by themselves, so that its part is the same whichever process made it and
+whenever. The name of a part tells its place and a digest of the documents it was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.documents import Document
+from iter_lightning.extraction.extractor import Extractor, Thresholds
+from iter_lightning.extraction.readers import BadRecord
+from iter_lightning.files import write_atomically
+
+DOCUMENTS = 512
+CHARACTERS = 250_000
+"""A chunk is complete with so many documents, or as soon as it has so many characters."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive records of one shard of the input."""
+
+    shard: int
+    number: int
+    records: tuple[Document | BadRecord, ...]
+    digest: str
+
+    @classmethod
+    def of(cls, shard: int, number: int, records: Iterable[Document | BadRecord]) -> Chunk:
+        """With the digest of what it holds."""
+        taken = tuple(records)
+        text = json.dumps([_plain(record) for record in taken], ensure_ascii=True)
+        return cls(shard, number, taken, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    @property
+    def place(self) -> str:
+        """Sorts as the input does."""
+        return f"{self.shard:05d}-{self.number:06d}"
+
+    @property
+    def part(self) -> str:
+        """The name of the file it is extracted into."""
+        return f"{self.place}-{self.digest}.jsonl"
+
+
+class Parts:
+    """The parts that are there when a process begins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._names = {path.name.rpartition("-")[0]: path.name for path in folder.glob("*.jsonl")}
+
+    def has(self, chunk: Chunk) -> bool:
+        """Whether the chunk is extracted.
+
+        Raises:
+            ConfigError: other documents were, at its place.
+        """
+        name = self._names.get(chunk.place, chunk.part)
+        if name != chunk.part:
+            first = next((record.id for record in chunk.records if isinstance(record, Document)), "")
+            raise ConfigError(
+                f"{self.folder}: the input has changed since this extraction began, at {first or chunk.place}: give "
+                "the same input again, or --overwrite"
+            )
+        return chunk.place in self._names
+
+
+def chunks(shard: int, records: Iterable[Document | BadRecord]) -> Iterator[Chunk]:
+    """The records of a shard in chunks, in order."""
+    taken: list[Document | BadRecord] = []
+    number, size = 0, 0
+    for record in records:
+        taken.append(record)
+        size += len(record.text) if isinstance(record, Document) else 0
+        if len(taken) == DOCUMENTS or size >= CHARACTERS:
+            yield Chunk.of(shard, number, taken)
+            taken, number, size = [], number + 1, 0
+    if taken:
+        yield Chunk.of(shard, number, taken)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is decided at call time."""
+
+    link_threshold: float | None = None
+    thresholds: Mapping[str, float] | None = None
+
+    def check(self, extractor: Extractor) -> None:
+        """Raise `ConfigError` where they do not fit the model."""
+        Thresholds.of(extractor.backend, self.link_threshold, self.thresholds)
+
+
+def make_part(extractor: Extractor, chunk: Chunk, rules: Rules, folder: Path) -> int:
+    """Extract a chunk and put its part into the folder.
+
+    A document on which the model fails becomes a bad record, unless it fails on all of the chunk.
+
+    Returns:
+        How many records of it were bad.
+    """
+    records = list(chunk.records)
+    places = [place for place, record in enumerate(records) if isinstance(record, Document)]
+    documents = [record for record in records if isinstance(record, Document)]
+    try:
+        found: list[Document | BadRecord] = [*extractor(documents, rules.link_threshold, rules.thresholds)]
+    except ConfigError:
+        raise
+    except Exception:
+        found = [_alone(extractor, document, rules) for document in documents]
+        if not any(isinstance(record, Document) for record in found):
+            raise
+    for place, record in zip(places, found, strict=True):
+        records[place] = record
+    lines = [json.dumps(_plain(record), ensure_ascii=False) for record in records]
+    write_atomically(folder / chunk.part, "".join(f"{line}\n" for line in lines))
+    return sum(isinstance(record, BadRecord) for record in records)
+
+
+def read_parts(folder: Path) -> Iterator[Document | BadRecord]:
+    """What all parts hold, in the order of the input."""
+    for part in sorted(folder.glob("*.jsonl")):
+        with part.open(encoding="utf-8", newline="\n") as file:
+            for line in file:
+                values = json.loads(line)
+                yield BadRecord(**values["bad"]) if "bad" in values else Document.from_dict(values)
+
+
+def _alone(extractor: Extractor, document: Document, rules: Rules) -> Document | BadRecord:
+    try:
+        return extractor(document, rules.link_threshold, rules.thresholds)
+    except Exception as error:
+        reason = f"the model failed on it: {type(error).__name__}: {str(error).strip() or 'no message'}"
+        return BadRecord(document.id, "document", reason, document.text[:1000])
+
+
+def _plain(record: Document | BadRecord) -> dict[str, object]:
+    return record.to_dict() if isinstance(record, Document) else {"bad": asdict(record)}

@@ -1,0 +1,137 @@
+"""Bytes of files, gzipped files and standard input, and their lines."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO, NamedTuple
+
+from iter_lightning.extraction.readers.items import Advance, DamagedError, Source
+
+BLOCK = 1 << 16
+"""Bytes read at once."""
+FAULTS = (OSError, EOFError, zlib.error)
+"""What reading a file raises where the file or what it lies on is damaged."""
+_BOM = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Line(NamedTuple):
+    """A line of a file, with its ending."""
+
+    number: int
+    data: bytes
+    whole: bool
+    """False where it is longer than a line may be: `data` is its beginning."""
+
+    @property
+    def place(self) -> str:
+        """As it is told."""
+        return f"line {self.number}"
+
+    def text(self, limit: int) -> str:
+        """The line in characters.
+
+        Raises:
+            ValueError: it is longer than `limit`, which was given to `lines_of`, or not UTF-8.
+        """
+        if not self.whole:
+            raise ValueError(f"longer than {limit:,} bytes")
+        return decoded(self.data)
+
+    def shown(self) -> str:
+        """Its beginning, whatever it is made of."""
+        return self.data[:4000].decode("utf-8", "backslashreplace").rstrip("\r\n")
+
+
+@contextmanager
+def opened(source: Source, advance: Advance) -> Iterator[io.BufferedReader[Any]]:
+    """The bytes of a source, unpacked, after its byte order mark.
+
+    Raises:
+        DamagedError: it cannot be opened, its beginning cannot be read, or it is UTF-16.
+    """
+    with ExitStack() as stack:
+        try:
+            if source.path is None:
+                raw: Any = sys.stdin.buffer
+            else:
+                raw = stack.enter_context(open(source.path, "rb", buffering=0))  # noqa: PTH123 (names of any bytes)
+            stream: io.BufferedReader[Any] = io.BufferedReader(_Counted(raw, advance), BLOCK)
+            # a stream has no suffix to tell it
+            packed = stream.peek(2)[:2] == b"\x1f\x8b" if source.size is None else source.compressed
+            if packed:
+                unpacked: Any = stack.enter_context(gzip.GzipFile(fileobj=stream, mode="rb"))
+                stream = io.BufferedReader(unpacked, BLOCK)
+            head = stream.peek(3)[:3]
+            if head == _BOM:
+                stream.read(3)
+        except FAULTS as error:
+            raise DamagedError("file", told(error, opened=False)) from error
+        if head[:2] in _UTF_16:
+            raise DamagedError("file", "UTF-16, expected UTF-8")
+        yield stream
+
+
+def lines_of(stream: BinaryIO, limit: int) -> Iterator[Line]:
+    """The lines, ended by LF; of one that has more than `limit` bytes only the beginning is kept.
+
+    Raises:
+        DamagedError: the stream breaks off.
+    """
+    number = 0
+    try:
+        while data := stream.readline(limit):
+            number += 1
+            whole = len(data) < limit or data.endswith(b"\n")
+            yield Line(number, data if whole else data[:4000], whole)
+            while not whole:
+                more = stream.readline(BLOCK)
+                whole = not more or more.endswith(b"\n")
+    except FAULTS as error:
+        raise DamagedError(f"line {number + 1}", told(error)) from error
+
+
+def without_ending(line: str) -> str:
+    """The line without its LF or CR LF."""
+    return line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
+
+
+def decoded(data: bytes) -> str:
+    """Text in UTF-8.
+
+    Raises:
+        ValueError: it is not.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} (0x{data[error.start]:02x}) is no UTF-8") from None
+
+
+def told(error: BaseException, opened: bool = True) -> str:
+    """A fault of a file in words; `opened`: some of it has been read, perhaps."""
+    reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
+    return f"cannot be read: {reason}" + ("; nothing more is read of the file" if opened else "")
+
+
+class _Counted(io.RawIOBase):
+    """A binary stream that tells how much is read of it; closing it leaves the stream open."""
+
+    def __init__(self, stream: Any, advance: Advance) -> None:
+        super().__init__()
+        # what comes through a pipe is taken as it comes
+        self._readinto = getattr(stream, "readinto1", stream.readinto)
+        self._advance = advance
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count: int = self._readinto(buffer) or 0
+        self._advance(count)
+        return count

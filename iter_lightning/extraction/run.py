@@ -1,0 +1,263 @@
+"""Extraction from any amount of input into files: in parts, so that it can be stopped, killed and started again.
+
+Beside the first output lies a folder `OUT.parts` until all is done; the outputs are made from its parts, in the order
+of the input, and appear whole. What could not be read or extracted goes to `OUT.errors.jsonl`, how the outputs were
+made to `OUT.manifest.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.extractor import MAX_TOKENS, Extractor, model_folder
+from iter_lightning.extraction.parts import CHARACTERS, DOCUMENTS, Parts, Rules, chunks, make_part, read_parts
+from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
+from iter_lightning.extraction.writers import open_writer, output_format
+from iter_lightning.files import locked, write_atomically
+from iter_lightning.types import Schema
+
+SHARD_BYTES = 64 * 2**20
+"""Input files are taken together up to so many bytes; what a worker reads."""
+
+
+@dataclass(frozen=True)
+class ExtractionConfig:
+    """All that decides what an extraction finds."""
+
+    model: str
+    """Folder or hub id."""
+    inputs: tuple[str, ...]
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    language: str | None = "en"
+    context: str = "sentence"
+    link_threshold: float | None = None
+    thresholds: dict[str, float] = field(default_factory=dict)
+    backend: str = "torch"
+    device: str | None = None
+    precision: str = "fp32"
+    compile: bool = False
+    max_tokens: int = MAX_TOKENS
+
+    def rules(self) -> Rules:
+        """What is decided at call time."""
+        return Rules(self.link_threshold, self.thresholds)
+
+    def extractor(self) -> Extractor:
+        """The extractor it asks for."""
+        options = None
+        if self.backend == "torch":
+            from iter_lightning.model.inference import InferenceOptions
+
+            options = InferenceOptions(self.precision, self.compile)
+        return Extractor.from_pretrained(
+            self.model, language=self.language, context=self.context, device=self.device, options=options,
+            backend=self.backend, max_tokens=self.max_tokens,
+        )  # fmt: skip
+
+    def settings(self, folder: Path) -> dict[str, Any]:
+        """Plain values, with what they stand for: the model's digest, the chunks, the versions."""
+        return {
+            **asdict(self), "model_sha256": model_digest(folder), "chunk": [DOCUMENTS, CHARACTERS, SHARD_BYTES],
+            "versions": {name: _version(name) for name in ("iter-lightning", "torch", "transformers", "spacy")},
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an extraction is."""
+
+    documents: int = 0
+    """Extracted by this process and its workers."""
+    bad: int = 0
+    done: int = 0
+    """Bytes of input behind it."""
+    total: int | None = None
+    """Bytes of all input; None where it is not known."""
+
+
+class Executor(Protocol):
+    """Makes the parts of all chunks: here, or on a cluster."""
+
+    def __call__(
+        self, config: ExtractionConfig, extractor: Extractor, shards: Sequence[Reading], folder: Path
+    ) -> Iterator[Progress]:
+        """Make what parts are missing in the folder; tells after each."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an extraction came to."""
+
+    documents: int = 0
+    bad: int = 0
+    entities: int = 0
+    relations: int = 0
+    notes: tuple[str, ...] = ()
+    """What a format could not hold, what was passed over."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What lies beside the first output."""
+
+    parts: Path
+    errors: Path
+    manifest: Path
+
+    @classmethod
+    def beside(cls, output: Path) -> Files:
+        """Named after it."""
+        return cls(*(output.with_name(f"{output.name}.{name}") for name in ("parts", "errors.jsonl", "manifest.json")))
+
+
+def extract(
+    config: ExtractionConfig, outputs: Sequence[tuple[Path, str | None]], executor: Executor,
+    overwrite: bool = False, tell: Callable[[Progress], None] = lambda progress: None,
+) -> tuple[Summary, bool]:  # fmt: skip
+    """Extract from all inputs into all outputs, each a path and its format (None: by suffix).
+
+    Returns:
+        What it came to, and whether that was done already.
+
+    Raises:
+        ConfigError: an output that is there already, or parts of an extraction with other settings.
+        OSError: the disk; the parts that are there stay, and the same call goes on with them.
+    """
+    for path, kind in outputs:
+        output_format(path, kind)
+    settings = config.settings(model_folder(config.model))
+    reading = Reading(config.inputs, config.reading)
+    files = Files.beside(outputs[0][0])
+    _check_places(config.inputs, [path for path, _ in outputs])
+    if not overwrite and not files.parts.exists():
+        if (done := _finished(files, settings, reading, outputs)) is not None:
+            return done, True
+        if there := [str(path) for path, _ in outputs if path.exists()]:
+            raise ConfigError(f"{', '.join(there)}: there already, not from this input and settings (--overwrite)")
+    extractor = config.extractor()
+    config.rules().check(extractor)
+    files.parts.mkdir(parents=True, exist_ok=True)
+    with locked(files.parts / "lock", ConfigError(f"{files.parts}: another process extracts into it")):
+        _claim(files.parts, settings, overwrite)
+        started, progress = time.monotonic(), Progress()
+        for progress in executor(config, extractor, reading.shards(SHARD_BYTES), files.parts):
+            tell(progress)
+        seconds = time.monotonic() - started
+        summary = _assemble(files, outputs, extractor.schema, config.context, reading.notes)
+        manifest = {
+            "settings": settings, "inputs": reading.files(), "outputs": [str(path) for path, _ in outputs],
+            "summary": asdict(summary),
+            "last_process": {"documents": progress.documents, "seconds": round(seconds, 1)},
+        }  # fmt: skip
+        write_atomically(files.manifest, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        shutil.rmtree(files.parts)
+    return summary, False
+
+
+def run_here(
+    config: ExtractionConfig, extractor: Extractor, shards: Sequence[Reading], folder: Path
+) -> Iterator[Progress]:
+    """The `Executor` of this process."""
+    parts, rules = Parts(folder), config.rules()
+    total = None if any(shard.total is None for shard in shards) else sum(shard.total or 0 for shard in shards)
+    documents, bad, behind = 0, 0, 0
+    for number, shard in enumerate(shards):
+        for chunk in chunks(number, shard):
+            if not parts.has(chunk):
+                failed = make_part(extractor, chunk, rules, folder)
+                documents, bad = documents + len(chunk.records) - failed, bad + failed
+            yield Progress(documents, bad, behind + shard.done, total)
+        behind += shard.done
+
+
+def _check_places(inputs: Sequence[str], outputs: Sequence[Path]) -> None:
+    """Refuse outputs that would be read as input, or take each other's place."""
+    names = [path.absolute() for path in outputs]
+    if twice := sorted({str(path) for path, name in zip(outputs, names, strict=True) if names.count(name) > 1}):
+        raise ConfigError(f"--output names {', '.join(twice)} more than once")
+    for given in inputs:
+        place = Path(given).absolute()
+        inside = [str(path) for path, name in zip(outputs, names, strict=True) if place in (name, *name.parents)]
+        if inside:
+            raise ConfigError(f"{', '.join(inside)} lies in the input {given}, and would be read as input: elsewhere")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 over a model's configuration and weights."""
+    sha = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".bin", ".onnx")):
+        sha.update(path.relative_to(folder).as_posix().encode())
+        with path.open("rb") as file:
+            sha.update(hashlib.file_digest(file, "sha256").digest())
+    return sha.hexdigest()
+
+
+def _claim(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    """Begin in the folder, or go on with what an extraction of the same settings left there."""
+    path = folder / "settings.json"
+    wanted = json.loads(json.dumps(settings))
+    if overwrite:
+        for part in folder.glob("*.jsonl"):
+            part.unlink()
+    elif path.exists() and (found := json.loads(path.read_text(encoding="utf-8"))) != wanted:
+        other = [f"{key} was {found.get(key)!r}, is {wanted[key]!r}" for key in wanted if found.get(key) != wanted[key]]
+        raise ConfigError(
+            f"{folder} is of an extraction with other settings: {'; '.join(other)}. Give those again to go on, or "
+            "--overwrite to begin anew"
+        )
+    write_atomically(path, json.dumps(settings, ensure_ascii=False) + "\n")
+
+
+def _finished(
+    files: Files, settings: dict[str, Any], reading: Reading, outputs: Sequence[tuple[Path, str | None]]
+) -> Summary | None:
+    """What the manifest says of these outputs, if they are there and were made like this of this input."""
+    if not files.manifest.exists() or not all(path.exists() for path, _ in outputs):
+        return None
+    try:
+        manifest = json.loads(files.manifest.read_text(encoding="utf-8"))
+        same = manifest["settings"] == json.loads(json.dumps(settings)) and manifest["inputs"] == reading.files()
+        if not same or manifest["outputs"] != [str(path) for path, _ in outputs]:
+            return None
+        return Summary(**{**manifest["summary"], "notes": tuple(manifest["summary"]["notes"])})
+    except (ValueError, KeyError, TypeError):  # not a manifest of ours
+        return None
+
+
+def _assemble(
+    files: Files, outputs: Sequence[tuple[Path, str | None]], schema: Schema, context: str, notes: Sequence[str]
+) -> Summary:
+    """All outputs from all parts, and the bad records beside them."""
+    documents = bad = entities = relations = 0
+    files.errors.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        writers = [stack.enter_context(open_writer(path, kind, schema, context)) for path, kind in outputs]
+        for record in read_parts(files.parts):
+            if isinstance(record, BadRecord):
+                bad += 1
+                with files.errors.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+                continue
+            documents, entities = documents + 1, entities + len(record.entities)
+            relations += len(record.relations)
+            for writer in writers:
+                writer.write(record)
+    told = tuple(note for writer in writers for note in writer.notes)
+    return Summary(documents, bad, entities, relations, (*notes, *told))

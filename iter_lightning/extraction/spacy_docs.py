@@ -1,0 +1,113 @@
+"""A spaCy Doc as a `Document`, and what was found in it onto the Doc; see `extraction.spacy` for where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from spacy.pipeline import Sentencizer
+from spacy.tokens import Doc, Span, SpanGroup
+
+from iter_lightning.extraction.documents import Bounds, Document, TextEntity
+from iter_lightning.extraction.writers.docbin import RELATIONS_KEY, SPANS_KEY
+
+_SENTENCES = Sentencizer()
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRelation:
+    """A typed, directed link between two spans of a Doc; `score` is its probability."""
+
+    head: Span
+    tail: Span
+    type: str
+    score: float
+
+
+def relations_of(doc: Doc) -> list[SpanRelation]:
+    """What `doc._.relations` gives; empty where no component has read the Doc."""
+    keys = [key for key in doc.user_data if isinstance(key, str) and key.partition(":")[0] == RELATIONS_KEY]
+    return [
+        SpanRelation(Span(doc, row[0], row[1], row[2]), Span(doc, row[3], row[4], row[5]), row[6], float(row[7]))
+        for key in keys
+        for row in doc.user_data[key]
+    ]
+
+
+def to_document(doc: Doc, id: str = "") -> Document:
+    """The text with the Doc's tokens, those of white space left out, as words, and its sentences.
+
+    An empty line ends a sentence where the Doc has none of its own.
+    """
+    tokens = [token for token in doc if not token.is_space]
+    words = [(token.idx, token.idx + len(token)) for token in tokens]
+    if doc.has_annotation("SENT_START"):
+        numbers = [number for number, sentence in enumerate(doc.sents) for _ in sentence]
+    else:
+        numbers = _ruled_sentences(doc)
+    sentences: list[Bounds] = []
+    before = None
+    for token, (start, end) in zip(tokens, words, strict=True):
+        number = numbers[token.i]
+        sentences[-1:] = [(sentences[-1][0], end)] if number == before else [*sentences[-1:], (start, end)]
+        before = number
+    return Document(doc.text, tuple(words), tuple(sentences), id=id)
+
+
+def _ruled_sentences(doc: Doc) -> list[int]:
+    """The number of each token's sentence, by the rules that `Splitter` follows, too; the Doc stays as it is."""
+    if not len(doc):
+        return []
+    starts = list(_SENTENCES.predict([doc])[0])
+    numbers, number, last, pending = [], 0, 0, False
+    for token, start in zip(doc, starts, strict=True):
+        pending = pending or bool(start)
+        if not token.is_space:
+            gap = doc.text[last : token.idx]
+            number += pending or max(gap.count("\n"), gap.count("\r")) > 1
+            last, pending = token.idx + len(token), False
+        numbers.append(number)
+    return numbers
+
+
+def annotate(doc: Doc, document: Document, spans_key: str = SPANS_KEY, overwrite_ents: bool = True) -> Doc:
+    """Put what was found in `to_document(doc)` onto the Doc.
+
+    Args:
+        doc: gets `spans[spans_key]`, `ents` and the relations.
+        document: with entities and relations.
+        spans_key: of `doc.spans`.
+        overwrite_ents: of `doc.ents`, those that overlap a found one go; else those stay, and the found one is in
+            `doc.spans` alone.
+    """
+    place = [token.i for token in doc if not token.is_space]
+
+    def span(entity: TextEntity) -> Span:
+        first, last = document.word_bounds(entity)
+        return Span(doc, place[first], place[last - 1] + 1, label=entity.type)
+
+    spans = [span(entity) for entity in document.entities]
+    scores = [entity.score for entity in document.entities]
+    doc.spans[spans_key] = SpanGroup(doc, name=spans_key, spans=spans, attrs={"scores": np.array(scores)})
+    rows = []
+    for relation in document.relations:
+        head, tail = span(relation.head), span(relation.tail)
+        rows.append([head.start, head.end, head.label_, tail.start, tail.end, tail.label_,
+                     relation.type, relation.score])  # fmt: skip
+    doc.user_data[RELATIONS_KEY if spans_key == SPANS_KEY else f"{RELATIONS_KEY}:{spans_key}"] = rows
+    order = sorted(range(len(spans)), key=lambda i: (spans[i].start_char - spans[i].end_char, -scores[i], i))
+    found, given = [spans[i] for i in order], list(doc.ents)
+    doc.set_ents(_apart([*found, *given] if overwrite_ents else [*given, *found]))
+    return doc
+
+
+def _apart(spans: Iterable[Span]) -> list[Span]:
+    """Those that overlap none before them."""
+    taken: set[int] = set()
+    kept = []
+    for span in spans:
+        if taken.isdisjoint(range(span.start, span.end)):
+            kept.append(span)
+            taken.update(range(span.start, span.end))
+    return kept

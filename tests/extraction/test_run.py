@@ -1,0 +1,284 @@
+"""Long extractions: whole, interrupted, killed, with bad records, into several files."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iter_lightning import cli
+from iter_lightning.errors import ConfigError
+from iter_lightning.extraction import parts
+from iter_lightning.extraction.documents import Document
+from iter_lightning.extraction.extractor import Extractor
+from iter_lightning.extraction.readers import BadRecord
+from iter_lightning.extraction.run import ExtractionConfig, Progress, extract, run_here
+from iter_lightning.types import Example, Prediction, Schema
+from tests.builders import COMMON, tiny_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model("bert", omega=2).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "DOCUMENTS", 4)
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """Thirty documents, one of them bad."""
+    return write_texts(tmp_path / "texts.jsonl", 30, bad=17)
+
+
+def write_texts(path: Path, count: int, bad: int | None = None) -> Path:
+    lines = [json.dumps({"id": f"d{i}", "text": " ".join(COMMON[i % 7 : i % 7 + 6]) + ". And more."})
+             for i in range(count)]  # fmt: skip
+    if bad is not None:
+        lines[bad] = json.dumps({"id": f"d{bad}", "text": None})
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def run(model: Path, texts: Path, output: Path, executor: Any = run_here, **options: Any) -> Any:
+    config = ExtractionConfig(str(model), (str(texts),), device="cpu")
+    return extract(config, [(output, None)], executor, **options)
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def dying(after: int) -> Any:
+    """An executor whose process ends after so many parts."""
+
+    def executor(*arguments: Any) -> Iterator[Progress]:
+        for number, progress in enumerate(run_here(*arguments), 1):
+            yield progress
+            if number == after:
+                raise KeyboardInterrupt
+
+    return executor
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_all_documents_and_the_bad_ones_beside_them(model: Path, texts: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    summary, again = run(model, texts, tmp_path / "out" / "found.jsonl", tell=told.append)
+    found = records(tmp_path / "out" / "found.jsonl")
+    assert [r["id"] for r in found] == [f"d{i}" for i in range(30) if i != 17]
+    assert any(r["entities"] for r in found)
+    (bad,) = records(tmp_path / "out" / "found.jsonl.errors.jsonl")
+    assert (bad["source"], bad["place"]) == (str(texts), "line 18")
+    assert (summary.documents, summary.bad, again) == (29, 1, False)
+    assert summary.entities == sum(len(r["entities"]) for r in found)
+    assert told[-1] == Progress(29, 1, texts.stat().st_size, texts.stat().st_size)
+    manifest = json.loads((tmp_path / "out" / "found.jsonl.manifest.json").read_text())
+    assert manifest["summary"]["documents"] == 29
+    assert len(manifest["settings"]["model_sha256"]) == 64
+    assert not list((tmp_path / "out").glob("*.parts"))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_interrupted_it_goes_on_and_ends_equal(model: Path, texts: Path, tmp_path: Path) -> None:
+    run(model, texts, tmp_path / "whole.jsonl")
+    output = tmp_path / "found.jsonl"
+    for after in (1, 3, 6):
+        with pytest.raises(KeyboardInterrupt):
+            run(model, texts, output, dying(after))
+        assert not output.exists()
+    told: list[Progress] = []
+    run(model, texts, output, tell=told.append)
+    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert told[-1].documents < 29  # those of earlier parts were not extracted again
+    errors = [tmp_path / f"{name}.jsonl.errors.jsonl" for name in ("found", "whole")]
+    assert errors[0].read_bytes() == errors[1].read_bytes()
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_ended_while_the_outputs_were_made(model: Path, texts: Path, tmp_path: Path,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    output = tmp_path / "found.jsonl"
+    read = parts.read_parts
+
+    def full(folder: Path) -> Iterator[Document | BadRecord]:
+        for number, record in enumerate(read(folder)):
+            if number == 20:
+                raise OSError(errno.ENOSPC, "No space left on device", str(output))
+            yield record
+
+    monkeypatch.setattr("iter_lightning.extraction.run.read_parts", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(model, texts, output)
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".") and "parts" not in p.name
+                  and "errors" not in p.name) == ["texts.jsonl"]  # fmt: skip
+    monkeypatch.undo()
+    monkeypatch.setattr(parts, "DOCUMENTS", 4)
+    summary, _ = run(model, texts, output)
+    assert summary.documents == len(records(output)) == 29
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_changed_input_or_settings_are_not_mixed(model: Path, texts: Path, tmp_path: Path) -> None:
+    output = tmp_path / "found.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run(model, texts, output, dying(5))
+    config = ExtractionConfig(str(model), (str(texts),), device="cpu", link_threshold=0.9)
+    with pytest.raises(ConfigError, match=r"link_threshold was None, is 0\.9"):
+        extract(config, [(output, None)], run_here)
+    lines = texts.read_text().splitlines()
+    lines[9] = json.dumps({"id": "d9", "text": "Something else."})
+    texts.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ConfigError, match="the input has changed since this extraction began, at d8"):
+        run(model, texts, output)
+    run(model, texts, output, overwrite=True)
+    assert records(output)[9]["text"] == "Something else."
+
+
+def test_done_is_done_and_another_output_stays(model: Path, texts: Path, tmp_path: Path) -> None:
+    output = tmp_path / "found.jsonl"
+    first, _ = run(model, texts, output)
+    changed = output.stat().st_mtime_ns
+    assert run(model, texts, output) == (first, True)
+    assert output.stat().st_mtime_ns == changed
+    write_texts(texts, 5)
+    with pytest.raises(ConfigError, match="there already"):
+        run(model, texts, output)
+    assert len(records(output)) == 29
+    assert run(model, texts, output, overwrite=True)[0].documents == 5
+    assert not (tmp_path / "found.jsonl.errors.jsonl").exists()
+
+
+def test_two_processes_do_not_share_an_output(model: Path, texts: Path, tmp_path: Path) -> None:
+    output = tmp_path / "found.jsonl"
+
+    def meanwhile(*arguments: Any) -> Iterator[Progress]:
+        with pytest.raises(ConfigError, match="another process extracts into it"):
+            run(model, texts, output)
+        yield from run_here(*arguments)
+
+    assert run(model, texts, output, meanwhile)[0].documents == 29
+
+
+def test_a_document_the_model_fails_on_is_a_bad_record(tmp_path: Path) -> None:
+    class Fragile:
+        schema = Schema(("A",))
+        link_threshold = 0.5
+
+        def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
+            for example in examples:
+                if "poison" in example.words:
+                    raise RuntimeError("out of memory")
+                yield Prediction()
+
+    extractor = Extractor(Fragile(), None)
+    documents = [Document.from_words([[word]], id=word) for word in ("a", "poison", "b")]
+    chunk = next(iter(parts.chunks(0, documents)))
+    assert parts.make_part(extractor, chunk, parts.Rules(), tmp_path) == 1
+    first, bad, last = parts.read_parts(tmp_path)
+    assert (first, last) == (documents[0], documents[2])
+    assert bad == BadRecord("poison", "document", "the model failed on it: RuntimeError: out of memory", "poison")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        parts.make_part(extractor, parts.Chunk.of(0, 1, documents[1:2]), parts.Rules(), tmp_path)
+
+
+def command(model: Path, *arguments: Any) -> list[str]:
+    return [str(a) for a in ("extract", model, *arguments)]
+
+
+def test_command_line(model: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = [tmp_path / name for name in ("a.jsonl", "b.parquet", "c.csv")]
+    options = [option for path in outputs for option in ("-o", path)]
+    assert cli.main(command(model, texts, *options, "--threshold", "Kin=0.9", "--device", "cpu")) == 0
+    told = capsys.readouterr().err
+    assert "29 documents" in told
+    assert "1 bad records, with their reasons, in" in told
+    assert all(path.exists() for path in outputs)
+    assert cli.main(command(model, texts, *options, "--threshold", "Kin=0.9", "--device", "cpu")) == 0
+    assert "done already" in capsys.readouterr().err
+
+
+def test_command_line_to_the_terminal(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.txt").write_text("Ada met Bo.", encoding="utf-8")
+    assert cli.main(command(model, tmp_path / "x.txt", "--device", "cpu")) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["text"] == "Ada met Bo."
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--threshold", "Knows"), "expected TYPE=P"),
+        (("--threshold", "Nothing=0.5", "-o", "x.jsonl"), "thresholds name 'Nothing'"),
+        (("--link-threshold", "7", "-o", "x.jsonl"), "must be a number in [0, 1]"),
+        (("-o", "x.unheard"), "unheard"),
+        (("-o", "x.jsonl", "--workers", "2"), "--workers goes with --launcher ray"),
+        (("--overwrite",), "go with --output"),
+        (("-o", "x.jsonl", "--device", "nowhere"), "device 'nowhere'"),
+        (("-o", "x.jsonl", "--backend", "onnx", "--compile"), "the onnx backend has no --compile"),
+        (("-o", "x.jsonl", "--text-field", "none.of.it"), None),
+    ],
+)
+def test_what_cannot_be_is_told_and_leaves_nothing(
+    model: Path, texts: Path, tmp_path: Path, options: tuple[str, ...], told: str | None,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    status = cli.main(command(model, texts, *options))
+    if told is None:  # all records are bad
+        assert status == 0
+        assert len(records(tmp_path / "x.jsonl.errors.jsonl")) == 30
+        return
+    assert status == 2
+    assert told in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["texts.jsonl"]
+
+
+@pytest.mark.slow
+def test_killed_three_times_it_ends_byte_equal(model: Path, tmp_path: Path) -> None:
+    """SIGKILL to the real command, whenever a part is there."""
+    texts = write_texts(tmp_path / "texts.jsonl", 6_000)
+
+    def start(output: Path) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", "iter_lightning", *command(model, texts, "-o", output, "--device", "cpu")]
+        return subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    assert start(tmp_path / "whole.parquet").wait(300) == 0
+    output = tmp_path / "found.parquet"
+    folder = tmp_path / "found.parquet.parts"
+    for kill in range(3):
+        process = start(output)
+        before = len(list(folder.glob("*.jsonl")))
+        while len(list(folder.glob("*.jsonl"))) <= before + 1:
+            assert process.poll() is None, f"ended before kill {kill}"
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not output.exists()
+    assert start(output).wait(300) == 0
+    assert output.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_cluster_finds_the_same(model: Path, texts: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (extra cluster)")
+    more = write_texts(tmp_path / "more.jsonl", 700)
+    here = command(model, texts, more, "-o", tmp_path / "here.jsonl", "--device", "cpu")
+    there = command(model, texts, more, "-o", tmp_path / "there.jsonl", "--device", "cpu", "--launcher", "ray")
+    assert cli.main(here) == 0
+    assert cli.main([*there, "--workers", "2"]) == 0
+    assert (tmp_path / "there.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
+    assert records(tmp_path / "there.jsonl.errors.jsonl") == records(tmp_path / "here.jsonl.errors.jsonl")
