@@ -1,0 +1,106 @@
+"""A file or folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from iter_lightning.errors import ConfigError, IterError
+
+_OURS = (".ann", ".txt")
+_OURS_TOO = ("annotation.conf", "ids.tsv")
+"""What a folder may hold that is replaced."""
+
+
+@contextmanager
+def replacing(path: Path, folder: bool) -> Iterator[Path]:
+    """A path to write to, in a hidden folder beside `path` that is gone afterwards; moved to `path` if all went well.
+
+    What is at `path` is replaced: a file in one step; a folder (of an earlier export, or empty) in two. A link stays
+    a link, what it names is replaced.
+
+    Raises:
+        ConfigError: something else is at `path`.
+        IterError: the file system refuses.
+    """
+    path = Path(os.path.realpath(path))
+    with cannot_be_written(path):
+        _check(path, folder)
+    with cannot_be_written(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ConfigError(f"{path}: {error.filename} is no folder") from error
+        # the part keeps the name, and with it the suffix
+        home = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:20]}."))
+    try:
+        part = home / path.name
+        yield part
+        with cannot_be_written(path):
+            _check(path, folder)  # hours may have passed
+            _move(part, path, home)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def cannot_be_written(path: Path) -> Iterator[None]:
+    """The file system's errors, also as SQLite tells them, as one that names the output."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise IterError(f"{path}: cannot be written: {reason}") from error
+
+
+def _check(path: Path, folder: bool) -> None:
+    if not path.exists():
+        return
+    if not folder:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder, expected a file to write to")
+        if not path.is_file():
+            raise ConfigError(f"{path} is no regular file, which replacing it would destroy")
+        return
+    if not path.is_dir():
+        raise ConfigError(f"{path} is a file, expected a folder to write to")
+    if path.is_mount():
+        raise ConfigError(f"{path} is a mount point, which cannot be replaced: name a folder inside of it")
+    with os.scandir(path) as entries:
+        names = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+    foreign = sorted(n for n, is_file in names.items() if not (is_file and (n.endswith(_OURS) or n in _OURS_TOO)))
+    if names and (foreign or "annotation.conf" not in names):
+        raise ConfigError(
+            f"{path} holds {foreign[0] if foreign else 'no annotation.conf'}: only an empty folder or one of an "
+            "earlier export is replaced"
+        )
+
+
+def _move(part: Path, path: Path, home: Path) -> None:
+    if part.is_dir():
+        os.sync()  # one call for all of its files, of which there may be very many
+        if path.exists():
+            path.rename(home / "before")
+        try:
+            part.rename(path)
+        except BaseException:
+            if (home / "before").exists():
+                (home / "before").rename(path)
+            raise
+    else:
+        _sync(part)
+        part.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
