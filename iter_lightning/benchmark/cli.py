@@ -19,6 +19,7 @@ from iter_lightning.benchmark.memory import memory
 from iter_lightning.benchmark.report import show, write_report
 from iter_lightning.benchmark.results import Entry, add_entry, machine, read_entries
 from iter_lightning.benchmark.shapes import Measurement, Plan
+from iter_lightning.benchmark.streaming import stream
 from iter_lightning.benchmark.subjects import TOKENIZER, Subject, SubjectSpec, load_subject, name_of
 from iter_lightning.benchmark.training import training
 from iter_lightning.errors import ConfigError
@@ -26,8 +27,10 @@ from iter_lightning.errors import ConfigError
 SECTIONS: dict[str, Callable[[Subject, Plan], Iterator[Measurement]]] = {
     "speed": inference.speed, "lengths": inference.lengths, "entities": inference.entities, "omega": inference.omega,
     "training": training, "memory": memory, "agreement": agreement,
-    "host": host,
+    "host": host, "stream": stream,
 }  # fmt: skip
+_APART = ("agreement", "host", "stream")
+"""Not among `all`."""
 EPILOG = """sections:
   speed      sentences a second and time over the bare encoder's, at every batch size and precision (default)
   lengths    sentences of 32 to 4096 subwords, attention told apart
@@ -37,7 +40,8 @@ EPILOG = """sections:
   memory     peak memory of predicting
   agreement  what trained models find in each precision, against padded float32
   host       tokenising, processes, building predictions, Ray: what bounds a fast GPU
-  all        all but agreement and host
+  stream     sentences a second of a long stream once it flows, tokenised by --workers, in the batches of speed
+  all        all but agreement, host and stream
 
 Untrained heads are calibrated to find as much as the corpus holds. Figures are added to OUTPUT.json, where they
 replace earlier ones of the same settings and machine, and OUTPUT.md is written anew from all of them.
@@ -128,7 +132,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 def _sections(names: Sequence[str]) -> list[str]:
     chosen = list(dict.fromkeys(names)) or ["speed"]
     if "all" in chosen:
-        return [name for name in SECTIONS if name not in ("agreement", "host")]
+        return [name for name in SECTIONS if name not in _APART]
     if unknown := [name for name in chosen if name not in SECTIONS]:
         raise ConfigError(f"no section {', '.join(map(repr, unknown))}: one of {', '.join(SECTIONS)}, all")
     return chosen

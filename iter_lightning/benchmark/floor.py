@@ -32,7 +32,7 @@ class Floor:
     ) -> None:  # fmt: skip
         self.encoder = encoder if encoder is not None else floor_encoder(model)
         device = next(model.parameters()).device
-        rows = [window.input_ids for example in model.aligner().encode(_bare(examples)) for window in example.windows]
+        rows = id_rows(model, examples)
         self.lengths = [len(row) for row in rows]
         order = sorted(range(len(rows)), key=lambda row: -self.lengths[row])
         pad = model.tokenizer.pad_token_id if model.tokenizer is not None else 0
@@ -58,8 +58,10 @@ def attention_of(encoder: nn.Module) -> str:
     return str(config._attn_implementation)
 
 
-def _bare(examples: Sequence[Example]) -> list[Example]:
-    return [Example(e.words, id=e.id, left_context=e.left_context, right_context=e.right_context) for e in examples]
+def id_rows(model: IterModel, examples: Sequence[Example]) -> list[list[int]]:
+    """Subword ids of every window of the examples."""
+    bare = [Example(e.words, id=e.id, left_context=e.left_context, right_context=e.right_context) for e in examples]
+    return [window.input_ids for encoded in model.aligner().encode(bare) for window in encoded.windows]
 
 
 def _padded(rows: list[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:

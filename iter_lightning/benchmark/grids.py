@@ -93,6 +93,16 @@ def _speed(entry: Entry) -> Cells:
     )  # fmt: skip
 
 
+def _stream(entry: Entry) -> Cells:
+    values, ours = entry.values, entry.values["seconds"]["ours"]
+    share = values["peak_share"]
+    return (
+        *_who(entry), batching(entry.settings), way(entry.settings), str(entry.settings["workers"]),
+        rates(ours, values["sentences"]), rates(ours, values["subwords"]), f"{values['flops_a_second'] / 1e12:,.3f}",
+        "–" if share is None else f"{100 * share:.0f} %",
+    )  # fmt: skip
+
+
 def _shares(entry: Entry) -> Cells:
     shares = (f"{100 * entry.values['shares'][stage]:.1f}" for stage in STAGES)
     return (*_who(entry), batching(entry.settings), way(entry.settings), *shares)
@@ -205,6 +215,10 @@ _LAYOUTS: tuple[tuple[str, str, Cells, Callable[[Entry], Cells | None], str], ..
     ("Speed", "speed", (*_WHO, "batch", "precision", "sentences/s", "subwords/s", "floor, sentences/s", "x floor"),
      _speed, "From words to predictions. Median (slowest – fastest pass); x floor: ratio of the medians (least – "
      "greatest ratio of a single pass)."),
+    ("A stream", "stream", (*_WHO, "batch", "precision", "tokenising processes", "sentences/s", "subwords/s", "TFLOP/s",
+     "share of the matmul peak"), _stream,
+     "The same sentences over and over, in pools of 2,048, from words to predictions, once tokenising processes have "
+     "started. Median (slowest – fastest pool)."),
     ("Where the time goes", "speed", (*_WHO, "batch", "precision", *(f"{stage}, %" for stage in STAGES)), _shares,
      "Stages one after the other, without workers or any overlap; padding is left out where the encoder packs."),
     ("Model FLOPs", "speed", (*_WHO, "batch", "precision", "encoder, GFLOP a sentence", "heads, GFLOP a sentence",

@@ -6,7 +6,7 @@ sentences (`Floor`). Passes of both alternate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from statistics import median
@@ -51,7 +51,7 @@ def speed(subject: Subject, plan: Plan) -> Iterator[Measurement]:
     for options in plan.options:
         prepared, found = setting.prepare(options, plan.batch)
         for size, budget in batchings(plan):
-            values = compare(setting, prepared, floor, (size, budget), options, plan) | _density(setting, found)
+            values = compare(setting, prepared, floor, (size, budget), options, plan) | density_of(setting, found)
             yield {"batch_size": size, "token_budget": budget, "workers": plan.workers, **options_of(options)}, values
 
 
@@ -92,7 +92,7 @@ def _made(
     for options in plan.options:
         prepared, found = setting.prepare(options, plan.batch)
         values = compare(setting, prepared, floor, (plan.batch, budget), options, plan)
-        yield options, setting, prepared, values | _density(setting, found)
+        yield options, setting, prepared, values | density_of(setting, found)
 
 
 def compare(
@@ -119,11 +119,11 @@ def compare(
         "sentences": len(examples), "subwords": sum(floor.lengths), "longest": max(floor.lengths),
         "seconds": seconds, **ratio_of(seconds["ours"], seconds["floor"]), "floor_attention": attention_of(encoder),
         "shares": share, "stage_seconds": stage_seconds, "work": asdict(work),
-        **_flops(setting.model, floor, work, median(seconds["ours"]), options.precision),
+        **flops_of(setting.model, floor.lengths, work, median(seconds["ours"]), options.precision),
     }  # fmt: skip
 
 
-def _density(setting: Setting, found: Density | None) -> dict[str, Any]:
+def density_of(setting: Setting, found: Density | None) -> dict[str, Any]:
     """What the corpus holds and what calibrated heads find in a sentence; nothing where heads are trained."""
     if setting.wanted is None or found is None:
         return {}
@@ -146,11 +146,21 @@ def _without_attention(
     return {"attention_seconds": inside, "microseconds_a_subword": 1e6 * rest / values["subwords"]}
 
 
-def _flops(model: IterModel, floor: Floor, work: HeadWork, seconds: float, precision: str) -> dict[str, Any]:
-    """Model FLOPs of a pass and the share of the measured matmul peak; no peak for int8."""
+def flops_of(
+    model: IterModel, lengths: Sequence[int], work: HeadWork, seconds: float, precision: str
+) -> dict[str, Any]:  # fmt: skip
+    """Model FLOPs of a pass over windows of these lengths and the share of the measured matmul peak.
+
+    Args:
+        model: as loaded, not prepared.
+        lengths: subwords of each window.
+        work: what the heads did.
+        seconds: what all of it took.
+        precision: of `DTYPES`; another (int8) has no peak.
+    """
     config = encoders.config_from_dict(model.config.encoder)
     device = next(model.parameters()).device
-    flops = {"encoder": encoder_flops(floor.encoder, config, floor.lengths), "heads": head_flops(model, work)}
+    flops = {"encoder": encoder_flops(model.encoder, config, lengths), "heads": head_flops(model, work)}
     rate = sum(flops.values()) / seconds
     peak = _peak(device, DTYPES[precision]) if precision in DTYPES else None
     return {"flops": flops, "flops_a_second": rate, "matmul_peak": peak, "peak_share": rate / peak if peak else None}

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from iter_lightning.benchmark.shapes import Measurement, Plan, Shape, options_of, own_setting, shaped_setting
 from iter_lightning.benchmark.subjects import Subject, SubjectSpec, load_subject
 from iter_lightning.errors import ConfigError, IterError
@@ -52,7 +54,7 @@ def peak(work: dict[str, Any]) -> dict[str, float]:
 
     Returns:
         MiB: `imports`, held when every module is loaded; `loaded`, the peak when the model is there; `peak`, of the
-        whole process; `gpu`, the most that torch allocated there, where the work runs on a GPU.
+        whole process; `gpu`, the most that torch allocated there while predicting or training, where that is on a GPU.
 
     Raises:
         ConfigError: the process failed, with the last line it said.
@@ -89,14 +91,14 @@ def predict_once(work: dict[str, Any]) -> float:
     examples = setting.examples
     del setting
     loaded = resident_peak()
+    if next(prepared.parameters()).device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()  # the model was loaded in float32
     prepared.predict(examples, work["batch_size"])
     return loaded
 
 
 def main() -> int:
     """Do the work on standard input and print what it took."""
-    import torch
-
     from iter_lightning.benchmark.training import train_twice
 
     work = json.loads(sys.stdin.read())

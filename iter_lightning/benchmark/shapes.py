@@ -46,9 +46,9 @@ class Plan:
 
     passes: int = 5
     batch_sizes: tuple[int, ...] = (1, 8, 64)
-    """Of `speed`; the largest is that of `memory`."""
+    """Of `speed` and `stream`; the largest is that of `memory`."""
     token_budgets: tuple[int, ...] = ()
-    """Padded subwords a batch, of `speed`."""
+    """Padded subwords a batch, of `speed` and `stream`."""
     batch: int = 8
     """Sentences a batch in every other section."""
     precisions: tuple[str, ...] = ("fp32",)
@@ -127,6 +127,6 @@ def options_of(options: InferenceOptions) -> dict[str, Any]:
 
 
 def batchings(plan: Plan) -> Iterator[tuple[int | None, int | None]]:
-    """(sentences a batch, padded subwords a batch) of `speed`."""
+    """(sentences a batch, padded subwords a batch) of `speed` and `stream`."""
     yield from ((size, None) for size in plan.batch_sizes)
     yield from ((None, budget) for budget in plan.token_budgets)

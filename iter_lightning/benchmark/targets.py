@@ -142,8 +142,8 @@ def _gpu(name: str, value: str) -> Callable[[Sequence[Entry]], Found]:
     def find(entries: Sequence[Entry]) -> Found:
         chosen = [
             e for e in entries
-            if e.section == "speed" and e.subject["label"].startswith(name) and e.settings["precision"] == "bf16"
-            and e.machine["device"] == "cuda" and e.subject["corpus"] == "conll04"
+            if e.section in ("speed", "stream") and e.subject["label"].startswith(name)
+            and e.settings["precision"] == "bf16" and e.machine["device"] == "cuda" and e.subject["corpus"] == "conll04"
         ]  # fmt: skip
         values = {
             "rate": lambda e: e.values["sentences"] / median(e.values["seconds"]["ours"]),

@@ -16,6 +16,10 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from iter_lightning.features.alignment import EncodedExample, Features
+from iter_lightning.features.layout import lay_out
+from iter_lightning.features.lengths import length_batches, longest_first
+
+__all__ = ["Batch", "LengthBatchSampler", "collate", "length_batches"]
 
 
 @dataclass(frozen=True)
@@ -84,26 +88,10 @@ def collate(windows: Sequence[tuple[EncodedExample, int]], pad_id: int, respect_
         pad_id: the token that fills.
         respect_word_boundaries: lefts only at a word's first subword, rights only at its last.
     """
-    features = [encoded.windows[number] for encoded, number in windows]
-    width = max(len(f) for f in features)
-    input_ids = torch.tensor([f.input_ids + [pad_id] * (width - len(f)) for f in features])
-    word = torch.tensor([f.word_of_subword + [-1] * (width - len(f)) for f in features])
-    lengths = torch.tensor([len(f) for f in features])
-    mask = torch.arange(width) < lengths[:, None]
-    text = word >= 0
-    left, right = text, text
-    if respect_word_boundaries:
-        edge = torch.full((len(features), 1), -1)
-        left = text & (word != torch.cat([edge, word[:, :-1]], dim=1))
-        right = text & (word != torch.cat([word[:, 1:], edge], dim=1))
+    layout = lay_out(windows, pad_id, respect_word_boundaries)
     return Batch(
-        input_ids_BN=input_ids,
-        mask_BN=mask,
-        word_BN=word,
-        left_slots_L=left.flatten().nonzero().squeeze(1),
-        right_slots_M=right.flatten().nonzero().squeeze(1),
-        filled_slots_F=mask.flatten().nonzero().squeeze(1),
-        **_gold(features, width),
+        **{field.name: torch.from_numpy(getattr(layout, field.name)) for field in fields(layout)},
+        **_gold([encoded.windows[number] for encoded, number in windows], layout.mask_BN.shape[1]),
         windows=tuple(windows),
     )
 
@@ -125,31 +113,6 @@ def _gold(features: Sequence[Features], width: int) -> dict[str, Tensor]:
         "gold_types_T2": torch.tensor(types, dtype=torch.long).reshape(-1, 2),
         "gold_links_K3": torch.tensor(links, dtype=torch.long).reshape(-1, 3),
     }
-
-
-def length_batches(
-    lengths: Sequence[int], order: Sequence[int], size: int | None, max_tokens: int | None
-) -> list[list[int]]:
-    """Cut `order` into batches of at most `size` items and `max_tokens` padded subwords; None leaves either open.
-
-    A single item longer than `max_tokens` makes a batch of its own.
-    """
-    batches: list[list[int]] = []
-    current: list[int] = []
-    longest = 0
-    for item in order:
-        grown = max(longest, lengths[item])
-        full = (size is not None and len(current) >= size) or (
-            max_tokens is not None and grown * (len(current) + 1) > max_tokens
-        )
-        if current and full:
-            batches.append(current)
-            current, grown = [], lengths[item]
-        current.append(item)
-        longest = grown
-    if current:
-        batches.append(current)
-    return batches
 
 
 class LengthBatchSampler(Sampler[list[int]]):
@@ -199,10 +162,9 @@ class LengthBatchSampler(Sampler[list[int]]):
         self.epoch = epoch
 
     def _all_batches(self) -> list[list[int]]:
-        order = list(range(len(self.lengths)))
         if not self.shuffle:
-            order.sort(key=lambda item: -self.lengths[item])
-            return length_batches(self.lengths, order, self.batch_size, self.max_tokens)
+            return longest_first(self.lengths, self.batch_size, self.max_tokens)
+        order = list(range(len(self.lengths)))
         rng = random.Random(f"{self.seed}/{self.epoch}")
         rng.shuffle(order)
         batches = self._bucketed(order)

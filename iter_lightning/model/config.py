@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.model.decoding import TYPE_DECISIONS
-from iter_lightning.model.heads import ACTIVATIONS
+from iter_lightning.model.conversion import TYPE_DECISIONS
 from iter_lightning.types import Schema
 
+ACTIVATIONS = ("relu", "gelu", "tanh")
+"""The search space of Appendix D; `heads.ACTIVATIONS` holds the functions."""
 LOSS_REDUCTIONS = ("sum", "batch_mean")
 LINK_PAIRS = ("entities", "positions")
 
@@ -60,7 +61,7 @@ class IterConfig:
         object.__setattr__(self, "encoder", json.loads(json.dumps(self.encoder)))  # JSON has no integer keys
         for name, allowed in (
             ("type_decision", TYPE_DECISIONS), ("link_pairs", LINK_PAIRS), ("loss_reduction", LOSS_REDUCTIONS),
-            ("activation", tuple(ACTIVATIONS)),
+            ("activation", ACTIVATIONS),
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")

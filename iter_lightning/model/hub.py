@@ -6,17 +6,17 @@ import json
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from iter_lightning.errors import EncoderError
 
-PATTERNS = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "onnx/*.onnx")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PATTERNS = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "onnx/*.onnx", "onnx/*.data")
 """What is downloaded: configurations, weights that cannot execute code, vocabularies, exported graphs."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -83,13 +83,16 @@ def read_tensors(source: Path) -> tuple[Path, dict[str, Tensor]]:
 
 def _load(path: Path) -> dict[str, Tensor]:
     """The tensors of one file; of a pickle tensors alone, or nothing."""
+    import torch  # exported graphs are found without it
+    from safetensors.torch import load_file
+
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         raise EncoderError(f"{path}: cannot be read as tensors: {str(error).strip().splitlines()[0]}") from error
-    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+    if not isinstance(found, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
         raise EncoderError(f"{path}: found {type(found).__name__}, expected named tensors")
     return found
 

@@ -23,7 +23,7 @@ from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, collate
 from iter_lightning.files import write_atomically
 from iter_lightning.model import encoder as encoders
-from iter_lightning.model import hub, packing, published
+from iter_lightning.model import hub, packing, pretrained, published
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.decoding import DecodingRules, Proposed, propose
@@ -67,10 +67,7 @@ class IterModel(nn.Module):
             PairFeedForward(self.sides * hidden, pair_width, links, *options, config.pair_memory_mb) if links else None
         )
         self.tokenizer = tokenizer
-        limit = encoders.position_limit(hf_config)
-        if config.max_subwords and config.max_subwords > limit and encoders.has_absolute_positions(hf_config):
-            raise ConfigError(f"max_subwords {config.max_subwords} is past the encoder's limit of {limit} positions")
-        self.max_subwords = config.max_subwords or limit
+        self.max_subwords = pretrained.longest_window(config)
 
     @classmethod
     def from_encoder(cls, name: str, schema: Schema, **options: Any) -> IterModel:
@@ -87,14 +84,12 @@ class IterModel(nn.Module):
         """
         if self.tokenizer is None:
             raise EncoderError("this model was built without a tokenizer and reads ready-made batches alone")
-        overlap = min(self.config.window_overlap, max(0, self.max_subwords // 2 - 8))
-        return Aligner(self.tokenizer, self.config.schema, self.config.omega, self.max_subwords, overlap)
+        return pretrained.build_aligner(self.tokenizer, self.config, self.max_subwords)
 
     @property
     def pad_id(self) -> int:
         """The token that fills; 0 where the tokenizer names none."""
-        pad_id = self.tokenizer.pad_token_id if self.tokenizer is not None else None
-        return 0 if pad_id is None else int(pad_id)
+        return pretrained.padding_id(self.tokenizer)
 
     def collate(self, windows: Sequence[tuple[EncodedExample, int]]) -> Batch:
         """`features.collate` with this model's padding and word-boundary rule."""

@@ -20,6 +20,10 @@ from transformers import AttentionInterface, AttentionMaskInterface, PretrainedC
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from iter_lightning.features.lengths import portions
+
+__all__ = ["can_pack", "enable", "encode_packed", "packed_attention", "portions", "share_rows", "way"]
+
 VARLEN = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "albert", "modernbert"})
 """Model types whose attention can be given by name and whose positions can be given by number."""
 ROWS = frozenset({"t5", "mt5", "bert", "roberta", "xlm-roberta", "camembert", "albert"})
@@ -58,18 +62,6 @@ def way(encoder: nn.Module, device: torch.device) -> str | None:
         return "varlen"
     masks = config._attn_implementation in ("sdpa", ATTENTION)  # eager attention would add a bool mask
     return "rows" if masks and config.model_type in ROWS else None
-
-
-def portions(sizes: Sequence[int], limit: int) -> list[slice]:
-    """Consecutive windows of at most `limit` subwords together; a longer window makes a portion of its own."""
-    parts: list[slice] = []
-    start = taken = 0
-    for place, size in enumerate(sizes):
-        if taken + size > limit and place > start:
-            parts.append(slice(start, place))
-            start, taken = place, 0
-        taken += size
-    return [*parts, slice(start, len(sizes))]
 
 
 def encode_packed(encoder: nn.Module, way: str, input_ids_BN: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
@@ -21,15 +21,15 @@ import torch
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.features.alignment import Aligner
-from iter_lightning.features.batching import Batch, LengthBatchSampler, collate
+from iter_lightning.features.batching import Batch, collate
+from iter_lightning.features.lengths import POOL, batched_windows, pools
 from iter_lightning.types import Example, Prediction
 
 if TYPE_CHECKING:
     from iter_lightning.model.decoding import Proposed
     from iter_lightning.model.iter import IterModel
 
-POOL = 2048
-"""Examples encoded, sorted and batched together: what is held at a time."""
+__all__ = ["POOL", "Batcher", "stream"]
 _AHEAD = 2
 """Batches whose predictions may still be under way."""
 
@@ -59,13 +59,10 @@ class Batcher:
 
     def __call__(self, examples: Sequence[Example]) -> list[tuple[list[int], Batch]]:
         """Batches of similar length, the longest first, each with the places of its examples."""
-        encoded = self.aligner.encode([replace(example, entities=(), relations=()) for example in examples])
-        lengths = [sum(map(len, e.windows)) for e in encoded]
-        batches = []
-        for places in LengthBatchSampler(lengths, self.batch_size or len(encoded), max_tokens=self.max_tokens):
-            windows = [(encoded[place], number) for place in places for number in range(len(encoded[place].windows))]
-            batches.append((places, collate(windows, self.pad_id, self.respect_word_boundaries)))
-        return batches
+        return [
+            (places, collate(windows, self.pad_id, self.respect_word_boundaries))
+            for places, windows in batched_windows(self.aligner, examples, self.batch_size, self.max_tokens)
+        ]
 
 
 def stream(
@@ -89,7 +86,7 @@ def stream(
     """
     _at_least(1, pool=pool)
     _at_least(0, workers=workers)
-    return _stream(model, _pools(examples, pool), Batcher.of(model, batch_size, max_tokens), link_threshold, workers)
+    return _stream(model, pools(examples, pool), Batcher.of(model, batch_size, max_tokens), link_threshold, workers)
 
 
 def _at_least(least: int, **values: int | None) -> None:
@@ -136,12 +133,6 @@ def _pool_predictions(
         settle(held, _AHEAD)
     settle(0, 0)
     return [found[place] for place in range(len(found))]
-
-
-def _pools(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
-    iterator = iter(examples)
-    while pool := list(islice(iterator, size)):
-        yield pool
 
 
 @contextmanager

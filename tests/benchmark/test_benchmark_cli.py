@@ -76,6 +76,16 @@ def test_the_hosts_work(model_dir: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert "| – | – |" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
+def test_a_stream(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iter_lightning.model.pipeline.POOL", 24)
+    assert run("stream", "--model", str(model_dir), *SMALL, "--output", str(tmp_path / "report")) == 0
+    (found,) = read_entries(tmp_path / "report.json")
+    assert len(found.values["seconds"]["ours"]) == 8
+    assert found.values["sentences"] == 24
+    assert found.values["peak_share"] > 0
+    assert "## A stream" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
 def test_a_later_run_adds_and_replaces(model_dir: Path, tmp_path: Path) -> None:
     options = ["--model", str(model_dir), *SMALL, "--output", str(tmp_path / "t"), "--no-packing"]
     assert run("speed", *options) == 0
@@ -135,7 +145,7 @@ def test_every_section_of_an_untrained_encoder(
     (["speed", "--passes", "0"], "passes must be at least 1, found 0"),
     (["speed", "--batch-sizes", "8", "0"], "batch_sizes must be at least 1 each, found 0"),
     (["speed", "--batch-sizes"], "nothing to measure at: give batch_sizes or token_budgets"),
-    (["fast"], "no section 'fast': one of speed, lengths, entities, omega, training, memory, agreement, host, all"),
+    (["fast"], "no section 'fast': one of speed, lengths, entities, omega, training, memory, agreement, host, stream"),
     (["--render"], "nothing to render"),
 ])  # fmt: skip
 def test_errors(

@@ -1,0 +1,78 @@
+"""Items of different lengths into batches under a budget, whatever runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from iter_lightning.features.alignment import Aligner, EncodedExample
+from iter_lightning.types import Example
+
+POOL = 2048
+"""Examples encoded, sorted and batched together where predictions are streamed: what is held at a time."""
+Windows = list[tuple[EncodedExample, int]]
+"""(example, window number) pairs, windows of one example next to each other."""
+
+
+def length_batches(
+    lengths: Sequence[int], order: Sequence[int], size: int | None, max_tokens: int | None
+) -> list[list[int]]:
+    """Cut `order` into batches of at most `size` items and `max_tokens` padded subwords; None leaves either open.
+
+    A single item longer than `max_tokens` makes a batch of its own.
+    """
+    batches: list[list[int]] = []
+    current: list[int] = []
+    longest = 0
+    for item in order:
+        grown = max(longest, lengths[item])
+        full = (size is not None and len(current) >= size) or (
+            max_tokens is not None and grown * (len(current) + 1) > max_tokens
+        )
+        if current and full:
+            batches.append(current)
+            current, grown = [], lengths[item]
+        current.append(item)
+        longest = grown
+    if current:
+        batches.append(current)
+    return batches
+
+
+def longest_first(lengths: Sequence[int], size: int | None, max_tokens: int | None) -> list[list[int]]:
+    """All items in batches of similar length; see `length_batches`."""
+    order = sorted(range(len(lengths)), key=lambda item: -lengths[item])
+    return length_batches(lengths, order, size, max_tokens)
+
+
+def portions(sizes: Sequence[int], limit: int) -> list[slice]:
+    """Consecutive items of at most `limit` together; a larger one makes a portion of its own."""
+    parts: list[slice] = []
+    start = taken = 0
+    for place, size in enumerate(sizes):
+        if taken + size > limit and place > start:
+            parts.append(slice(start, place))
+            start, taken = place, 0
+        taken += size
+    return [*parts, slice(start, len(sizes))]
+
+
+def pools(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
+    """The examples, `size` of them at a time."""
+    iterator = iter(examples)
+    while pool := list(islice(iterator, size)):
+        yield pool
+
+
+def batched_windows(
+    aligner: Aligner, examples: Sequence[Example], size: int | None, max_tokens: int | None
+) -> Iterator[tuple[list[int], Windows]]:
+    """Batches of similar length, the longest first: the places of their examples, and all windows of those.
+
+    Only the words of the examples, and their context, are read.
+    """
+    encoded = aligner.encode([replace(example, entities=(), relations=()) for example in examples])
+    lengths = [sum(map(len, e.windows)) for e in encoded]
+    for places in longest_first(lengths, size, max_tokens):
+        yield places, [(encoded[place], number) for place in places for number in range(len(encoded[place].windows))]
