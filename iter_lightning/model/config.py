@@ -43,7 +43,7 @@ class IterConfig:
     respect_word_boundaries: bool = True
     """Lefts only at first, rights only at last subwords of words."""
     type_decision: str = "argmax"
-    """argmax or all, see `DecodingRules`."""
+    """argmax, all or sum, see `DecodingRules`."""
     link_threshold: float = 0.5
     """Lambda of Eq. 6."""
     link_pairs: str = "entities"

@@ -16,7 +16,7 @@ from iter_lightning.types import Entity, Prediction, Relation, Schema
 
 Windows = Sequence[tuple[EncodedExample, int]]
 """The (example, window number) of each row."""
-TYPE_DECISIONS = ("argmax", "all")
+TYPE_DECISIONS = ("argmax", "all", "sum")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class DecodingRules:
 
     omega: int
     type_decision: str
-    """`argmax`: the best type, if its logit > 0; `all`: every type with logit > 0 (Eq. 5 as printed)."""
+    """`argmax`: the best type, if its logit > 0; `all`: every type with logit > 0 (Eq. 5 as printed);
+    `sum`: the best type, if the log-sum-exp over all of them > 0 (the published code for omega 1)."""
     link_threshold: float
     """Lambda of Eq. 6."""
     flat: bool = False

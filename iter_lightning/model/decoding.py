@@ -53,6 +53,8 @@ def decide_types(logits_CT: Tensor, valid_C: Tensor, type_decision: str) -> Tens
     positive_CT = (logits_CT > 0) & valid_C.unsqueeze(1)
     if type_decision == "all":
         return positive_CT
+    if type_decision == "sum":
+        positive_CT = ((logits_CT.logsumexp(dim=1) > 0) & valid_C).unsqueeze(1).expand_as(logits_CT)
     best_CT = torch.zeros_like(positive_CT).scatter_(1, logits_CT.argmax(dim=1, keepdim=True), True)
     return positive_CT & best_CT
 

@@ -8,8 +8,7 @@ W_a), `wi` and `wo`, without biases. What is laid out otherwise than ours is con
 - For omega > 1 IsSpan has a last row "none", and the best of all rows is the decision; ours is relative to a "none" of
   logit 0, so that row is taken from the others.
 
-Not converted: with one row a type (omega 1) they decide for the best type where the log-sum-exp over all types is
-positive, we where its own logit is; a second set of links, tail to head, is left out with a warning.
+Not converted: a second set of links, tail to head, is left out with a warning.
 """
 
 from __future__ import annotations
@@ -248,6 +247,7 @@ def _options(values: Mapping[str, Any], features: frozenset[int]) -> dict[str, A
         "dropout": _value(values, "dropout", float, 0.3),
         "link_threshold": _value(values, "threshold", float, 0.5),
         "respect_word_boundaries": False,
+        "type_decision": "argmax" if _NESTED in features else "sum",
         "loss_reduction": "batch_mean" if _BATCH_MEAN in features else "sum",
         "link_pairs": "entities" if _ENTITY_PAIRS in features else "positions",
     }

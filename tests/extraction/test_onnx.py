@@ -166,7 +166,7 @@ def test_every_family_exports(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("omega", "decision", "activation"), [(1, "argmax", "gelu"), (1, "all", "tanh"), (3, "all", "relu")]
+    ("omega", "decision", "activation"), [(1, "argmax", "gelu"), (1, "sum", "tanh"), (3, "all", "relu")]
 )
 @pytest.mark.slow
 def test_every_rule_exports(omega: int, decision: str, activation: str, tmp_path: Path) -> None:

@@ -184,9 +184,11 @@ def loop_decode(encoded: EncodedExample, heads: NoiseHeads, rules: DecodingRules
         for n in closest:
             logits = ask([n, m], len(schema.entity_types))
             types = [t for t, logit in enumerate(logits) if logit > 0]
+            total = 1 + sum(math.exp(logit) for logit in logits)
             if rules.type_decision == "argmax":
                 types = [t for t in types if logits[t] == max(logits)]
-            total = 1 + sum(math.exp(logit) for logit in logits)
+            elif rules.type_decision == "sum":
+                types = [logits.index(max(logits))] if total - 1 > 1 else []
             for t in types:
                 types_of.setdefault((n, m), []).append(schema.entity_types[t])
                 entity = Entity(word[n], word[m] + 1, schema.entity_types[t])
@@ -235,7 +237,7 @@ def noisy_batch(seed: int, words: int = 7) -> tuple[list[EncodedExample], Batch]
 
 
 @pytest.mark.parametrize("omega", [1, 2, 3, 4])
-@pytest.mark.parametrize("type_decision", ["argmax", "all"])
+@pytest.mark.parametrize("type_decision", ["argmax", "all", "sum"])
 @pytest.mark.parametrize("flat", [False, True])
 def test_decode_is_the_loop_decoder(omega: int, type_decision: str, flat: bool) -> None:
     found = 0
@@ -362,6 +364,11 @@ def test_decide_types_and_probabilities() -> None:
     valid = torch.tensor([True, True, False])
     assert decide_types(logits, valid, "all").tolist() == [[True, True, False], [False] * 3, [False] * 3]
     assert decide_types(logits, valid, "argmax").tolist() == [[False, True, False], [False] * 3, [False] * 3]
+    together = torch.tensor(
+        [[-0.5, -0.4, -0.6], [-2.0, -1.0, -3.0], [4.0, 5.0, 6.0]]
+    )  # more likely some type than none
+    assert decide_types(together, valid, "sum").tolist() == [[False, True, False], [False] * 3, [False] * 3]
+    assert not decide_types(together, valid, "argmax").any()
     chances = type_probabilities(logits)
     denominator = (1 + logits.exp().sum(1)).unsqueeze(1)
     torch.testing.assert_close(chances, logits.exp() / denominator)
