@@ -366,7 +366,7 @@ def test_decide_types_and_probabilities() -> None:
     assert decide_types(logits, valid, "argmax").tolist() == [[False, True, False], [False] * 3, [False] * 3]
     together = torch.tensor(
         [[-0.5, -0.4, -0.6], [-2.0, -1.0, -3.0], [4.0, 5.0, 6.0]]
-    )  # more likely some type than none
+    )  # some type rather than none
     assert decide_types(together, valid, "sum").tolist() == [[False, True, False], [False] * 3, [False] * 3]
     assert not decide_types(together, valid, "argmax").any()
     chances = type_probabilities(logits)
