@@ -1,4 +1,4 @@
-"""How much memory the C library keeps of what was freed."""
+"""What a long-running process keeps of memory: freed buffers, compiled products."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import platform
 
 LARGE = 2**20
 """Bytes; a buffer of at least so many gets a mapping of its own."""
+PRODUCTS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16", "LRU_CACHE_CAPACITY": "16"}
+"""Environment: how many compiled products oneDNN's two caches keep; a batch needs about ten."""
 M_MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
 
 
@@ -20,3 +22,13 @@ def return_large_buffers() -> None:
     """
     if platform.libc_ver()[0] == "glibc" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+def keep_few_products() -> None:
+    """Let oneDNN keep few compiled products; has an effect before torch is imported alone.
+
+    It compiles one for every number of rows and keeps 1024 of them, about 1 MB each: batches of texts have any number
+    of subwords, and memory would grow by a gigabyte.
+    """
+    for name, capacity in PRODUCTS.items():
+        os.environ.setdefault(name, capacity)

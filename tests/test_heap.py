@@ -38,3 +38,19 @@ def test_large_buffers_are_returned() -> None:
         command = [sys.executable, "-c", HOLES, mode]
         grown[mode] = float(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
     assert grown["returned"] < 16 < 100 < grown["kept"]
+
+
+def test_few_products_are_kept_where_torch_is_not_there_yet() -> None:
+    script = """
+import os, sys
+from iter_lightning.extraction import cli
+from iter_lightning.extraction.serving import cli
+from iter_lightning.heap import keep_few_products
+assert "torch" not in sys.modules
+keep_few_products()
+print(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"], os.environ["LRU_CACHE_CAPACITY"])
+"""
+    environment = {**os.environ, "LRU_CACHE_CAPACITY": "7"}
+    environment.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY", None)
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == "16 7\n"

@@ -17,6 +17,7 @@ from iter_lightning.extraction.readers import FORMATS as INPUTS
 from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.run import Executor, ExtractionConfig, Summary, extract, run_here
 from iter_lightning.extraction.writers import FORMATS as OUTPUTS
+from iter_lightning.heap import keep_few_products, return_large_buffers
 
 LAUNCHERS = ("local", "ray")
 _EPILOG = """
@@ -34,6 +35,8 @@ A killed or interrupted extraction goes on with the same command; no document is
 def main(arguments: list[str]) -> None:
     """Extract entities and relations from documents."""
     options = _parser().parse_args(arguments)
+    keep_few_products()
+    return_large_buffers()
     config = _config(options)
     outputs = [(Path(path), options.format or ("brat" if path.endswith("/") else None)) for path in options.output]
     if not outputs:

@@ -23,6 +23,7 @@ from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.parts import Chunk, Parts, chunks, make_part
 from iter_lightning.extraction.readers import Reading
 from iter_lightning.extraction.run import ExtractionConfig, Progress
+from iter_lightning.heap import PRODUCTS, return_large_buffers
 
 _READER_CPUS = 0.5
 """Of a core, that a reader takes: most of its time it waits for extractors."""
@@ -70,7 +71,7 @@ class RayExecutor:
         read = numbers.map_batches(_read_shards, fn_args=(there,), batch_size=1, num_cpus=_READER_CPUS)
         made = read.map_batches(
             _ExtractChunks, fn_constructor_args=(there,), batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=workers), **resources,
+            compute=ray.data.ActorPoolStrategy(size=workers), runtime_env={"env_vars": PRODUCTS}, **resources,
         )  # fmt: skip
         documents, bad, done = 0, 0, 0
         total = sum(shard.total or 0 for shard in shards)
@@ -123,6 +124,7 @@ class _ExtractChunks:
     def __init__(self, there: _There) -> None:
         os.chdir(there.working_folder)
         self._rules, self._folder = there.config.rules(), there.folder
+        return_large_buffers()
         self._extractor = there.config.extractor()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -145,20 +145,6 @@ def test_the_command_line_tells_what_cannot_be_served(tmp_path: Path, monkeypatc
         cli.main([str(tmp_path)])
 
 
-def test_caches_are_bounded_before_torch_is_there() -> None:
-    script = """
-import os, sys
-from iter_lightning.extraction.serving import cli
-cli.bound_caches()
-assert "torch" not in sys.modules
-print(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"], os.environ["LRU_CACHE_CAPACITY"])
-"""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LRU_CACHE_CAPACITY": "7"}
-    environment.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY", None)
-    command = [sys.executable, "-c", script]
-    assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == "16 7\n"
-
-
 def test_names_tell_the_run_and_not_the_machine(tmp_path: Path) -> None:
     (folder := tmp_path / "conll04" / "seed1" / "model").mkdir(parents=True)
     assert cli.name_of(str(folder)) == "conll04/seed1/model"

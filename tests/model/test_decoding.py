@@ -364,9 +364,7 @@ def test_decide_types_and_probabilities() -> None:
     valid = torch.tensor([True, True, False])
     assert decide_types(logits, valid, "all").tolist() == [[True, True, False], [False] * 3, [False] * 3]
     assert decide_types(logits, valid, "argmax").tolist() == [[False, True, False], [False] * 3, [False] * 3]
-    together = torch.tensor(
-        [[-0.5, -0.4, -0.6], [-2.0, -1.0, -3.0], [4.0, 5.0, 6.0]]
-    )  # some type rather than none
+    together = torch.tensor([[-0.5, -0.4, -0.6], [-2.0, -1.0, -3.0], [4.0, 5.0, 6.0]])  # some type rather than none
     assert decide_types(together, valid, "sum").tolist() == [[False, True, False], [False] * 3, [False] * 3]
     assert not decide_types(together, valid, "argmax").any()
     chances = type_probabilities(logits)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +12,13 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS
 from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS
 from iter_lightning.extraction.serving.options import ModelInfo, ServeOptions
+from iter_lightning.heap import keep_few_products, return_large_buffers
 
 if TYPE_CHECKING:
     from iter_lightning.extraction.extractor import Backend, Extractor
 
 NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "prometheus_client": "prometheus-client"}
 """Module -> distribution."""
-SHAPES = "16"
-"""Products of which oneDNN keeps what it has compiled; see `bound_caches`."""
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 
@@ -40,7 +38,7 @@ def main(arguments: list[str]) -> None:
         max_unit_characters=given.max_unit_characters, link_threshold=given.link_threshold,
         least_link_threshold=given.least_link_threshold,
     )  # fmt: skip
-    bound_caches()
+    keep_few_products()
     from iter_lightning.extraction.serving.app import create_app
     from iter_lightning.extraction.serving.server import check_port, run
 
@@ -52,16 +50,6 @@ def main(arguments: list[str]) -> None:
     run(app, given.host, given.port, access_log=given.access_log)
 
 
-def bound_caches() -> None:
-    """Let oneDNN keep little; only before torch is imported does it have an effect.
-
-    oneDNN compiles a product for every number of rows and keeps 1024 of them in two caches, about 1 MB each: batches of
-    requests have any number of subwords, and memory would grow by a gigabyte.
-    """
-    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        os.environ.setdefault(name, SHAPES)
-
-
 def load(given: argparse.Namespace) -> tuple[Extractor, ModelInfo]:
     """The extractor, and what answers say of it.
 
@@ -71,7 +59,6 @@ def load(given: argparse.Namespace) -> tuple[Extractor, ModelInfo]:
     from iter_lightning.extraction.extractor import Extractor, model_folder
     from iter_lightning.extraction.run import model_digest
     from iter_lightning.extraction.splitting import Splitter
-    from iter_lightning.heap import return_large_buffers
 
     return_large_buffers()
     splitter = None if given.language == "none" else Splitter(given.language)
