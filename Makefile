@@ -15,7 +15,7 @@ LAUNCHER ?= local
 PICK = $(if $(CORPORA),--corpora $(CORPORA)) $(if $(ENCODERS),--encoders $(ENCODERS)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	--jobs $(JOBS) --launcher $(LAUNCHER)
 
-.PHONY: help install demo test test-corpora check lint types format clean
+.PHONY: help install demo test test-corpora test-slow check lint types format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+[%]?:.*##' Makefile | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,10 +27,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,study,dashboard,cluster,extract,serve,onnx,dev]'
 	@touch $@
 
-demo: $(INSTALLED) ## train and evaluate on the generated corpus, show extracted sentences (minutes)
+demo: $(INSTALLED) ## train and evaluate on the generated corpus, show what is found, make a page of raw text (minutes)
 	$(RUN) fit $(DEMO)
 	$(RUN) test $(DEMO)
 	FORCE_COLOR=1 $(RUN) predict $(DEMO)
+	$(RUN) extract runs/demo docs/example.txt -o runs/demo/example.html --overwrite
 
 reproduce-%: $(INSTALLED) ## table1 to table7, figure2, figure3, all; CORPORA ENCODERS SEEDS JOBS LAUNCHER choose
 	$(RUN) reproduce $* $(PICK)
@@ -40,6 +41,9 @@ test: $(INSTALLED) ## the default tests (under 5 minutes on 2 cores)
 
 test-corpora: $(INSTALLED) ## the tests that read real corpora from $$ITER_DATA (default data/)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadscope -m corpora -rs
+
+test-slow: $(INSTALLED) ## the tests that train, kill, compile and start clusters
+	$(VENV)/bin/python -m pytest -n 2 --dist loadscope -m slow -rs
 
 check: lint types ## lint and types
 
