@@ -53,7 +53,7 @@ def head_flops(model: IterModel, work: HeadWork) -> int:
     hidden = encoders.hidden_size(encoders.config_from_dict(model.config.encoder))
     inner = encoders.feed_forward_size(encoders.config_from_dict(model.config.encoder))
     left, pair = model.config.left_width or inner, model.config.pair_width or 2 * inner
-    types, links = len(model.config.schema.entity_types), len(model.config.schema.relation_types)
+    types, links = len(model.config.schema.entity_types), model.config.link_outputs
     flops = work.lefts * (4 * hidden * left + 2 * left)
     flops += (work.left_operands + work.right_operands) * 4 * hidden * pair + work.candidates * 2 * pair * types
     if links:

@@ -167,9 +167,9 @@ TARGETS = (
     Target("training step over encoder forward + backward, batch 8", ("about 4",), 1.8, _step, every=False),
     Target("cost of a subword without attention, longest over cheapest", (), "linear in N", _linear),
     Target("memory grows with entities by", (), "by `pair_memory_mb`", _pairs_memory, unit=" MiB", digits=0),
-    Target("T5-large, bf16, one H200: samples/s", ("605 (RTX 4090)",), 10_000, _gpu("t5-large", "rate"), False,
+    Target("T5-large, bf16, one GPU: samples/s", ("605 (RTX 4090)",), 10_000, _gpu("t5-large", "rate"), False,
            digits=0),
     Target("T5-large, bf16: share of the matmul peak", (), 40, _gpu("t5-large", "peak"), False, unit=" %", digits=0),
-    Target("T5-small, bf16, one H200: samples/s", ("1,041 (RTX 4090)",), 60_000, _gpu("t5-small", "rate"), False,
+    Target("T5-small, bf16, one GPU: samples/s", ("1,041 (RTX 4090)",), 60_000, _gpu("t5-small", "rate"), False,
            digits=0),
 )  # fmt: skip

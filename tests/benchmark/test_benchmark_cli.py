@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,24 @@ def test_targets_take_the_entries_they_are_about() -> None:
         "| peak memory, batch 64 | 1,055 MiB |  |  |  |  | ≤ 700 MiB | 650 MiB (freed buffers default) | yes |" in text
     )
     assert "not measured" in text
+
+
+def test_targets_of_a_gpu_take_the_best_rate_in_bfloat16() -> None:
+    def on_gpu(section: str, seconds: list[float], precision: str = "bf16", device: str = "cuda") -> Entry:
+        values = {"sentences": 288, "seconds": {"ours": seconds}, "peak_share": 0.12 / seconds[0]}
+        made = entry(section, {"precision": precision}, values, label="t5-large, random weights")
+        return replace(made, machine={**made.machine, "device": device, "gpu": "NVIDIA H100"})
+
+    entries = [
+        on_gpu("speed", [2.0]),
+        on_gpu("stream", [1.0]),
+        on_gpu("speed", [0.1], "fp16"),
+        on_gpu("speed", [0.1], device="cpu"),
+    ]
+    rate, share = (t for t in TARGETS if t.what.startswith("T5-large"))
+    assert rate.measured(rate.find(entries)) == "288 (NVIDIA H100)"
+    assert rate.verdict(rate.find(entries)) == "no"
+    assert share.measured(share.find(entries)) == "12 % (NVIDIA H100)"
 
 
 @pytest.mark.slow
