@@ -46,6 +46,9 @@ class IterConfig:
     """argmax, all or sum, see `DecodingRules`."""
     link_threshold: float = 0.5
     """Lambda of Eq. 6."""
+    inverse_links: bool = False
+    """IsLink scores each relation type in both readings, head to tail and tail to head; a link found by either is
+    found."""
     link_pairs: str = "entities"
     """Trained pairs: `entities` (of gold entities, Eq. 13) or `positions` (span candidates x gold entities)."""
     loss_reduction: str = "sum"
@@ -65,6 +68,8 @@ class IterConfig:
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        if not isinstance(self.inverse_links, bool):
+            raise ConfigError(f"inverse_links {self.inverse_links!r} is neither true nor false")
         for name, low, high in (
             ("omega", 1, 64), ("dropout", 0.0, 0.95), ("link_threshold", 0.0, 1.0), ("window_overlap", 0, 10**6),
             ("pair_memory_mb", 1, 10**6), ("left_width", 1, 10**6), ("pair_width", 1, 10**6),
@@ -74,6 +79,11 @@ class IterConfig:
             kinds = (int, float) if isinstance(low, float) else int
             if value is not None and not (isinstance(value, kinds) and low <= value <= high):
                 raise ConfigError(f"{name} {value} is outside [{low}, {high}]")
+
+    @property
+    def link_outputs(self) -> int:
+        """The columns of IsLink's logits: R, or R and their inverse readings."""
+        return len(self.schema.relation_types) * (2 if self.inverse_links else 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -31,6 +31,8 @@ class DecodingRules:
     """Lambda of Eq. 6."""
     flat: bool = False
     """Entities never overlap: of found spans that do, the most probable is kept (`resolve_overlaps`)."""
+    inverse_links: bool = False
+    """Links come as [P, 2R]: columns r of (a, b) and R + r of (b, a) both tell of r from a to b; the larger counts."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def predictions(
         windows, word_BN: see `Batch`.
         spans: found in it.
         head_P, tail_P: all ordered pairs of spans inside a row.
-        links_PR: their probabilities.
+        links_PR: their probabilities; [P, 2R] under `rules.inverse_links`.
         rules, schema: the model's.
     """
     entities: dict[int, dict[Entity, float]] = {}
@@ -146,7 +148,7 @@ def predictions(
                 mine[entity] = max(mine.get(entity, 0.0), float(spans.scores_ET[span, t]))
     if rules.flat:  # those of different windows may overlap, and subwords of one word
         entities = {place: _flat(mine) for place, mine in entities.items()}
-    links_PR = _both_directions(links_PR, head_P, tail_P, schema)
+    links_PR = _both_directions(links_PR, head_P, tail_P, rules.inverse_links, schema)
     for pair, kind in np.argwhere(links_PR > rules.link_threshold):
         head, tail = head_P[pair], tail_P[pair]
         encoded, number = windows[spans.row_E[head]]
@@ -167,17 +169,26 @@ def _owned(encoded: EncodedExample, number: int, start: int, end: int) -> bool:
     return len(encoded.windows) == 1 or owner(encoded.windows, start, end) == number
 
 
-def _both_directions(links_PR: np.ndarray, head_P: np.ndarray, tail_P: np.ndarray, schema: Schema) -> np.ndarray:
-    """Probabilities with each symmetric type's two directions replaced by their mean."""
+def _both_directions(
+    links_PR: np.ndarray, head_P: np.ndarray, tail_P: np.ndarray, inverse_links: bool, schema: Schema
+) -> np.ndarray:
+    """Probabilities [P, R] with what was said of the opposite pairs.
+
+    Of a type's two readings the more probable counts; then each symmetric type's two directions have their mean.
+    """
+    types = len(schema.relation_types)
     columns = [schema.relation_types.index(name) for name in schema.symmetric]
-    if not columns or not len(links_PR):
-        return links_PR
+    if not (columns or inverse_links) or not len(links_PR):
+        return links_PR[:, :types]
     key = head_P * (int(max(head_P.max(), tail_P.max())) + 1) + tail_P
     mirrored = tail_P * (int(max(head_P.max(), tail_P.max())) + 1) + head_P
     order = key.argsort()
     reverse_P = order[np.searchsorted(key, mirrored, sorter=order)]
-    result = links_PR.copy()
-    result[:, columns] = (links_PR[:, columns] + links_PR[reverse_P][:, columns]) / 2
+    result: np.ndarray = links_PR[:, :types].copy()
+    if inverse_links:
+        result = np.maximum(result, links_PR[reverse_P, types:])
+    if columns:
+        result[:, columns] = (result[:, columns] + result[reverse_P][:, columns]) / 2
     return result
 
 

@@ -45,7 +45,7 @@ class Heads(Protocol):
         """[C, T]."""
 
     def link_logits(self, left_slots_E: Tensor, right_slots_E: Tensor, head_P: Tensor, tail_P: Tensor) -> Tensor:
-        """[P, R] for pairs of spans given by their first and last slots."""
+        """[P, R] for pairs of spans given by their first and last slots; [P, 2R] under `rules.inverse_links`."""
 
 
 def decide_types(logits_CT: Tensor, valid_C: Tensor, type_decision: str) -> Tensor:
@@ -145,7 +145,8 @@ def propose(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) ->
     """Decide on lefts and spans without waiting for a GPU.
 
     The score of an entity is the probability of its left bracket times that of its type; the score of a
-    relation is the sigmoid of its logit, for a symmetric type the mean over both directions.
+    relation is the sigmoid of its logit, with inverse links the larger of both readings, and for a symmetric type
+    the mean over both directions.
     """
     device = batch.input_ids_BN.device
     left_logits_L = heads.left_logits()

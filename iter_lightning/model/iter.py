@@ -59,7 +59,7 @@ class IterModel(nn.Module):
         hf_config = encoders.config_from_dict(config.encoder)
         hidden, inner = encoders.hidden_size(hf_config), encoders.feed_forward_size(hf_config)
         pair_width, options = config.pair_width or 2 * inner, (config.activation, config.dropout)
-        types, links = len(config.schema.entity_types), len(config.schema.relation_types)
+        types, links = len(config.schema.entity_types), config.link_outputs
         self.is_left = GatedFeedForward(hidden, config.left_width or inner, 1, *options)
         self.is_span = PairFeedForward(hidden, pair_width, types, *options, config.pair_memory_mb)
         self.sides = 1 if config.omega == 1 else 2  # vectors that stand for a span: its last subword, or both ends
@@ -149,7 +149,10 @@ class IterModel(nn.Module):
         return loss.scaled(1 / len(batch)) if self.config.loss_reduction == "batch_mean" else loss
 
     def _link_loss(self, heads: ModelHeads, candidates: SpanCandidates, row_of_span_S: Tensor) -> Tensor:
-        """Eq. 13 over pairs of gold spans, or of span candidates (heads) and gold spans (tails)."""
+        """Eq. 13 over pairs of gold spans, or of span candidates (heads) and gold spans (tails).
+
+        With inverse links a link from head to tail is one of the pair (tail, head) in column R + r, too.
+        """
         batch = heads.batch
         if self.is_link is None:
             return heads.hidden_SH.new_zeros(())
@@ -168,6 +171,12 @@ class IterModel(nn.Module):
         spans_B = torch.bincount(row_S, minlength=len(batch))
         rank_S = torch.arange(len(row_S), device=row_S.device) - (spans_B.cumsum(0) - spans_B)[row_S]
         gold_PR[offset_E[head_of_span_S[head_K]] + rank_S[tail_K], type_K] = True
+        if self.config.inverse_links:
+            schema = self.config.schema
+            # gold names both directions of a symmetric type: its inverse reading says nothing more, and stays silent
+            inverted_R = torch.tensor([name not in schema.symmetric for name in schema.relation_types])
+            inverse_P, inverse_K = offset_E[head_of_span_S[tail_K]] + rank_S[head_K], len(inverted_R) + type_K
+            gold_PR[inverse_P, inverse_K] = inverted_R.to(type_K.device)[type_K]
         return link_loss(logits_PR, gold_PR)
 
     def _span_vectors(self, hidden_SH: Tensor, left_slots_E: Tensor, right_slots_E: Tensor) -> Tensor:
@@ -179,7 +188,7 @@ class IterModel(nn.Module):
         """The configured ones, with another lambda if it is given."""
         config = self.config
         threshold = config.link_threshold if link_threshold is None else link_threshold
-        return DecodingRules(config.omega, config.type_decision, threshold, config.flat)
+        return DecodingRules(config.omega, config.type_decision, threshold, config.flat, config.inverse_links)
 
     @torch.no_grad()
     def propose(self, batch: Batch, link_threshold: float | None = None) -> Proposed:
@@ -289,7 +298,7 @@ class ModelHeads:
         return logits
 
     def link_logits(self, left_slots_E: Tensor, right_slots_E: Tensor, head_P: Tensor, tail_P: Tensor) -> Tensor:
-        """Eq. 6 and 7, [P, R]."""
+        """Eq. 6 and 7, [P, R]; [P, 2R] with inverse links."""
         vectors = self.model._span_vectors(self.hidden_SH, left_slots_E, right_slots_E)
         assert self.model.is_link is not None  # decode asks only where the schema has relation types
         row_E = right_slots_E // self.batch.input_ids_BN.shape[1]

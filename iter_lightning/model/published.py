@@ -8,13 +8,13 @@ W_a), `wi` and `wo`, without biases. What is laid out otherwise than ours is con
 - For omega > 1 IsSpan has a last row "none", and the best of all rows is the decision; ours is relative to a "none" of
   logit 0, so that row is taken from the others.
 
-Not converted: a second set of links, tail to head, is left out with a warning.
+What they call negative samples from inverted link types is our `inverse_links`: a second set of rows in IsLink; in
+their decisions, too, a link is found that either set finds.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,14 +122,13 @@ class Published:
 
     def _heads(self, rest: dict[str, Tensor], shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
         """Our heads' tensors, of the given shapes, from theirs."""
-        types, links = len(self.config.schema.entity_types), len(self.config.schema.relation_types)
+        types, links = len(self.config.schema.entity_types), self.config.link_outputs
         sides = 1 if self.config.omega == 1 else 2
-        their_links = (links + (_NONE_LINK in self.features)) * (1 + (_INVERSE_LINKS in self.features))
         fitted: dict[str, Tensor] = {}
         for ours, theirs, outputs, operands in (
             ("is_left", "is_l", 1, 1),
             ("is_span", "lr_score", types + (_NONE_TYPE in self.features), 1),
-            ("is_link", "rr_score", their_links, sides),
+            ("is_link", "rr_score", links + (_NONE_LINK in self.features), sides),
         ):
             if f"{ours}.w_in.weight" not in shapes:
                 continue  # no links
@@ -176,12 +175,6 @@ def read(source: Path) -> Published:
         config = IterConfig(schema=_schema(values, features), encoder=encoder, **options)
     except (IterError, ValueError, TypeError) as error:
         raise EncoderError(f"{path}: {error}") from error
-    if _INVERSE_LINKS in features and config.schema.relation_types:
-        warnings.warn(
-            f"{source}: links are read from head to tail alone; the published code takes those that it finds from tail "
-            "to head, too",
-            stacklevel=4,
-        )
     return Published(source, config, features, base, weights, tensors)
 
 
@@ -214,6 +207,8 @@ def _features(values: Mapping[str, Any]) -> frozenset[int]:
             raise ConfigError(f"features: found bit {bit} ({what}), which has no equal here")
     if (_NESTED in features) != (_NONE_TYPE in features):
         raise ConfigError(f"features: found one of the bits {_NESTED} and {_NONE_TYPE}, expected both or neither")
+    if {_NONE_LINK, _INVERSE_LINKS} <= features and _NER_ONLY not in features:  # their own code mixes up the rows
+        raise ConfigError(f"features: found the bits {_NONE_LINK} and {_INVERSE_LINKS}, expected one of them at most")
     for key, expected in (("use_gate", True), ("use_mlp", True), ("use_bias", False)):
         if _value(values, key, bool, expected) is not expected:
             raise ConfigError(f"{key}: found {not expected}, which has no equal here; expected {expected}")
@@ -248,6 +243,7 @@ def _options(values: Mapping[str, Any], features: frozenset[int]) -> dict[str, A
         "link_threshold": _value(values, "threshold", float, 0.5),
         "respect_word_boundaries": False,
         "type_decision": "argmax" if _NESTED in features else "sum",
+        "inverse_links": _INVERSE_LINKS in features and _NER_ONLY not in features,
         "loss_reduction": "batch_mean" if _BATCH_MEAN in features else "sum",
         "link_pairs": "entities" if _ENTITY_PAIRS in features else "positions",
     }

@@ -51,6 +51,7 @@ class IterModule(lightning.LightningModule):
         resolve_overlaps: in a flat corpus, keep the most probable of found entities that overlap.
         type_decision: `argmax` or `all`.
         link_threshold: lambda of Eq. 6.
+        inverse_links: score each relation type from tail to head as well, and find a link that either reading finds.
         link_pairs: `entities` or `positions`.
         loss_reduction: `sum` over all windows of an optimiser step, or `batch_mean`. Under gradient accumulation `sum`
             stays the sum, as if the batches were one; the means of batches are averaged, whatever their sizes. Under
@@ -85,6 +86,7 @@ class IterModule(lightning.LightningModule):
         resolve_overlaps: bool = True,
         type_decision: str = "argmax",
         link_threshold: float = 0.5,
+        inverse_links: bool = False,
         link_pairs: str = "entities",
         loss_reduction: str = "sum",
         max_subwords: int | None = None,
@@ -106,8 +108,9 @@ class IterModule(lightning.LightningModule):
             "schema": schema, "omega": omega, "flat": flat and resolve_overlaps, "activation": activation,
             "dropout": dropout, "left_width": left_width, "pair_width": pair_width,
             "respect_word_boundaries": respect_word_boundaries, "type_decision": type_decision,
-            "link_threshold": link_threshold, "link_pairs": link_pairs, "loss_reduction": loss_reduction,
-            "max_subwords": max_subwords, "window_overlap": window_overlap, "pair_memory_mb": pair_memory_mb,
+            "link_threshold": link_threshold, "inverse_links": inverse_links, "link_pairs": link_pairs,
+            "loss_reduction": loss_reduction, "max_subwords": max_subwords, "window_overlap": window_overlap,
+            "pair_memory_mb": pair_memory_mb,
         }  # fmt: skip
         self.schema = schema
         self.trained_folder: Path | None = None

@@ -134,6 +134,15 @@ def test_rules_of_the_host_are_the_model_s(
     assert any(p.entities for p in mine)
 
 
+def test_an_export_from_before_inverse_links_is_read(exported: tuple[IterModel, Path, Parity], copied: Path) -> None:
+    for path, of in ((copied / "config.json", lambda v: v), (copied / "onnx" / "manifest.json", lambda v: v["config"])):
+        values = json.loads(path.read_text())
+        del of(values)["inverse_links"]
+        path.write_text(json.dumps(values))
+    mine = predictions(OnnxBackend.from_pretrained(copied), sentences(5))
+    assert mine == predictions(OnnxBackend.from_pretrained(exported[1]), sentences(5))
+
+
 def test_memory_and_budget_change_nothing(exported: tuple[IterModel, Path, Parity]) -> None:
     backend = OnnxBackend.from_pretrained(exported[1], threads=2)
     small = replace(backend, graphs=replace(backend.graphs, left_rows=3, pairs=7, entities=5))
@@ -166,14 +175,19 @@ def test_every_family_exports(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("omega", "decision", "activation"), [(1, "argmax", "gelu"), (1, "sum", "tanh"), (3, "all", "relu")]
+    ("omega", "decision", "activation", "inverse_links"),
+    [(1, "argmax", "gelu", True), (1, "sum", "tanh", False), (3, "all", "relu", False), (3, "argmax", "relu", True)],
 )
 @pytest.mark.slow
-def test_every_rule_exports(omega: int, decision: str, activation: str, tmp_path: Path) -> None:
-    model = spread_model(omega=omega, type_decision=decision, activation=activation, left_width=20, pair_width=24)
-    export_onnx(model, tmp_path / "model", sentences=SENTENCES)
-    mine = predictions(OnnxBackend.from_pretrained(tmp_path / "model"), sentences())
-    assert_close(mine, predictions(TorchBackend(model), sentences()))
+def test_every_rule_exports(omega: int, decision: str, activation: str, inverse_links: bool, tmp_path: Path) -> None:
+    model = spread_model(
+        omega=omega, type_decision=decision, activation=activation, left_width=20, pair_width=24,
+        inverse_links=inverse_links,
+    )  # fmt: skip
+    assert export_onnx(model, tmp_path / "model", sentences=SENTENCES).relations > 0
+    backend = OnnxBackend.from_pretrained(tmp_path / "model")
+    for tokens in (200, 1):  # one by one, too: some find no pair of entities
+        assert_close(predictions(backend, sentences(), tokens), predictions(TorchBackend(model), sentences(), tokens))
 
 
 @pytest.mark.slow
@@ -499,6 +513,12 @@ def reconfigured(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**values, "type_decision": "all", "omega": 2}))
 
 
+def with_both_readings(folder: Path) -> None:
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**values, "inverse_links": True}))
+    change_manifest(folder, lambda v: v["config"].pop("inverse_links"))  # as before there was the option
+
+
 @pytest.mark.parametrize(
     ("breaks", "told"),
     [
@@ -511,6 +531,7 @@ def reconfigured(folder: Path) -> None:
         (lambda folder: change_manifest(folder, lambda v: v.update(files=[])), "manifest.json: files: expected"),
         (retrained, "graphs are of other weights than .*model.safetensors; export the model again"),
         (reconfigured, r"another configuration than .*config.json \(omega, type_decision\)"),
+        (with_both_readings, r"another configuration than .*config.json \(inverse_links\)"),
         (lambda folder: (folder / "config.json").unlink(), "config.json: "),
         (lambda folder: (folder / "config.json").write_text("[]"), "config.json: not an ITER configuration"),
         (lambda folder: (folder / "tokenizer_config.json").unlink(), "no tokenizer in .*tokenizer_config.json"),

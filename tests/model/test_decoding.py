@@ -204,17 +204,21 @@ def loop_decode(encoded: EncodedExample, heads: NoiseHeads, rules: DecodingRules
         kept = {(word[n], word[m] + 1) for n, m in chosen}
         entities = {entity: score for entity, score in entities.items() if entity.span in kept}
     relations: dict[Relation, float] = {}
+    columns = len(schema.relation_types)
 
     @functools.cache
     def link(head: tuple[int, int], tail: tuple[int, int]) -> list[float]:
-        return [sigmoid(x) for x in ask([*head, *tail], len(schema.relation_types))]
+        return [sigmoid(x) for x in ask([*head, *tail], columns * (1 + rules.inverse_links))]
+
+    def either(head: tuple[int, int], tail: tuple[int, int], r: int) -> float:
+        return max(link(head, tail)[r], link(tail, head)[columns + r] if rules.inverse_links else 0.0)
 
     for head in types_of:
         for tail in types_of:
             for r, name in enumerate(schema.relation_types):
-                score = link(head, tail)[r]
+                score = either(head, tail, r)
                 if name in schema.symmetric:
-                    score = (score + link(tail, head)[r]) / 2
+                    score = (score + either(tail, head, r)) / 2
                 if score > rules.link_threshold:
                     for first in types_of[head]:
                         for second in types_of[tail]:
@@ -225,6 +229,15 @@ def loop_decode(encoded: EncodedExample, heads: NoiseHeads, rules: DecodingRules
     return Prediction(
         tuple(found), tuple(linked), tuple(entities[e] for e in found), tuple(relations[r] for r in linked)
     )
+
+
+class NoiseInBothReadings(NoiseHeads):
+    """With inverse links: a second column for each relation type."""
+
+    def link_logits(self, left_slots_E: torch.Tensor, right_slots_E: torch.Tensor, head_P: torch.Tensor,
+                    tail_P: torch.Tensor) -> torch.Tensor:  # fmt: skip
+        sides = [left_slots_E[head_P], right_slots_E[head_P], left_slots_E[tail_P], right_slots_E[tail_P]]
+        return self.noise(sides, 2 * len(self.schema.relation_types))
 
 
 def noisy_batch(seed: int, words: int = 7) -> tuple[list[EncodedExample], Batch]:
@@ -239,16 +252,19 @@ def noisy_batch(seed: int, words: int = 7) -> tuple[list[EncodedExample], Batch]
 @pytest.mark.parametrize("omega", [1, 2, 3, 4])
 @pytest.mark.parametrize("type_decision", ["argmax", "all", "sum"])
 @pytest.mark.parametrize("flat", [False, True])
-def test_decode_is_the_loop_decoder(omega: int, type_decision: str, flat: bool) -> None:
+@pytest.mark.parametrize("inverse_links", [False, True])
+def test_decode_is_the_loop_decoder(omega: int, type_decision: str, flat: bool, inverse_links: bool) -> None:
     found = 0
+    noise = NoiseInBothReadings if inverse_links else NoiseHeads
     for seed in range(6):
-        rules = DecodingRules(omega, type_decision, random.Random(seed).choice([0.3, 0.5, 0.8]), flat)
+        threshold = random.Random(seed).choice([0.3, 0.5, 0.8])
+        rules = DecodingRules(omega, type_decision, threshold, flat, inverse_links)
         encoded, batch = noisy_batch(seed)
-        predictions = decode(batch, NoiseHeads(batch, bias=-1.0), rules, SCHEMA)
+        predictions = decode(batch, noise(batch, bias=-1.0), rules, SCHEMA)
         for prediction, one in zip(predictions, encoded, strict=True):
             alone = batch_of([one])
-            assert_same(prediction, loop_decode(one, NoiseHeads(alone, bias=-1.0), rules, SCHEMA))
-            assert_same(prediction, decode(alone, NoiseHeads(alone, bias=-1.0), rules, SCHEMA)[0])
+            assert_same(prediction, loop_decode(one, noise(alone, bias=-1.0), rules, SCHEMA))
+            assert_same(prediction, decode(alone, noise(alone, bias=-1.0), rules, SCHEMA)[0])
             found += len(prediction.relations)
             assert all(0 <= score <= 1 for score in prediction.entity_scores + prediction.relation_scores)
             assert all(entity.end <= len(one.example.words) for entity in prediction.entities)
@@ -346,6 +362,28 @@ def test_a_symmetric_relation_is_told_once_with_the_mean_score() -> None:
     assert links(0.7) == {"WorkFor": pytest.approx(high)}  # the mean is 0.61
 
 
+def test_a_link_found_from_tail_to_head_is_told_from_head_to_tail_once_with_the_larger_score() -> None:
+    schema = Schema(("Per",), ("WorkFor", "Owns"))
+    batch = batch_of(encode([build_example(("Ada", "her"), [(0, 1, "Per"), (1, 2, "Per")])], schema=schema))
+    answers = {(0, 0): (-9.0, -9.0, -9.0, 2.0), (0, 1): (3.0, -9.0, -9.0, -9.0), (1, 0): (-9.0, -1.0, 1.0, 4.0)}
+
+    class BothReadings(OracleHeads):
+        def link_logits(self, *arguments: torch.Tensor) -> torch.Tensor:
+            pairs = zip(*(end.tolist() for end in arguments[2:]), strict=True)
+            return torch.tensor([answers.get(pair, (-9.0,) * 4) for pair in pairs])
+
+    def links(inverse_links: bool) -> dict[tuple[int, int, str], float]:
+        rules = DecodingRules(1, "argmax", 0.25, inverse_links=inverse_links)
+        (p,) = decode(batch, BothReadings(batch, schema), rules, schema)
+        named = [(r.head.start, r.tail.start, r.type) for r in p.relations]
+        return dict(zip(named, p.relation_scores, strict=True))
+
+    two, three, four, minus_one = torch.tensor([2.0, 3.0, 4.0, -1.0]).sigmoid().tolist()
+    forth = {(0, 1, "WorkFor"): pytest.approx(three), (1, 0, "Owns"): pytest.approx(minus_one)}
+    assert links(False) == forth
+    assert links(True) == {**forth, (0, 0, "Owns"): pytest.approx(two), (0, 1, "Owns"): pytest.approx(four)}
+
+
 def test_the_threshold_cuts_by_score() -> None:
     _, batch = noisy_batch(1, words=14)
     everything = decode(batch, NoiseHeads(batch, bias=-1.0), DecodingRules(2, "all", 0.0), SCHEMA)
@@ -375,10 +413,10 @@ def test_decide_types_and_probabilities() -> None:
 # the model's own heads -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("omega", [1, 3])
-def test_the_models_heads_are_the_equations(omega: int) -> None:
+@pytest.mark.parametrize(("omega", "inverse_links"), [(1, False), (3, False), (1, True), (3, True)])
+def test_the_models_heads_are_the_equations(omega: int, inverse_links: bool) -> None:
     """Decoding asks IsLeft, IsSpan and IsLink about the concatenations Eq. 4 to 7 print."""
-    model = tiny_model("bert", omega=omega, type_decision="all").double()
+    model = tiny_model("bert", omega=omega, type_decision="all", inverse_links=inverse_links).double()
     encoded, batch = noisy_batch(0, words=5)
 
     class Loops(NoiseHeads):
@@ -393,7 +431,7 @@ def test_the_models_heads_are_the_equations(omega: int) -> None:
             return (head.w_out.weight @ (torch.relu(w_a @ x) * (w_i @ x))).unsqueeze(0)
 
     found = 0
-    rules = DecodingRules(omega, "all", 0.5)
+    rules = DecodingRules(omega, "all", 0.5, inverse_links=inverse_links)
     for prediction, one in zip(model.decode(batch), encoded, strict=True):
         alone = batch_of([one])
         hidden = model.encode(alone).detach()

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -392,7 +393,8 @@ def test_many_windows_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("values", [
     {"omega": 0}, {"dropout": 1.0}, {"link_threshold": -0.1}, {"type_decision": "some"}, {"link_pairs": "none"},
     {"loss_reduction": "mean"}, {"activation": "swish"},
-    {"omega": 1.5}, {"max_subwords": 3}, {"pair_memory_mb": 0}, {"left_width": 0}, {"window_overlap": -1},
+    {"inverse_links": "both"}, {"omega": 1.5}, {"max_subwords": 3}, {"pair_memory_mb": 0}, {"left_width": 0},
+    {"window_overlap": -1},
 ])  # fmt: skip
 def test_configs_refuse_what_cannot_work(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
@@ -402,3 +404,7 @@ def test_configs_refuse_what_cannot_work(values: dict[str, object]) -> None:
 def test_config_round_trip() -> None:
     config = IterConfig(schema=SCHEMA, encoder=tiny_config("t5").to_dict(), omega=3, pair_width=7, link_threshold=0.4)
     assert IterConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    both = replace(config, inverse_links=True)
+    assert IterConfig.from_dict(json.loads(json.dumps(both.to_dict()))) == both
+    older = {key: value for key, value in config.to_dict().items() if key != "inverse_links"}
+    assert IterConfig.from_dict(older) == config

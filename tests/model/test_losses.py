@@ -97,6 +97,10 @@ def loop_loss(model: IterModel, window: Features, h: Tensor) -> tuple[float, flo
     linked: dict[tuple[tuple[int, int], tuple[int, int]], set[int]] = {}
     for head, tail, kind in window.links:
         linked.setdefault((window.spans[head], window.spans[tail]), set()).add(kind)
+        schema = model.config.schema
+        if model.config.inverse_links and schema.relation_types[kind] not in schema.symmetric:
+            inverse = len(schema.relation_types) + kind
+            linked.setdefault((window.spans[tail], window.spans[head]), set()).add(inverse)
     link = 0.0
     if model.is_link is not None:
         for i in window.spans if model.config.link_pairs == "entities" else candidates:
@@ -259,6 +263,36 @@ def test_chunks_of_pairs_do_not_matter() -> None:
         results.append([loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
     for whole, chunked in zip(*results, strict=True):
         torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("omega", [1, 3])
+@pytest.mark.parametrize("link_pairs", ["entities", "positions"])
+@pytest.mark.parametrize("symmetric", [(), SCHEMA.symmetric, SCHEMA.relation_types])
+def test_inverse_links_are_trained_in_both_readings(omega: int, link_pairs: str, symmetric: tuple[str, ...]) -> None:
+    schema = Schema(SCHEMA.entity_types, SCHEMA.relation_types, symmetric)
+    model = double_model(omega=omega, link_pairs=link_pairs, schema=schema, inverse_links=True)
+    assert model.is_link is not None
+    assert model.is_link.w_out.out_features == 2 * len(schema.relation_types)
+    rng = random.Random(omega)
+    gold = [random_example(rng, words=n, entities=n // 2, relations=8, longest=3) for n in (9, 0, 14)]
+    encoded = encode(gold, omega, schema=schema)
+    assert sum(len(w.links) for e in encoded for w in e.windows) > 8
+    assert_equal_to_loops(model, encoded)
+
+
+def test_a_link_is_learned_from_tail_to_head() -> None:
+    """The gradient of the one gold link: both of its logits, and no other, are to rise."""
+    gold = build_example(("Ada", "her", "London"), [(0, 1, "Per"), (1, 2, "Per"), (2, 3, "Loc")], [(0, 2, "LiveIn")])
+    model, wanted = double_model(inverse_links=True), SCHEMA.relation_types.index("LiveIn")
+    rises: list[tuple[int, int]] = []
+    assert model.is_link is not None
+
+    def look(module: object, arguments: object, logits: Tensor) -> None:
+        logits.register_hook(lambda gradient: rises.extend(map(tuple, (gradient < 0).nonzero().tolist())))
+
+    model.is_link.register_forward_hook(look)
+    model(batch_of(encode([gold]))).total.backward()
+    assert rises == [(0 * 3 + 2, wanted), (2 * 3 + 0, len(SCHEMA.relation_types) + wanted)]
 
 
 @pytest.mark.parametrize(("kind", "directions"), [("Near", [(0, 1), (1, 0)]), ("LiveIn", [(0, 1)])])

@@ -107,9 +107,11 @@ class OnnxBackend:
             spans = spans.keep(kept_in_whole_examples(windows, spans))
         head_P, tail_P = ordered_pairs(spans.row_E)
         _, links_PR = heads.links(
-            spans.left_slot_E, spans.right_slot_E, spans.row_E, head_P, tail_P, len(schema.relation_types)
+            spans.left_slot_E, spans.right_slot_E, spans.row_E, head_P, tail_P, config.link_outputs
         )  # fmt: skip
-        rules = DecodingRules(config.omega, config.type_decision, link_threshold, config.flat)
+        rules = DecodingRules(
+            config.omega, config.type_decision, link_threshold, config.flat, config.inverse_links
+        )  # fmt: skip
         return predictions(windows, layout.word_BN, spans, head_P, tail_P, links_PR, rules, schema)
 
 

@@ -118,7 +118,7 @@ class GraphHeads:
         self, left_slots_E: np.ndarray, right_slots_E: np.ndarray, row_E: np.ndarray, head_P: np.ndarray,
         tail_P: np.ndarray, types: int,
     ) -> Decisions:  # fmt: skip
-        """Eq. 6 and 7: logits and probabilities, [P, R], of all `ordered_pairs`; `types` is R."""
+        """Eq. 6 and 7: logits and probabilities, [P, R], of all `ordered_pairs`; `types` is R (`link_outputs`)."""
         parts: list[list[np.ndarray]] = []
         if not types or not len(head_P):
             return _joined(parts, (0, types))

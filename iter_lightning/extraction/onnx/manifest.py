@@ -19,8 +19,10 @@ FORMAT = 1
 PRECISIONS = ("fp32", "int8")
 GRAPHS = ("encoder", "is_left", "is_span", "link_operands", "is_link")
 """Of a model without relation types the first three."""
-_BAKED = ("schema", "encoder", "omega", "type_decision", "activation", "left_width", "pair_width")
+_BAKED = ("schema", "encoder", "omega", "type_decision", "inverse_links", "activation", "left_width", "pair_width")
 """What of a configuration the graphs hold; the rest may be changed after an export."""
+_BEFORE = {"inverse_links": False}
+"""What graphs hold whose manifest was written before there was the option."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class Manifest:
                 f"{folder / NAME}: the graphs are of other weights than {weights}; export the model again"
             )
         now = baked(config)
-        if differing := [name for name in _BAKED if self.config.get(name) != now[name]]:
+        held = {**_BEFORE, **self.config}
+        if differing := [name for name in _BAKED if held.get(name) != now[name]]:
             raise EncoderError(
                 f"{folder / NAME}: the graphs are of another configuration than {folder.parent / 'config.json'} "
                 f"({', '.join(differing)}); export the model again"

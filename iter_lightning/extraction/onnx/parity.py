@@ -98,7 +98,7 @@ def _logits(model: IterModel, ours: GraphHeads, windows: Windows) -> tuple[list[
     if len(found.head_P):
         slots, ends = (spans.left_slot_E, spans.right_slot_E), (found.head_P, found.tail_P)
         theirs = heads.link_logits(*(torch.from_numpy(each) for each in (*slots, *ends)))
-        pairs.append((theirs, ours.links(*slots, spans.row_E, *ends, len(schema.relation_types))))
+        pairs.append((theirs, ours.links(*slots, spans.row_E, *ends, model.config.link_outputs)))
     differences = [float(np.abs(theirs.numpy() - mine).max(initial=0.0)) for theirs, (mine, _) in pairs]
     return [*differences, 0.0][:3], found.predictions()
 

@@ -87,6 +87,8 @@ class Twin:
         self.tensors = load_file(folder / "model.safetensors")
         self.values = json.loads((folder / "config.json").read_text())
         self.nested = bool(self.values["features"] & 1 << 9)
+        self.readings: tuple[set[Any], set[Any]] = (set(), set())
+        """Links found from head to tail, and from tail to head."""
         self.encoder = _their_encoder(family).eval()
         own = {k.removeprefix("model."): v for k, v in self.tensors.items() if k.startswith("model.")}
         missing, unexpected = self.encoder.load_state_dict(own, strict=False)
@@ -116,37 +118,39 @@ class Twin:
                     spans[left, right] = (int(logits.argmax()), True)
                 elif not self.nested and logits.logsumexp(0) > 0:
                     spans[left, right] = (int(logits.argmax()), bool(logits.max() > 0))
-        links = {
-            (head, tail, kind)
-            for head in spans
-            for tail in spans
-            for kind in range(len(self.values["link_types"]))
-            if self.link_score(h, head, tail)[kind].sigmoid() > self.values["threshold"]
-        }
+        links = set()
+        for a, b in itertools.product(spans, repeat=2):  # with a second set of links b holds to a in it
+            for row, score in enumerate(self.link_score(h, a, b) if self.values["link_types"] else []):
+                if score.sigmoid() > self.values["threshold"]:
+                    kind, ends = row % self.values["num_links"], (a, b) if row < self.values["num_links"] else (b, a)
+                    links.add((*ends, kind))
+                    self.readings[row >= self.values["num_links"]].add((*ends, kind))
         return spans, links
 
 
 CASES = [
-    (family, omega, links, flat)
-    for (family, flat), omega, links in itertools.product(
-        [("t5", False), ("deberta_v3", False), ("bert", True), ("flan_t5", True)], [1, 3], [True, False]
+    (family, omega, links, inverse, flat)
+    for (family, flat), omega, (links, inverse) in itertools.product(
+        [("t5", False), ("deberta_v3", False), ("bert", True), ("flan_t5", True)], [1, 3],
+        [(True, False), (True, True), (False, False)],
     )
-]
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("family", "omega", "links", "flat"), CASES)
+@pytest.mark.parametrize(("family", "omega", "links", "inverse", "flat"), CASES)
 @torch.no_grad()
 def test_logits_and_decisions_are_the_published_ones(
-    tmp_path: Path, family: str, omega: int, links: bool, flat: bool
+    tmp_path: Path, family: str, omega: int, links: bool, inverse: bool, flat: bool
 ) -> None:
     seed = 0 if family in {"bert", "flan_t5"} else 1  # with which the two flat rules part, see the last line
     activation = "gelu" if omega > 1 else "relu"
-    folder = publish(tmp_path / "model", family, omega, links, flat, activation=activation, seed=seed)
+    folder = publish(tmp_path / "model", family, omega, links, flat, inverse, activation, seed)
     model, twin = IterModel.from_pretrained(folder), Twin(folder, family)
     config = model.config
     assert (config.omega, config.left_width, config.pair_width) == (omega, 24, 48)
     assert (config.max_subwords, config.link_threshold) == (128, 0.4)
     assert config.schema.relation_types == (tuple(LINKS) if links else ())
+    assert config.inverse_links == inverse
     batch = model.collate([(e, 0) for e in model.aligner().encode(TEXTS)])
     width = batch.input_ids_BN.shape[1]
     hidden = twin.encoder(batch.input_ids_BN, batch.mask_BN.long()).last_hidden_state
@@ -190,6 +194,8 @@ def test_logits_and_decisions_are_the_published_ones(
         found += len(kept) + len(theirs)
         apart += len(spans) - sum(alone for _, alone in spans.values())
     assert found > 5
+    forth, back = twin.readings
+    assert not inverse or (forth - back and back - forth and forth & back)
     assert (apart > 0) == (omega == 1)
 
 
@@ -206,27 +212,24 @@ def test_the_encoders_own_extra_tensors_are_left_out(tmp_path: Path) -> None:
     assert len(IterModel.from_pretrained(folder).predict(TEXTS)) == 3
 
 
-def test_it_is_saved_as_ours(tmp_path: Path) -> None:
-    model = IterModel.from_pretrained(publish(tmp_path / "model", omega=2))
+@pytest.mark.parametrize("inverse", [False, True])
+def test_it_is_saved_as_ours(tmp_path: Path, inverse: bool) -> None:
+    model = IterModel.from_pretrained(publish(tmp_path / "model", omega=2, inverse=inverse))
     before = model.predict(TEXTS)
     model.save_pretrained(tmp_path / "ours")
-    assert IterModel.from_pretrained(tmp_path / "ours").predict(TEXTS) == before
+    again = IterModel.from_pretrained(tmp_path / "ours")
+    assert again.config == model.config
+    assert again.predict(TEXTS) == before
     assert any(prediction.relations for prediction in before)
 
 
-def test_links_from_tail_to_head_are_left_out_and_told(tmp_path: Path) -> None:
-    folder = publish(tmp_path / "model", omega=2, inverse=True)
-    with pytest.warns(UserWarning, match="links are read from head to tail alone"):
-        model = IterModel.from_pretrained(folder)
-    assert model.is_link is not None
-    assert torch.equal(model.is_link.w_out.weight, load_file(folder / "model.safetensors")["rr_score.wo.weight"][:2])
-
-
-def test_an_idle_link_head_of_entities_alone_is_left_out(tmp_path: Path) -> None:
-    folder = publish(tmp_path / "model", features=NER_ONLY)
+@pytest.mark.parametrize("features", [NER_ONLY, NER_ONLY | INVERSE])
+def test_an_idle_link_head_of_entities_alone_is_left_out(tmp_path: Path, features: int) -> None:
+    folder = publish(tmp_path / "model", features=features)
     model = IterModel.from_pretrained(folder)
     assert model.is_link is None
     assert model.config.schema.relation_types == ()
+    assert not model.config.inverse_links
 
 
 def test_a_link_row_none_is_left_out(tmp_path: Path) -> None:
@@ -342,6 +345,7 @@ def test_tensors_that_do_not_fit_are_told(tmp_path: Path, name: str, value: Tens
     ({"features": 1 << 12}, r"bit 12 \(a T5 decoder\)"),
     ({"features": 1 << 15}, r"bit 15 \(one link a pair\)"),
     ({"features": 1 << 9}, "one of the bits 9 and 5"),
+    ({"features": 1 << 7 | INVERSE, "num_links": 3}, "the bits 7 and 18"),
     ({"features": NESTED, "max_nest_depth": 1}, "max_nest_depth: found 1"),
     ({"features": "all"}, "features: found 'all', expected int"),
     ({"features": [5, "9"]}, r"features: found \[5, '9'\], expected numbers of bits"),
