@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS
 from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS
 from iter_lightning.extraction.serving.options import ModelInfo, ServeOptions
-from iter_lightning.heap import keep_few_products, return_large_buffers
+from iter_lightning.heap import keep_few_products, return_large_buffers, settle
 
 if TYPE_CHECKING:
     from iter_lightning.extraction.extractor import Backend, Extractor
@@ -45,8 +44,7 @@ def main(arguments: list[str]) -> None:
     check_port(given.host, given.port)
     extractor, info = load(given)
     app = create_app(extractor, options, info)
-    gc.collect()
-    gc.freeze()  # what is here stays: the collector need not look at it again
+    settle()
     run(app, given.host, given.port, access_log=given.access_log)
 
 
