@@ -36,7 +36,7 @@ def keep_few_products() -> None:
 
 
 def settle() -> None:
-    """Take what is loaded out of the garbage collector's sight, for good: imports and models are half a million objects.
+    """Take what is loaded out of the garbage collector's sight, for good: imports and models are 500,000 objects.
 
     Every few thousand documents it would look at all of them again, for a quarter of a second.
     """

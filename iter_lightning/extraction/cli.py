@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS, Document
@@ -15,7 +21,7 @@ from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS
 from iter_lightning.extraction.progress import show_progress
 from iter_lightning.extraction.readers import FORMATS as INPUTS
 from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
-from iter_lightning.extraction.run import Executor, ExtractionConfig, Summary, extract, run_here
+from iter_lightning.extraction.run import Executor, ExtractionConfig, Files, Summary, extract, run_here
 from iter_lightning.extraction.writers import FORMATS as OUTPUTS
 from iter_lightning.heap import keep_few_products, return_large_buffers
 
@@ -42,14 +48,35 @@ def main(arguments: list[str]) -> None:
     if not outputs:
         if options.overwrite or options.format or options.launcher != "local":
             raise ConfigError("--format, --overwrite and --launcher go with --output")
-        _to_stdout(config)
+        with _stoppable("interrupted"):
+            _to_stdout(config)
         return
     executor = _executor(options)
     started = time.monotonic()
-    with show_progress(quiet=options.quiet) as tell:
-        summary, again = extract(config, outputs, executor, options.overwrite, tell)
+    again = "without --overwrite " if options.overwrite else ""
+    with _stoppable(f"interrupted; the same command {again}continues"), show_progress(options.quiet) as tell:
+        summary, known = extract(config, outputs, executor, options.overwrite, tell)
     if not options.quiet:
-        print(_report(summary, [path for path, _ in outputs], again, time.monotonic() - started), file=sys.stderr)
+        print(_report(summary, [path for path, _ in outputs], known, time.monotonic() - started), file=sys.stderr)
+
+
+@contextmanager
+def _stoppable(told: str) -> Iterator[None]:
+    """Put away what is open at SIGTERM, too, and say how to go on after Ctrl-C."""
+
+    def terminated(number: int, frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    may = threading.current_thread() is threading.main_thread()  # say what signals do
+    before = signal.signal(signal.SIGTERM, terminated) if may else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(told, file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     reading.add_argument("--gold", action="store_true", help="records carry gold annotation: kept, shown in .html")
     reading.add_argument("--max-characters", type=int, default=ReadOptions.max_characters, metavar="N",
                          help="longer texts are bad records (default: %(default)s)")  # fmt: skip
-    reading.add_argument("--language", default="en", metavar="CODE", help="spaCy's code for it (default: en)")
+    reading.add_argument("--language", default="en", metavar="CODE",
+                         help="spaCy's code for it; none: all come with their words (default: en)")  # fmt: skip
     found = parser.add_argument_group("what is found")
     found.add_argument("--context", choices=CONTEXTS, default="sentence", help="document: relations cross sentences")
     found.add_argument("--link-threshold", type=float, metavar="P", help="lambda (default: the model's)")
@@ -95,7 +123,8 @@ def _config(options: argparse.Namespace) -> ExtractionConfig:
     if options.backend == "onnx" and (options.precision not in ("fp32", "int8") or options.compile):
         raise ConfigError("the onnx backend has no --compile and knows --precision fp32 and int8 alone")
     return ExtractionConfig(
-        model=options.model, inputs=tuple(options.inputs), reading=reading, language=options.language,
+        model=options.model, inputs=tuple(options.inputs), reading=reading,
+        language=None if options.language == "none" else options.language,
         context=options.context, link_threshold=options.link_threshold, thresholds=_thresholds(options.threshold),
         backend=options.backend, device=options.device, precision=options.precision, compile=options.compile,
         max_tokens=options.max_tokens,
@@ -126,24 +155,37 @@ def _executor(options: argparse.Namespace) -> Executor:
 
 
 def _to_stdout(config: ExtractionConfig) -> None:
-    """JSON lines as they are found, bad records to standard error."""
-    extractor, rules = config.extractor(), config.rules()
+    """JSON lines in UTF-8 as they are found, bad records to standard error."""
+    reading, extractor, rules = Reading(config.inputs, config.reading), config.extractor(), config.rules()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
 
     def documents() -> Iterable[Document]:
-        for record in Reading(config.inputs, config.reading):
+        for record in reading:
             if isinstance(record, BadRecord):
-                print(f"{record.source}: {record.place}: {record.reason}", file=sys.stderr)
+                print(_told(record), file=sys.stderr)
             else:
                 yield record
 
-    for document in extractor(documents(), rules.link_threshold, rules.thresholds):
-        print(json.dumps(document.to_dict(), ensure_ascii=False), flush=True)
+    try:
+        for document in extractor(documents(), rules.link_threshold, rules.thresholds):
+            print(json.dumps(document.to_dict(), ensure_ascii=False), flush=True)
+    except BrokenPipeError:  # whoever reads has enough; what Python would still flush at its end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _told(record: BadRecord) -> str:
+    return f"{record.source}: {record.place}: {record.reason}"
 
 
 def _report(summary: Summary, outputs: list[Path], again: bool, seconds: float) -> str:
     lines = [*summary.notes]
     if summary.bad:
-        lines.append(f"{summary.bad:,} bad records, with their reasons, in {outputs[0]}.errors.jsonl")
+        errors = Files.beside(outputs[0]).errors
+        what = f"{summary.bad:,} bad records" if summary.bad > 1 else "1 bad record"
+        with suppress(OSError), errors.open(encoding="utf-8") as file:  # of an earlier run, it may be gone
+            what += f", the first {_told(BadRecord(**json.loads(file.readline())))}"
+        lines.append(f"{what}; all, with reasons, in {errors}")
     what = f"{summary.documents:,} documents, {summary.entities:,} entities, {summary.relations:,} relations"
     how = "done already (--overwrite does it again)" if again else f"in {seconds:.0f} s"
     return "\n".join([*lines, f"{what} {how}: {', '.join(map(str, outputs))}"])

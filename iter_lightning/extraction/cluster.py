@@ -12,19 +12,24 @@ import os
 import pickle
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from iter_lightning.errors import ConfigError, IterError
+from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.parts import Chunk, Parts, chunks, make_part
 from iter_lightning.extraction.readers import Reading
 from iter_lightning.extraction.run import ExtractionConfig, Progress
-from iter_lightning.heap import PRODUCTS, return_large_buffers
+from iter_lightning.heap import PRODUCTS, return_large_buffers, settle
 
+TRIES = 4
+"""Workers that may die over a chunk until it is given up; Ray would go on for ever."""
 _READER_CPUS = 0.5
 """Of a core, that a reader takes: most of its time it waits for extractors."""
 
@@ -58,15 +63,20 @@ class RayExecutor:
         ray = self._ray
         if not ray.is_initialized():
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-            ray.init(address=os.environ.get("RAY_ADDRESS") or "local", log_to_driver=False, include_dashboard=False,
-                     logging_level="ERROR")  # fmt: skip
+            address = os.environ.get("RAY_ADDRESS") or "local"
+            try:
+                ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+            except Exception as error:
+                raise ConfigError(f"Ray ({address}) does not start: {_first_line(error)}") from error
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars, context.print_on_execution_start = False, False
         context.target_max_block_size = 1  # each chunk goes to whoever is free
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # failures are told once, by us
         warnings.filterwarnings("ignore", "The minimum number of concurrent actors", UserWarning)
         resources, workers = self._share()
         there = _There(str(Path.cwd()), tuple(shards), config, folder.absolute())
+        for path in folder.glob("*.tries"):  # of a run that was interrupted
+            path.unlink()
         numbers = ray.data.from_items([{"shard": n} for n in range(len(shards))], override_num_blocks=len(shards))
         read = numbers.map_batches(_read_shards, fn_args=(there,), batch_size=1, num_cpus=_READER_CPUS)
         made = read.map_batches(
@@ -75,14 +85,11 @@ class RayExecutor:
         )  # fmt: skip
         documents, bad, done = 0, 0, 0
         total = sum(shard.total or 0 for shard in shards)
-        try:
-            for row in made.iter_rows():
-                documents, bad, done = documents + row["documents"], bad + row["bad"], done + row["bytes"]
-                yield Progress(int(documents), int(bad), int(done), total)
-        except ray.exceptions.RayError as error:
-            if isinstance(told := _told(error), IterError):
-                raise told from error
-            raise
+        for row in made.iter_rows():
+            if row["error"]:
+                raise pickle.loads(row["error"])  # what a worker of ours has met
+            documents, bad, done = documents + row["documents"], bad + row["bad"], done + row["bytes"]
+            yield Progress(int(documents), int(bad), int(done), total, row["part"])
 
     def _share(self) -> tuple[dict[str, float], int]:
         """What an extractor takes of a machine, and how many there are."""
@@ -112,10 +119,14 @@ def _read_shards(batch: dict[str, Any], there: _There) -> Iterator[dict[str, Any
     parts = Parts(there.folder)
     for number in batch["shard"].tolist():
         behind = 0
-        for chunk in chunks(number, there.shards[number]):
-            missing = b"" if parts.has(chunk) else pickle.dumps(chunk)
-            yield {"chunk": [missing], "bytes": [there.shards[number].done - behind]}
-            behind = there.shards[number].done
+        try:
+            for chunk in chunks(number, there.shards[number]):
+                missing = b"" if parts.has(chunk) else pickle.dumps(chunk)
+                done = there.shards[number].done
+                yield {"part": [chunk.part], "chunk": [missing], "bytes": [done - behind], "error": [b""]}
+                behind = done
+        except (IterError, OSError) as error:  # as a row: Ray would wrap it until nobody could tell what it was
+            yield {"part": [""], "chunk": [b""], "bytes": [0], "error": [pickle.dumps(error)]}
 
 
 class _ExtractChunks:
@@ -123,25 +134,51 @@ class _ExtractChunks:
 
     def __init__(self, there: _There) -> None:
         os.chdir(there.working_folder)
-        self._rules, self._folder = there.config.rules(), there.folder
+        self._there = there
         return_large_buffers()
-        self._extractor = there.config.extractor()
+
+    @cached_property
+    def _extractor(self) -> Extractor:
+        extractor = self._there.config.extractor()
+        settle()
+        return extractor
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        documents, bad = [], []
-        for pickled in batch["chunk"]:
-            chunk: Chunk | None = pickle.loads(pickled) if pickled else None  # what `_read_shards` has made
-            failed = make_part(self._extractor, chunk, self._rules, self._folder) if chunk else 0
-            documents.append(len(chunk.records) - failed if chunk else 0)
-            bad.append(failed)
-        return {"documents": np.array(documents), "bad": np.array(bad), "bytes": batch["bytes"]}
+        documents, bad, error = 0, 0, batch["error"][0]
+        if pickled := batch["chunk"][0]:
+            chunk: Chunk = pickle.loads(pickled)  # what `_read_shards` has made
+            try:
+                with _tried(chunk, self._there.folder):
+                    bad = make_part(self._extractor, chunk, self._there.config.rules(), self._there.folder)
+                documents = len(chunk.records) - bad
+            except (IterError, OSError) as failure:
+                error = pickle.dumps(failure)
+        counts = {"documents": np.array([documents]), "bad": np.array([bad]), "error": [error]}
+        return {"part": batch["part"], "bytes": batch["bytes"], **counts}
 
 
-def _told(error: BaseException) -> BaseException:
-    """The error a worker met, out of what Ray wraps it into."""
-    while not isinstance(error, IterError):
-        inner = getattr(error, "cause", None) or error.__cause__
-        if not isinstance(inner, BaseException) or inner is error:
-            break
-        error = inner
-    return error
+@contextmanager
+def _tried(chunk: Chunk, folder: Path) -> Iterator[None]:
+    """Count those who begin with a chunk and do not come to an end with it.
+
+    Raises:
+        IterError: there were `TRIES`.
+    """
+    path = folder / f"{chunk.part}.tries"
+    if path.exists() and path.stat().st_size >= TRIES:
+        path.unlink()
+        names = [record.id for record in chunk.records if isinstance(record, Document)]
+        raise IterError(
+            f"{TRIES} workers died, one after another, over the documents {names[0]} to {names[-1]}: out of memory? "
+            "Ray's logs tell"
+        )
+    with path.open("ab") as file:
+        file.write(b".")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]

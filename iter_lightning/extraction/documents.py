@@ -98,7 +98,8 @@ class Document:
         Raises:
             ValueError: an empty word.
         """
-        text, words, bounds = "", [], []
+        words: list[Bounds] = []
+        bounds: list[Bounds] = []
         parts: list[str] = []
         place = 0
         for number, sentence in enumerate(sentences):
@@ -118,8 +119,7 @@ class Document:
                 words.append((place, place + len(word)))
                 place += len(word)
             bounds.append((first, place))
-        text = "".join(parts)
-        return cls(text, tuple(words), tuple(bounds), id=id)
+        return cls("".join(parts), tuple(words), tuple(bounds), id=id)
 
     def word_texts(self, unit: Bounds | None = None) -> tuple[str, ...]:
         """The words `[first, last)` of the document, or all, as strings."""
@@ -186,10 +186,13 @@ class Document:
             raise ValueError(f"text: expected a string, found {text!r}")
         found = annotation_of(text, values)
         gold = values.get("gold")
+        if not isinstance(gold, Mapping | None):
+            raise ValueError(f"gold: expected an object, found {gold!r}")
+        name = values.get("id")
         return cls(
             text=text, words=_bounds_of(values, "words"), sentences=_bounds_of(values, "sentences"),
-            entities=found.entities, relations=found.relations, id=str(values.get("id", "")),
-            gold=annotation_of(text, gold) if isinstance(gold, Mapping) else None,
+            entities=found.entities, relations=found.relations, id="" if name is None else str(name),
+            gold=None if gold is None else annotation_of(text, gold),
         )  # fmt: skip
 
 
@@ -259,18 +262,23 @@ def _check_annotation(text: str, entities: Sequence[TextEntity], relations: Sequ
 
 
 def _items(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    items = values.get(name) or []
-    if not isinstance(items, Sequence) or isinstance(items, str):
-        raise ValueError(f"{name}: expected a list, found {type(items).__name__}")
+    items = _list_of(values, name)
     for number, item in enumerate(items):
         if not isinstance(item, Mapping):
             raise ValueError(f"{name}: number {number} is no object but {item!r}")
     return list(items)
 
 
+def _list_of(values: Mapping[str, Any], name: str) -> Sequence[Any]:
+    items = values.get(name) or []
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        raise ValueError(f"{name}: expected a list, found {type(items).__name__}")
+    return items
+
+
 def _bounds_of(values: Mapping[str, Any], name: str) -> tuple[Bounds, ...]:
     found = []
-    for number, pair in enumerate(values.get(name) or ()):
+    for number, pair in enumerate(_list_of(values, name)):
         if not (isinstance(pair, Sequence) and len(pair) == 2 and _is_index(pair[0]) and _is_index(pair[1])):
             raise ValueError(f"{name}: number {number} is {pair!r}, expected [start, end]")
         found.append((pair[0], pair[1]))

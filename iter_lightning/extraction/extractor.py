@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 BACKENDS = ("torch", "onnx")
 MAX_TOKENS = 4096
 """Subwords a batch."""
-_AT_ONCE = 256
-"""Documents split into words together."""
+_DOCUMENTS, _CHARACTERS = 2048, 250_000
+"""Of a stream, that are held and read together: so many documents, or as soon as they have so many characters."""
 
 
 class Backend(Protocol):
@@ -170,7 +169,8 @@ class Extractor:
                 type's takes the place of lambda, lower ones too.
 
         Raises:
-            ConfigError: a threshold outside [0, 1] or of no type of the model; text without a splitter.
+            ConfigError: a threshold outside [0, 1] or of no type of the model; text without a splitter, or something
+                that is neither text nor document.
         """
         rules = Thresholds.of(self.backend, link_threshold, thresholds)
         if isinstance(texts, (str, Document)):
@@ -179,33 +179,37 @@ class Extractor:
         return list(found) if isinstance(texts, Sequence) else found
 
     def _stream(self, texts: Iterable[str | Document], rules: Thresholds) -> Iterator[Document]:
-        waiting: deque[Document] = deque()
+        for documents in _groups(texts):
+            split = self._split(documents)
+            examples = (example for document in split for example in document.examples(self.context))
+            predictions = self.backend.predict(examples, rules.lowest_link, self.max_tokens)
+            for document in split:
+                read = list(islice(predictions, len(document.units(self.context))))
+                yield rules.apply(document.with_predictions(read, self.context))
+            next(predictions, None)  # there is none: the backend lets go of what it holds
 
-        def examples() -> Iterator[Example]:
-            for document in self._split(texts):
-                waiting.append(document)
-                yield from document.examples(self.context)
+    def _split(self, documents: Sequence[Document]) -> Sequence[Document]:
+        if self.splitter is not None:
+            return self.splitter(documents)
+        if any(not document.words and document.text.strip() for document in documents):
+            raise ConfigError("text without words: give the extractor a language, or words of your own")
+        return documents
 
-        read: list[Prediction] = []
-        for prediction in self.backend.predict(examples(), rules.lowest_link, self.max_tokens):
-            while not waiting[0].words:  # nothing to read, nothing to wait for
-                yield waiting.popleft()
-            read.append(prediction)
-            if len(read) == len(waiting[0].units(self.context)):
-                yield rules.apply(waiting.popleft().with_predictions(read, self.context))
-                read = []
-        yield from (document.with_predictions(read, self.context) for document in waiting)
 
-    def _split(self, texts: Iterable[str | Document]) -> Iterator[Document]:
-        iterator = iter(texts)
-        while some := list(islice(iterator, _AT_ONCE)):
-            documents = [text if isinstance(text, Document) else Document(text) for text in some]
-            if self.splitter is not None:
-                yield from self.splitter(documents)
-                continue
-            if any(not document.words and document.text.strip() for document in documents):
-                raise ConfigError("text without words: give the extractor a language, or words of your own")
-            yield from documents
+def _groups(texts: Iterable[str | Document]) -> Iterator[list[Document]]:
+    """The stream in pieces that memory holds."""
+    group: list[Document] = []
+    size = 0
+    for number, text in enumerate(texts):
+        if not isinstance(text, (str, Document)):
+            raise ConfigError(f"text {number}: expected a string or a Document, found {type(text).__name__}")
+        group.append(text if isinstance(text, Document) else Document(text))
+        size += len(group[-1].text)
+        if len(group) == _DOCUMENTS or size >= _CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def model_folder(model: str | Path) -> Path:
@@ -262,10 +266,13 @@ class Thresholds:
     def apply(self, document: Document) -> Document:
         """The document without what is below."""
         entities = tuple(e for e in document.entities if e.score >= self.entity.get(e.type, 0.0))
-        kept = set(entities)
+        kept, lowest = set(entities), self.lowest_link
         relations = tuple(
-            r for r in document.relations if r.score > self.relation[r.type] and r.head in kept and r.tail in kept
-        )
+            r for r in document.relations
+            if r.head in kept and r.tail in kept
+            # what is above the lowest is all there is; rounded, its score may equal it
+            and (r.score > self.relation[r.type] or self.relation[r.type] == lowest)
+        )  # fmt: skip
         if len(entities) == len(document.entities) and len(relations) == len(document.relations):
             return document
         return replace(document, entities=entities, relations=relations)

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from iter_lightning.errors import ConfigError
+from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor, Thresholds
 from iter_lightning.extraction.readers import BadRecord
-from iter_lightning.files import write_atomically
+from iter_lightning.files import locked, write_atomically
 
 DOCUMENTS = 512
 CHARACTERS = 250_000
 """A chunk is complete with so many documents, or as soon as it has so many characters."""
+_PROBE = Document.from_words([["Some", "words", "."]])
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,77 @@ class Chunk:
     @property
     def place(self) -> str:
         """Sorts as the input does."""
-        return f"{self.shard:05d}-{self.number:06d}"
+        return f"{self.shard:06d}-{self.number:09d}"
 
     @property
     def part(self) -> str:
         """The name of the file it is extracted into."""
         return f"{self.place}-{self.digest}.jsonl"
+
+
+def begun(folder: Path) -> bool:
+    """Whether there is an extraction in the folder to go on with."""
+    return (folder / "settings.json").exists()
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """The folder of parts, for this process alone; it goes afterwards, unless a failure leaves parts to go on with.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "lock", ConfigError(f"{folder}: another process extracts into it")):
+        try:
+            yield
+        except BaseException:
+            if not any(folder.glob("*.jsonl")):
+                _remove(folder)
+            raise
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """In one step: half of the parts would be taken for all."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def claim(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    """Begin in the folder, or go on with what an extraction of the same settings left there.
+
+    Raises:
+        ConfigError: it is of one with other settings.
+    """
+    path = folder / "settings.json"
+    wanted = json.loads(json.dumps(settings))
+    if overwrite or not begun(folder):
+        for part in folder.glob("*.jsonl"):
+            part.unlink()
+    elif (found := json.loads(path.read_text(encoding="utf-8"))) != wanted:
+        other = [f"{key} was {found.get(key)!r}, is {wanted[key]!r}" for key in wanted if found.get(key) != wanted[key]]
+        raise ConfigError(
+            f"{folder} is of an extraction with other settings: {'; '.join(other)}. Give those again to go on, or "
+            "--overwrite to begin anew"
+        )
+    write_atomically(path, json.dumps(settings) + "\n")
+
+
+def check_parts(folder: Path, made: set[str]) -> None:
+    """Raise `ConfigError` unless the parts in the folder are those of this input, all of them and no others."""
+    there = {path.name for path in folder.glob("*.jsonl")}
+    if lost := sorted(made - there):
+        raise ConfigError(
+            f"{folder}: {len(lost):,} parts that were made are not in it ({lost[0]}): all machines must see one folder"
+        )
+    if more := sorted(there - made):
+        raise ConfigError(
+            f"{folder}: the input was longer when this extraction began, {len(more):,} parts are of what is gone: give "
+            "the same input again, or --overwrite"
+        )
 
 
 class Parts:
@@ -102,10 +171,14 @@ class Rules:
 def make_part(extractor: Extractor, chunk: Chunk, rules: Rules, folder: Path) -> int:
     """Extract a chunk and put its part into the folder.
 
-    A document on which the model fails becomes a bad record, unless it fails on all of the chunk.
+    A document on which the model fails becomes a bad record.
 
     Returns:
         How many records of it were bad.
+
+    Raises:
+        IterError: the model fails on whatever it is given.
+        OSError: the disk.
     """
     records = list(chunk.records)
     places = [place for place, record in enumerate(records) if isinstance(record, Document)]
@@ -114,14 +187,17 @@ def make_part(extractor: Extractor, chunk: Chunk, rules: Rules, folder: Path) ->
         found: list[Document | BadRecord] = [*extractor(documents, rules.link_threshold, rules.thresholds)]
     except ConfigError:
         raise
-    except Exception:
+    except Exception as error:
         found = [_alone(extractor, document, rules) for document in documents]
         if not any(isinstance(record, Document) for record in found):
-            raise
+            _check_alive(extractor, error)
     for place, record in zip(places, found, strict=True):
         records[place] = record
     lines = [json.dumps(_plain(record), ensure_ascii=False) for record in records]
-    write_atomically(folder / chunk.part, "".join(f"{line}\n" for line in lines))
+    try:
+        write_atomically(folder / chunk.part, "".join(f"{line}\n" for line in lines))
+    except OSError as error:  # which does not say what could not be written
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     return sum(isinstance(record, BadRecord) for record in records)
 
 
@@ -134,12 +210,23 @@ def read_parts(folder: Path) -> Iterator[Document | BadRecord]:
                 yield BadRecord(**values["bad"]) if "bad" in values else Document.from_dict(values)
 
 
+def _check_alive(extractor: Extractor, error: Exception) -> None:
+    """Raise unless the model can still be used: it is not the documents, then, that it fails on."""
+    try:
+        extractor(_PROBE)
+    except Exception:
+        raise IterError(f"the model fails on all it is given, the first time with {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+
+
 def _alone(extractor: Extractor, document: Document, rules: Rules) -> Document | BadRecord:
     try:
         return extractor(document, rules.link_threshold, rules.thresholds)
     except Exception as error:
-        reason = f"the model failed on it: {type(error).__name__}: {str(error).strip() or 'no message'}"
-        return BadRecord(document.id, "document", reason, document.text[:1000])
+        return BadRecord(document.id, "document", f"the model failed on it: {_told(error)}", document.text[:1000])
 
 
 def _plain(record: Document | BadRecord) -> dict[str, object]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SECONDS = 30.0
 """Between two lines where there is no terminal."""
+_UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 @contextmanager
@@ -32,13 +33,14 @@ def show_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
 
 
 def _bar(console: Console) -> Iterator[Callable[[Progress], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console) as bar:
-        task = bar.add_task("extracting", total=None)
+    left = TextColumn("{task.fields[left]}")
+    with Bar(TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn(), left, console=console) as bar:
+        task = bar.add_task("extracting", total=None, left="")
         rate = Rate()
         yield lambda progress: bar.update(
-            task, description=rate.text(progress), completed=progress.done, total=progress.total
-        )
+            task, description=rate.text(progress), completed=progress.done, total=progress.total,
+            left=rate.left(progress),
+        )  # fmt: skip
 
 
 def _lines(console: Console) -> Callable[[Progress], None]:
@@ -46,12 +48,13 @@ def _lines(console: Console) -> Callable[[Progress], None]:
 
     def tell(progress: Progress) -> None:
         nonlocal told
+        text = rate.text(progress)  # each time: it keeps when work began
         if time.monotonic() - told < SECONDS:
             return
         told = time.monotonic()
         share = f", {progress.done / progress.total:.0%} of the input" if progress.total else ""
         left = rate.left(progress)
-        console.print(f"{rate.text(progress)}{share}{left}", highlight=False, soft_wrap=True)
+        console.print(f"{text}{share}{left and f', {left}'}", highlight=False, soft_wrap=True)
 
     return tell
 
@@ -73,8 +76,10 @@ class Rate:
         return f"{progress.documents:,} documents{speed}" + (f", {progress.bad:,} bad" if progress.bad else "")
 
     def left(self, progress: Progress) -> str:
-        """`, about 12 min left`, where that can be told."""
+        """`about 12 min left`, where that can be told."""
         if self._first is None or not progress.total or progress.done <= self._first[2]:
             return ""
-        share = (progress.total - progress.done) / (progress.done - self._first[2])
-        return f", about {share * (time.monotonic() - self._first[0]) / 60:.0f} min left"
+        share = max(progress.total - progress.done, 0) / (progress.done - self._first[2])  # a file may have grown
+        seconds = share * (time.monotonic() - self._first[0])
+        size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= 2 * size), _UNITS[-1])
+        return f"about {seconds / size:.0f} {unit} left"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,10 +20,23 @@ from typing import Any, Protocol
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.extractor import MAX_TOKENS, Extractor, model_folder
-from iter_lightning.extraction.parts import CHARACTERS, DOCUMENTS, Parts, Rules, chunks, make_part, read_parts
+from iter_lightning.extraction.parts import (
+    CHARACTERS,
+    DOCUMENTS,
+    Parts,
+    Rules,
+    begun,
+    check_parts,
+    chunks,
+    claim,
+    holding,
+    make_part,
+    read_parts,
+)
 from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.writers import open_writer, output_format
-from iter_lightning.files import locked, write_atomically
+from iter_lightning.files import write_atomically
+from iter_lightning.heap import settle
 from iter_lightning.types import Schema
 
 SHARD_BYTES = 64 * 2**20
@@ -83,6 +96,8 @@ class Progress:
     """Bytes of input behind it."""
     total: int | None = None
     """Bytes of all input; None where it is not known."""
+    part: str = field(default="", compare=False)
+    """The part that is there now."""
 
 
 class Executor(Protocol):
@@ -91,7 +106,7 @@ class Executor(Protocol):
     def __call__(
         self, config: ExtractionConfig, extractor: Extractor, shards: Sequence[Reading], folder: Path
     ) -> Iterator[Progress]:
-        """Make what parts are missing in the folder; tells after each."""
+        """Make what parts are missing in the folder; tells after each, also of those that were there."""
 
 
 @dataclass(frozen=True)
@@ -130,37 +145,42 @@ def extract(
         What it came to, and whether that was done already.
 
     Raises:
-        ConfigError: an output that is there already, or parts of an extraction with other settings.
+        ConfigError: an output that is there already or cannot be written, parts of an extraction with other settings
+            or other input.
         OSError: the disk; the parts that are there stay, and the same call goes on with them.
     """
-    for path, kind in outputs:
-        output_format(path, kind)
+    named = [(path, output_format(path, kind)) for path, kind in outputs]
     settings = config.settings(model_folder(config.model))
     reading = Reading(config.inputs, config.reading)
-    files = Files.beside(outputs[0][0])
-    _check_places(config.inputs, [path for path, _ in outputs])
-    if not overwrite and not files.parts.exists():
-        if (done := _finished(files, settings, reading, outputs)) is not None:
-            return done, True
-        if there := [str(path) for path, _ in outputs if path.exists()]:
-            raise ConfigError(f"{', '.join(there)}: there already, not from this input and settings (--overwrite)")
+    files = Files.beside(named[0][0])
+    _check_places(config.inputs, [path for path, _ in named], files)
+
+    def finished() -> Summary | None:
+        return None if overwrite or begun(files.parts) else _finished(files, settings, reading, named)
+
+    if (done := finished()) is not None:
+        return done, True
     extractor = config.extractor()
+    settle()
     config.rules().check(extractor)
-    files.parts.mkdir(parents=True, exist_ok=True)
-    with locked(files.parts / "lock", ConfigError(f"{files.parts}: another process extracts into it")):
-        _claim(files.parts, settings, overwrite)
-        started, progress = time.monotonic(), Progress()
+    _try(named, extractor.schema, config.context)
+    with holding(files.parts):
+        if (done := finished()) is not None:  # by another process, in the meantime
+            return done, True
+        claim(files.parts, settings, overwrite)
+        started, progress, made = time.monotonic(), Progress(), set()
         for progress in executor(config, extractor, reading.shards(SHARD_BYTES), files.parts):
+            made.add(progress.part)
             tell(progress)
         seconds = time.monotonic() - started
-        summary = _assemble(files, outputs, extractor.schema, config.context, reading.notes)
+        check_parts(files.parts, made - {""})
+        summary = _assemble(files, named, extractor.schema, config.context, reading.notes)
         manifest = {
-            "settings": settings, "inputs": reading.files(), "outputs": [str(path) for path, _ in outputs],
+            "settings": settings, "inputs": reading.files(), "outputs": [[str(path), kind] for path, kind in named],
             "summary": asdict(summary),
             "last_process": {"documents": progress.documents, "seconds": round(seconds, 1)},
         }  # fmt: skip
-        write_atomically(files.manifest, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-        shutil.rmtree(files.parts)
+        write_atomically(files.manifest, json.dumps(manifest, indent=2) + "\n")  # names of files may be no UTF-8
     return summary, False
 
 
@@ -171,25 +191,27 @@ def run_here(
     parts, rules = Parts(folder), config.rules()
     total = None if any(shard.total is None for shard in shards) else sum(shard.total or 0 for shard in shards)
     documents, bad, behind = 0, 0, 0
+    yield Progress(total=total)
     for number, shard in enumerate(shards):
         for chunk in chunks(number, shard):
             if not parts.has(chunk):
                 failed = make_part(extractor, chunk, rules, folder)
                 documents, bad = documents + len(chunk.records) - failed, bad + failed
-            yield Progress(documents, bad, behind + shard.done, total)
+            yield Progress(documents, bad, behind + shard.done, total, chunk.part)
         behind += shard.done
 
 
-def _check_places(inputs: Sequence[str], outputs: Sequence[Path]) -> None:
+def _check_places(inputs: Sequence[str], outputs: Sequence[Path], files: Files) -> None:
     """Refuse outputs that would be read as input, or take each other's place."""
-    names = [path.absolute() for path in outputs]
-    if twice := sorted({str(path) for path, name in zip(outputs, names, strict=True) if names.count(name) > 1}):
+    paths = [*outputs, files.parts, files.errors, files.manifest]
+    names = [path.resolve() for path in paths]
+    if twice := sorted({str(path) for path, name in zip(paths, names, strict=True) if names.count(name) > 1}):
         raise ConfigError(f"--output names {', '.join(twice)} more than once")
     for given in inputs:
-        place = Path(given).absolute()
-        inside = [str(path) for path, name in zip(outputs, names, strict=True) if place in (name, *name.parents)]
+        place = Path(given).resolve()
+        inside = [str(path) for path, name in zip(paths, names, strict=True) if place in (name, *name.parents)]
         if inside:
-            raise ConfigError(f"{', '.join(inside)} lies in the input {given}, and would be read as input: elsewhere")
+            raise ConfigError(f"{inside[0]} lies in the input {given}, and would be read as input: elsewhere")
 
 
 def _version(package: str) -> str | None:
@@ -200,64 +222,71 @@ def _version(package: str) -> str | None:
 
 
 def model_digest(folder: Path) -> str:
-    """SHA-256 over a model's configuration and weights."""
+    """SHA-256 over a model's configuration, tokenizer and weights."""
     sha = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".bin", ".onnx")):
-        sha.update(path.relative_to(folder).as_posix().encode())
-        with path.open("rb") as file:
-            sha.update(hashlib.file_digest(file, "sha256").digest())
+    for path in sorted([*folder.glob("*"), *folder.glob("onnx/*")]):
+        if path.suffix in (".json", ".txt", ".model", ".safetensors", ".bin", ".onnx") and path.is_file():
+            sha.update(path.relative_to(folder).as_posix().encode())
+            with path.open("rb") as file:
+                sha.update(hashlib.file_digest(file, "sha256").digest())
     return sha.hexdigest()
 
 
-def _claim(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Begin in the folder, or go on with what an extraction of the same settings left there."""
-    path = folder / "settings.json"
-    wanted = json.loads(json.dumps(settings))
-    if overwrite:
-        for part in folder.glob("*.jsonl"):
-            part.unlink()
-    elif path.exists() and (found := json.loads(path.read_text(encoding="utf-8"))) != wanted:
-        other = [f"{key} was {found.get(key)!r}, is {wanted[key]!r}" for key in wanted if found.get(key) != wanted[key]]
-        raise ConfigError(
-            f"{folder} is of an extraction with other settings: {'; '.join(other)}. Give those again to go on, or "
-            "--overwrite to begin anew"
-        )
-    write_atomically(path, json.dumps(settings, ensure_ascii=False) + "\n")
+class _EnoughError(Exception):
+    """Ends an attempt."""
+
+
+def _try(outputs: Sequence[tuple[Path, str]], schema: Schema, context: str) -> None:
+    """Open all outputs and leave them as they were: what cannot be written is told before hours of extraction."""
+
+    with suppress(_EnoughError), ExitStack() as stack:
+        for path, kind in outputs:
+            stack.enter_context(open_writer(path, kind, schema, context))
+        raise _EnoughError
 
 
 def _finished(
-    files: Files, settings: dict[str, Any], reading: Reading, outputs: Sequence[tuple[Path, str | None]]
+    files: Files, settings: dict[str, Any], reading: Reading, outputs: Sequence[tuple[Path, str]]
 ) -> Summary | None:
-    """What the manifest says of these outputs, if they are there and were made like this of this input."""
-    if not files.manifest.exists() or not all(path.exists() for path, _ in outputs):
-        return None
-    try:
+    """What the manifest says of these outputs, if they are there and were made like this of this input.
+
+    Raises:
+        ConfigError: some are there, made in another way.
+    """
+    there = [str(path) for path, _ in outputs if path.exists()]
+    with suppress(OSError, ValueError, KeyError, TypeError):  # no manifest, or none of ours
         manifest = json.loads(files.manifest.read_text(encoding="utf-8"))
-        same = manifest["settings"] == json.loads(json.dumps(settings)) and manifest["inputs"] == reading.files()
-        if not same or manifest["outputs"] != [str(path) for path, _ in outputs]:
-            return None
-        return Summary(**{**manifest["summary"], "notes": tuple(manifest["summary"]["notes"])})
-    except (ValueError, KeyError, TypeError):  # not a manifest of ours
-        return None
+        wanted = [json.loads(json.dumps(settings)), reading.files(), [[str(path), kind] for path, kind in outputs]]
+        if len(there) == len(outputs) and wanted == [manifest[key] for key in ("settings", "inputs", "outputs")]:
+            return Summary(**{**manifest["summary"], "notes": tuple(manifest["summary"]["notes"])})
+    if there:
+        raise ConfigError(f"{', '.join(there)}: there already, not from this input and settings (--overwrite)")
+    return None
 
 
 def _assemble(
-    files: Files, outputs: Sequence[tuple[Path, str | None]], schema: Schema, context: str, notes: Sequence[str]
+    files: Files, outputs: Sequence[tuple[Path, str]], schema: Schema, context: str, notes: Sequence[str]
 ) -> Summary:
     """All outputs from all parts, and the bad records beside them."""
     documents = bad = entities = relations = 0
-    files.errors.unlink(missing_ok=True)
+    errors = files.parts / "errors"
     with ExitStack() as stack:
+        told_bad = stack.enter_context(errors.open("w", encoding="utf-8"))
         writers = [stack.enter_context(open_writer(path, kind, schema, context)) for path, kind in outputs]
         for record in read_parts(files.parts):
             if isinstance(record, BadRecord):
                 bad += 1
-                with files.errors.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+                told_bad.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
                 continue
             documents, entities = documents + 1, entities + len(record.entities)
             relations += len(record.relations)
             for writer in writers:
                 writer.write(record)
+        told_bad.flush()
+        os.fsync(told_bad.fileno())
+    if bad:
+        errors.replace(files.errors)
+    else:
+        files.errors.unlink(missing_ok=True)
     told = tuple(note for writer in writers for note in writer.notes)
     return Summary(documents, bad, entities, relations, (*notes, *told))

@@ -97,6 +97,25 @@ def test_annotation_that_cannot_be(record: dict[str, object], told: str | None) 
         annotation_of(TEXT, record)
 
 
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({"text": None}, "text: expected a string, found None"),
+        ({"words": 5}, "words: expected a list, found int"),
+        ({"sentences": "ab"}, "sentences: expected a list, found str"),
+        ({"words": [[0, 1.5]]}, r"words: number 0 is \[0, 1.5\]"),
+        ({"gold": "Ada"}, "gold: expected an object, found 'Ada'"),
+    ],
+)
+def test_records_that_are_no_documents(record: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Document.from_dict({"text": TEXT, **record})
+
+
+def test_no_id_is_an_empty_one() -> None:
+    assert [Document.from_dict({"text": "x", "id": id}).id for id in (None, 0, "d")] == ["", "0", "d"]
+
+
 def test_entities_and_relations_belong_to_the_text() -> None:
     with pytest.raises(ValueError, match="the text there"):
         Document(TEXT, entities=(TextEntity(0, 3, "Person", "Bob"),))

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -98,7 +98,37 @@ def test_a_stream_is_read_as_it_is_asked_for() -> None:
 
     found = Extractor(EveryWord(), SPLITTER)(endless())
     assert [next(found).text for _ in range(5)] == ["", "Text 1.", "Text 2.", "", "Text 4."]
-    assert len(taken) <= 512
+    assert len(taken) <= 2048
+
+
+@pytest.mark.parametrize("text", ["", "word " * 20_000])
+def test_a_stream_is_held_in_bounds_whatever_it_is_made_of(text: str) -> None:
+    """Nothing to read in it, or long texts each of which is read at once."""
+    taken = []
+    found = Extractor(EveryWord(), None, "document")(
+        taken.append(number) or Document.from_words([text.split()])
+        for number in count()  # type: ignore[func-returns-value]
+    )
+    assert next(found).words == next(found).words
+    assert len(taken) <= (3 if text else 2048)
+
+
+@pytest.mark.parametrize("wrong", [None, 3.5, b"text"])
+def test_what_is_no_text_is_told_with_its_place(wrong: object) -> None:
+    with pytest.raises(ConfigError, match=f"text 1: expected a string or a Document, found {type(wrong).__name__}"):
+        Extractor(EveryWord(), SPLITTER)(["Ada", wrong])  # type: ignore[list-item]
+
+
+def test_a_link_just_above_the_threshold_is_not_lost_by_rounding() -> None:
+    class Close(EveryWord):
+        def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
+            ends = Entity(0, 1, "Even"), Entity(1, 2, "Odd")
+            for _ in examples:
+                yield Prediction(ends, (Relation(*ends, "Next"),), (0.9, 0.9), (0.5000001,))
+
+    extractor = Extractor(Close(), SPLITTER)
+    assert [r.score for r in extractor("a b").relations] == [0.5]
+    assert not extractor("a b", thresholds={"Next": 0.51}).relations
 
 
 def test_context_decides_what_is_read_at_once() -> None:

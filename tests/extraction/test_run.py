@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 from iter_lightning import cli
-from iter_lightning.errors import ConfigError
+from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction import parts
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.readers import BadRecord
 from iter_lightning.extraction.run import ExtractionConfig, Progress, extract, run_here
+from iter_lightning.files import write_atomically
 from iter_lightning.types import Example, Prediction, Schema
 from tests.builders import COMMON, tiny_model
 
@@ -68,7 +69,7 @@ def dying(after: int) -> Any:
     def executor(*arguments: Any) -> Iterator[Progress]:
         for number, progress in enumerate(run_here(*arguments), 1):
             yield progress
-            if number == after:
+            if number > after:  # the first tells of no part
                 raise KeyboardInterrupt
 
     return executor
@@ -148,12 +149,88 @@ def test_changed_input_or_settings_are_not_mixed(model: Path, texts: Path, tmp_p
     assert records(output)[9]["text"] == "Something else."
 
 
+@pytest.mark.usefixtures("small_chunks")
+def test_input_that_has_become_shorter_is_not_mixed(model: Path, texts: Path, tmp_path: Path) -> None:
+    output = tmp_path / "found.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run(model, texts, output, dying(5))
+    texts.write_text("".join(f"{line}\n" for line in texts.read_text().splitlines()[:8]))  # two whole chunks
+    with pytest.raises(ConfigError, match="the input was longer when this extraction began, 3 parts"):
+        run(model, texts, output)
+    assert run(model, texts, output, overwrite=True)[0].documents == len(records(output)) == 8
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_part_that_is_gone_is_missed(model: Path, texts: Path, tmp_path: Path) -> None:
+    """As where machines of a cluster share no file system."""
+    output = tmp_path / "found.jsonl"
+
+    def elsewhere(config: Any, extractor: Any, shards: Any, folder: Path) -> Iterator[Progress]:
+        yield from run_here(config, extractor, shards, folder)
+        sorted(folder.glob("*.jsonl"))[2].unlink()
+
+    with pytest.raises(ConfigError, match=r"1 parts that were made are not in it \(000000-000000002-.*one folder"):
+        run(model, texts, output, elsewhere)
+    assert not output.exists()
+    assert run(model, texts, output)[0].documents == 29
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_parts_without_settings_are_not_trusted(model: Path, texts: Path, tmp_path: Path) -> None:
+    """Whoever made them: a removal that was killed, a worker that came late."""
+    output = tmp_path / "found.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run(model, texts, output, dying(3))
+    (tmp_path / "found.jsonl.parts" / "settings.json").unlink()
+    told: list[Progress] = []
+    run(model, texts, output, tell=told.append)
+    assert told[-1].documents == 29
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_interrupted_before_the_first_part_it_leaves_nothing(model: Path, texts: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(model, texts, tmp_path / "found.jsonl", dying(0))
+    assert list(tmp_path.iterdir()) == [texts]
+
+
+def test_what_cannot_be_written_is_told_before_it_is_extracted(
+    model: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken.jsonl").mkdir()
+    (tmp_path / "brat").mkdir()
+    (tmp_path / "brat" / "thesis.doc").touch()
+    (tmp_path / "file").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    before = sorted(tmp_path.iterdir())
+    for name, told in (("taken.jsonl", "is a folder"), ("brat", "holds thesis.doc"), ("x.parquet", "needs pyarrow"),
+                       ("file/x.csv", "is no folder")):  # fmt: skip
+        with pytest.raises(ConfigError, match=told):
+            run(model, texts, tmp_path / name, dying(0), overwrite=True)
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_outputs_never_take_the_place_of_input(model: Path, texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    side = write_texts(tmp_path / "x.csv.errors.jsonl", 3)
+    for given, output in (
+        (texts, "in/../texts.jsonl"), (texts, "link/texts.jsonl"), (tmp_path, "link/in/x.csv"), (side, "x.csv"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match="would be read as input"):
+            run(model, given, tmp_path / output, overwrite=True)
+    assert len(records(texts)) == 30
+
+
 def test_done_is_done_and_another_output_stays(model: Path, texts: Path, tmp_path: Path) -> None:
     output = tmp_path / "found.jsonl"
     first, _ = run(model, texts, output)
     changed = output.stat().st_mtime_ns
     assert run(model, texts, output) == (first, True)
     assert output.stat().st_mtime_ns == changed
+    config = ExtractionConfig(str(model), (str(texts),), device="cpu")
+    with pytest.raises(ConfigError, match="there already"):
+        extract(config, [(output, "csv")], run_here)  # another format in the same place
     write_texts(texts, 5)
     with pytest.raises(ConfigError, match="there already"):
         run(model, texts, output)
@@ -191,8 +268,44 @@ def test_a_document_the_model_fails_on_is_a_bad_record(tmp_path: Path) -> None:
     first, bad, last = parts.read_parts(tmp_path)
     assert (first, last) == (documents[0], documents[2])
     assert bad == BadRecord("poison", "document", "the model failed on it: RuntimeError: out of memory", "poison")
-    with pytest.raises(RuntimeError, match="out of memory"):
-        parts.make_part(extractor, parts.Chunk.of(0, 1, documents[1:2]), parts.Rules(), tmp_path)
+    assert parts.make_part(extractor, parts.Chunk.of(0, 1, documents[1:2]), parts.Rules(), tmp_path) == 1
+
+
+def test_a_model_that_fails_on_everything_ends_the_extraction(tmp_path: Path) -> None:
+    class Broken:
+        schema = Schema(("A",))
+        link_threshold = 0.5
+
+        def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
+            raise RuntimeError("device lost")
+
+    chunk = parts.Chunk.of(0, 0, [Document.from_words([["a"]])])
+    with pytest.raises(IterError, match="fails on all it is given, the first time with RuntimeError: device lost"):
+        parts.make_part(Extractor(Broken(), None), chunk, parts.Rules(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_with_the_place(model: Path, texts: Path, tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    def full(path: Path, text: str) -> None:
+        if path.suffix == ".jsonl":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_atomically(path, text)
+
+    monkeypatch.setattr(parts, "write_atomically", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*found\.csv\.parts"):
+        run(model, texts, tmp_path / "found.csv")
+    assert list(tmp_path.iterdir()) == [texts]
+
+
+def test_file_names_of_any_bytes(model: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    (tmp_path / name).write_text("Ada lives in London.", encoding="utf-8")
+    config = ExtractionConfig(str(model), (str(tmp_path / name),), device="cpu")
+    outputs = [(tmp_path / os.fsdecode(b"out \xff.jsonl"), None)]
+    first, again = extract(config, outputs, run_here)
+    assert (first.documents, again) == (1, False)
+    assert extract(config, outputs, run_here) == (first, True)
 
 
 def command(model: Path, *arguments: Any) -> list[str]:
@@ -205,7 +318,8 @@ def test_command_line(model: Path, texts: Path, tmp_path: Path, capsys: pytest.C
     assert cli.main(command(model, texts, *options, "--threshold", "Kin=0.9", "--device", "cpu")) == 0
     told = capsys.readouterr().err
     assert "29 documents" in told
-    assert "1 bad records, with their reasons, in" in told
+    assert "1 bad record, the first" in told
+    assert "texts.jsonl: line 18: text: expected a string" in told
     assert all(path.exists() for path in outputs)
     assert cli.main(command(model, texts, *options, "--threshold", "Kin=0.9", "--device", "cpu")) == 0
     assert "done already" in capsys.readouterr().err
@@ -216,6 +330,52 @@ def test_command_line_to_the_terminal(model: Path, tmp_path: Path, capsys: pytes
     assert cli.main(command(model, tmp_path / "x.txt", "--device", "cpu")) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["text"] == "Ada met Bo."
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_pipe_gets_utf_8_and_may_close(
+    model: Path, tmp_path: Path, closed: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.txt").write_text("Ada met Zoë.", encoding="utf-8")
+    reading, writing = os.pipe()
+    if closed:
+        os.close(reading)
+    with open(writing, "w", encoding="ascii") as stdout:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert cli.main(command(model, tmp_path / "x.txt", "--device", "cpu")) == 0
+    assert capfd.readouterr().err == ""
+    if not closed:
+        with open(reading, encoding="utf-8") as lines:  # noqa: PTH123
+            assert [json.loads(line)["text"] for line in lines] == ["Ada met Zoë."]
+
+
+@pytest.mark.parametrize(
+    ("signal_", "status", "told"),
+    [(signal.SIGINT, 130, "interrupted; the same command without --overwrite continues\n"), (signal.SIGTERM, 143, "")],
+)
+def test_a_signal_while_outputs_are_made_leaves_the_parts_alone(
+    model: Path, texts: Path, tmp_path: Path, signal_: int, status: int, told: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def read(folder: Path) -> Iterator[Document]:
+        yield Document("x")
+        os.kill(os.getpid(), signal_)
+        yield Document("y")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("iter_lightning.extraction.run.read_parts", read)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(command(model, texts, "-o", tmp_path / "x.jsonl", "--device", "cpu", "--overwrite"))
+    assert (stopped.value.code, capsys.readouterr().err) == (status, told)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["texts.jsonl", "x.jsonl.parts"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_words_of_their_own_need_no_language(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"tokens": ["Ada", "lives", "in", "New York"]}\n')
+    assert cli.main(command(model, tmp_path / "x.jsonl", "-o", tmp_path / "y.jsonl", "--language", "none")) == 0
+    (found,) = records(tmp_path / "y.jsonl")
+    assert len(found["words"]) == 4
 
 
 @pytest.mark.parametrize(
