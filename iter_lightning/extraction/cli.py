@@ -120,8 +120,8 @@ def _config(options: argparse.Namespace) -> ExtractionConfig:
     reading = ReadOptions(
         options.input_format, options.text_field, options.id_field, options.gold, options.max_characters
     )
-    if options.backend == "onnx" and (options.precision not in ("fp32", "int8") or options.compile):
-        raise ConfigError("the onnx backend has no --compile and knows --precision fp32 and int8 alone")
+    if options.backend == "onnx" and (options.precision != "fp32" or options.compile):
+        raise ConfigError("the onnx backend has neither --compile nor --precision: export --onnx decides it")
     return ExtractionConfig(
         model=options.model, inputs=tuple(options.inputs), reading=reading,
         language=None if options.language == "none" else options.language,

@@ -388,7 +388,7 @@ def test_words_of_their_own_need_no_language(model: Path, tmp_path: Path) -> Non
         (("-o", "x.jsonl", "--workers", "2"), "--workers goes with --launcher ray"),
         (("--overwrite",), "go with --output"),
         (("-o", "x.jsonl", "--device", "nowhere"), "device 'nowhere'"),
-        (("-o", "x.jsonl", "--backend", "onnx", "--compile"), "the onnx backend has no --compile"),
+        (("-o", "x.jsonl", "--backend", "onnx", "--compile"), "the onnx backend has neither --compile nor --precision"),
         (("-o", "x.jsonl", "--text-field", "none.of.it"), None),
     ],
 )
