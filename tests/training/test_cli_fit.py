@@ -136,7 +136,15 @@ def process(arguments: list[str], verb: str = "fit", **options: Any) -> subproce
 
 
 @pytest.mark.parametrize(
-    "more", [[], ["--trainer.callbacks+=MovingAverage", "--data.mention_swap=0.5"]], ids=["plain", "average and swap"]
+    "more",
+    [
+        pytest.param([], id="plain"),
+        pytest.param(
+            ["--trainer.callbacks+=MovingAverage", "--data.mention_swap=0.5"],
+            id="average and swap",
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_kill_9_resumes_bit_equal(more: list[str], arguments: list[str], tmp_path: Path) -> None:
     """Killed in the middle of an epoch, dropout on; the continued run has the very weights of an undisturbed one."""
