@@ -58,6 +58,7 @@ class TorchBackend:
     @classmethod
     def load(cls, folder: Path, device: str | None, options: InferenceOptions | None) -> TorchBackend:
         """A folder's model on `device` (None: a GPU where there is one), made fast."""
+        check_torch()
         import torch
 
         from iter_lightning.model import IterModel
@@ -210,6 +211,14 @@ def _groups(texts: Iterable[str | Document]) -> Iterator[list[Document]]:
             group, size = [], 0
     if group:
         yield group
+
+
+def check_torch() -> None:
+    """Raise `ConfigError` where torch is not installed."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("the torch backend needs torch; --backend onnx runs what `export --onnx` wrote") from error
 
 
 def model_folder(model: str | Path) -> Path:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.extractor import MAX_TOKENS, Extractor, model_folder
+from iter_lightning.extraction.extractor import MAX_TOKENS, Extractor, check_torch, model_folder
 from iter_lightning.extraction.parts import (
     CHARACTERS,
     DOCUMENTS,
@@ -69,6 +69,7 @@ class ExtractionConfig:
         """The extractor it asks for."""
         options = None
         if self.backend == "torch":
+            check_torch()
             from iter_lightning.model.inference import InferenceOptions
 
             options = InferenceOptions(self.precision, self.compile)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, Thresholds, TorchBackend, model_folder
+from iter_lightning.extraction.extractor import Extractor, Thresholds, TorchBackend, check_torch, model_folder
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 from tests.builders import COMMON, SCHEMA, tiny_model
@@ -219,3 +220,9 @@ def test_loading(tmp_path) -> None:  # type: ignore[no-untyped-def]
             Extractor.from_pretrained(tmp_path, **options)
     with pytest.raises(EncoderError, match="no ITER model"):
         Extractor.from_pretrained(tmp_path / "none")
+
+
+def test_without_torch_the_torch_backend_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ConfigError, match="the torch backend needs torch; --backend onnx runs"):
+        check_torch()

@@ -5,22 +5,25 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from iter_lightning import cli
-from iter_lightning.errors import ConfigError, IterError
-from iter_lightning.extraction import parts
+from iter_lightning.errors import ConfigError, EncoderError, IterError
+from iter_lightning.extraction import cluster, parts
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
-from iter_lightning.extraction.readers import BadRecord
+from iter_lightning.extraction.readers import BadRecord, Reading
 from iter_lightning.extraction.run import ExtractionConfig, Progress, extract, run_here
 from iter_lightning.files import write_atomically
 from iter_lightning.types import Example, Prediction, Schema
@@ -405,6 +408,40 @@ def test_what_cannot_be_is_told_and_leaves_nothing(
     assert status == 2
     assert told in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["texts.jsonl"]
+
+
+def test_errors_of_cluster_workers_arrive_as_they_are(model: Path, texts: Path, tmp_path: Path) -> None:
+    """Ray would wrap them until nobody could tell what they were."""
+    config = ExtractionConfig(str(model), (str(texts),), device="cpu")
+    for name in ("parts", "other"):
+        (tmp_path / name).mkdir()
+    there = cluster._There(str(tmp_path), (Reading(config.inputs),), config, tmp_path / "parts")
+    (row,) = cluster._read_shards({"shard": np.array([0])}, there)
+    assert not row["error"][0]
+    found = cluster._ExtractChunks(there)(row)
+    assert (found["documents"][0], found["bad"][0], found["error"][0]) == (29, 1, b"")
+    assert [path.name for path in there.folder.iterdir()] == [row["part"][0]]
+    elsewhere = replace(there, config=replace(config, model=str(tmp_path / "no_model")), folder=tmp_path / "other")
+    error = pickle.loads(cluster._ExtractChunks(elsewhere)(row)["error"][0])
+    assert isinstance(error, EncoderError)
+    write_texts(texts, 7)
+    (row,) = cluster._read_shards({"shard": np.array([0])}, there)
+    error = pickle.loads(cluster._ExtractChunks(there)(row)["error"][0])
+    assert isinstance(error, ConfigError)
+    assert "the input has changed" in str(error)
+
+
+def test_workers_do_not_die_over_the_same_chunk_for_ever(tmp_path: Path) -> None:
+    chunk = parts.Chunk.of(0, 0, [Document("x", id="large"), Document("y", id="larger")])
+    lost = [cluster._tried(chunk, tmp_path) for _ in range(cluster.TRIES)]
+    for attempt in lost:
+        attempt.__enter__()  # and never comes back
+    with pytest.raises(IterError, match="4 workers died, one after another, over the documents large to larger"):
+        cluster._tried(chunk, tmp_path).__enter__()
+    for _ in range(cluster.TRIES + 1):
+        with cluster._tried(chunk, tmp_path):
+            pass
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
