@@ -56,8 +56,11 @@ def main(arguments: list[str]) -> None:
     again = "without --overwrite " if options.overwrite else ""
     with _stoppable(f"interrupted; the same command {again}continues"), show_progress(options.quiet) as tell:
         summary, known = extract(config, outputs, executor, options.overwrite, tell)
+    report = _report(summary, [path for path, _ in outputs], known, time.monotonic() - started)
+    if summary.bad and not summary.documents:
+        raise ConfigError(f"no record could be extracted\n{report}")
     if not options.quiet:
-        print(_report(summary, [path for path, _ in outputs], known, time.monotonic() - started), file=sys.stderr)
+        print(report, file=sys.stderr)
 
 
 @contextmanager

@@ -402,7 +402,8 @@ def test_what_cannot_be_is_told_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     status = cli.main(command(model, texts, *options))
     if told is None:  # all records are bad
-        assert status == 0
+        assert status == 2
+        assert "no record could be extracted" in capsys.readouterr().err
         assert len(records(tmp_path / "x.jsonl.errors.jsonl")) == 30
         return
     assert status == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction.documents import Document, TextEntity
 from iter_lightning.extraction.writers import FORMATS, open_writer, output_format
+from iter_lightning.extraction.writers.target import replacing
 from tests.extraction.test_writers import BOOKS, SCHEMA
 
 NAMES = sorted(FORMATS)
@@ -232,3 +234,23 @@ def test_closing_early_is_closing_once(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="closed"):
             writer.write(BOOKS[3])
     assert (tmp_path / "a.json").read_text().count("orig_id") == 1
+
+
+def test_what_a_killed_process_left_goes_and_what_another_holds_stays(tmp_path: Path) -> None:
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+from iter_lightning.extraction.writers.target import replacing
+with replacing(Path({str(tmp_path / "found.jsonl")!r}), folder=False) as part:
+    part.write_text("half of it")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    (left,) = tmp_path.iterdir()
+    with replacing(tmp_path / "found.jsonl", folder=False) as mine:
+        assert not left.exists()
+        mine.write_text("mine")
+        with replacing(tmp_path / "found.jsonl", folder=False) as other:
+            assert mine.read_text() == "mine"
+            other.write_text("other")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("found.jsonl", "mine")]

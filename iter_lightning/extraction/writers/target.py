@@ -7,14 +7,17 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from iter_lightning.errors import ConfigError, IterError
+from iter_lightning.files import locked
 
 _OURS = (".ann", ".txt")
 _OURS_TOO = ("annotation.conf", "ids.tsv")
 """What a folder may hold that is replaced."""
+_HOME, _LOCK = ".part", "lock"
+"""The end of a hidden folder's name, and the file in it that its process holds."""
 
 
 @contextmanager
@@ -36,16 +39,30 @@ def replacing(path: Path, folder: bool) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise ConfigError(f"{path}: {error.filename} is no folder") from error
-        # the part keeps the name, and with it the suffix
-        home = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:20]}."))
+        prefix = f".{path.name[:20]}."
+        _sweep(path.parent, prefix)
+        home = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix, suffix=_HOME))
     try:
-        part = home / path.name
-        yield part
-        with cannot_be_written(path):
-            _check(path, folder)  # hours may have passed
-            _move(part, path, home)
+        part = home / path.name  # keeps the name, and with it the suffix
+        with locked(home / _LOCK, IterError(f"{home} is in use")):
+            yield part
+            with cannot_be_written(path):
+                _check(path, folder)  # hours may have passed
+                _move(part, path, home)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    """Remove what a killed process left: hidden folders of ours that nobody holds."""
+    for home in parent.iterdir():
+        if home.name.startswith(prefix) and home.name.endswith(_HOME) and (home / _LOCK).is_file():
+            with suppress(_InUseError), locked(home / _LOCK, _InUseError()):
+                shutil.rmtree(home, ignore_errors=True)
+
+
+class _InUseError(Exception):
+    """Another process writes there."""
 
 
 @contextmanager
