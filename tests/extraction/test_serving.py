@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,9 @@ from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor, TorchBackend
 from iter_lightning.extraction.serving.app import create_app
 from iter_lightning.extraction.serving.batching import Job
+from iter_lightning.extraction.serving.failures import ApiError
 from iter_lightning.extraction.serving.options import ModelInfo, ServeOptions
+from iter_lightning.extraction.serving.parsing import parse
 from iter_lightning.extraction.serving.schemas import REQUEST, ErrorResponse, ExtractResponse, ModelResponse
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.types import Example
@@ -232,6 +235,22 @@ def test_wrong_requests_are_told_what_is_wrong() -> None:
 
     run(rule_app(backend, max_characters=200, max_texts=3, max_body_bytes=11_000, max_unit_characters=100), test)
     assert backend.read == {"😀"}
+
+
+def test_a_body_of_faults_alone_gets_a_short_answer_at_a_small_cost() -> None:
+    extractor, options, number = Extractor(RuleBackend(), splitter()), ServeOptions(), 50_000
+    body = b'{"texts": [' + b",".join([b"0"] * number) + b"]}"
+    tracemalloc.start()
+    with pytest.raises(ApiError, match=r"^body: 50,000 faults, their places are told of 1,000 at most$"):
+        parse(body, extractor, options)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 200 * number  # an object for each takes far more
+    for long in ({"x" * 9000: 1}, {"thresholds": {"x" * 9000: 0.5}}):
+        with pytest.raises(ApiError) as caught:
+            parse(json.dumps({"text": "a", **long}).encode(), extractor, options)
+        assert caught.value.code == "invalid_request"
+        assert len(str(caught.value)) < 2100
 
 
 def test_a_body_is_not_held_past_the_limit_whatever_it_declares() -> None:

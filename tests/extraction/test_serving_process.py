@@ -165,6 +165,35 @@ def test_the_load_client_finds_answers_to_something_else() -> None:
     )
 
 
+@pytest.mark.parametrize("wrong", [["--clients", "0"], ["--clients", "1025"], ["--texts", "0"], ["--texts", "-1"]])
+def test_the_load_client_takes_no_number_that_asks_nothing(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        load.main(["http://127.0.0.1:1", *wrong])
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith(f"argument {wrong[0]}: expected a whole number from 1 to 1024, found {wrong[1]!r}")
+
+
+def test_the_load_client_tells_its_tally_of_a_server_that_ended_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def server(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if len(asked) > 2:
+            raise httpx.ConnectError("refused", request=request)
+        return httpx.Response(200, text="process_resident_memory_bytes 1048576\n")
+
+    asked: list[str] = []
+    kept = httpx.AsyncClient
+    monkeypatch.setattr(httpx, "AsyncClient", lambda **options: kept(transport=httpx.MockTransport(server), **options))
+    assert load.main(["http://test", "--clients", "1", "--requests", "3"]) == 1
+    assert asked == ["/ready", "/metrics", *3 * ["/extract"], "/metrics"]
+    told = capsys.readouterr().out
+    assert "0 answers" in told
+    assert "status: ConnectError 3" in told
+
+
 def test_the_load_client_tells_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").write_text("\n \n")
     assert load.main(["http://127.0.0.1:1", "--file", str(tmp_path / "empty")]) == 2

@@ -151,7 +151,13 @@ def _found(document: dict[str, Any]) -> Found:
 
 
 async def _memory(client: httpx.AsyncClient) -> float | None:
-    found = re.search(r"^process_resident_memory_bytes (\S+)$", (await client.get("metrics")).text, re.MULTILINE)
+    import httpx
+
+    try:
+        text = (await client.get("metrics")).text
+    except httpx.HTTPError:  # the server has ended: what the clients saw is told all the same
+        return None
+    found = re.search(r"^process_resident_memory_bytes (\S+)$", text, re.MULTILINE)
     return float(found[1]) / 2**20 if found else None
 
 
@@ -171,16 +177,22 @@ def _report(tally: Tally, seconds: float, before: float | None, after: float | N
         print(f"server's resident memory: {before:.0f} MiB before, {after:.0f} MiB after")
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_CLIENTS:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MOST_CLIENTS}, found {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m iter_lightning.extraction.serving.load", description="Many clients at a server, for a while."
     )
     add = parser.add_argument
     add("url", metavar="URL", help="http://127.0.0.1:8000")
-    add("--clients", type=int, choices=range(1, MOST_CLIENTS + 1), metavar="N", default=64, help="default %(default)s")
+    add("--clients", type=_count, metavar="N", default=64, help=f"up to {MOST_CLIENTS}; default %(default)s")
     add("--seconds", type=float, metavar="S", default=20.0, help="stop after; default %(default)s")
     add("--requests", type=int, metavar="N", help="stop after so many; default: time alone decides")
-    add("--texts", type=int, metavar="N", default=1, help="a request; default %(default)s")
+    add("--texts", type=_count, metavar="N", default=1, help="a request; default %(default)s")
     add("--file", type=Path, metavar="FILE", help="a sentence a line; default: generated ones")
     add("--check", metavar="MODEL", help="compare with what this model finds without a server (same defaults)")
     add("--timeout", type=float, metavar="S", default=30.0, help="the server's; default %(default)s")

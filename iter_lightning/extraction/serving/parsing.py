@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 SHOWN = 3
 """Faults told of one request."""
+MOST_FAULTS = 1000
+"""With their places: each of them takes a kilobyte, and a body of a megabyte can hold half a million."""
+_LONGEST = 2000
+"""Characters of a message: names that a request holds may be as long as its body."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def parse(body: bytes, extractor: Extractor, options: ServeOptions) -> Order:
     try:
         rules = Thresholds.of(extractor.backend, link, request.thresholds)
     except ConfigError as error:
-        raise ApiError("invalid_request", str(error)) from None
+        raise _invalid(str(error)) from None
     _check_least(request, rules, options.least_link_threshold)
     return Order(_documents(request, extractor, options), rules)
 
@@ -100,7 +104,7 @@ def _check_least(request: TextRequest | TextsRequest | DocumentsRequest, rules: 
     for name, value in named.items():
         if value < least:
             message = f"{name}: {value:g} is below {least:g}, the lowest this server takes for a relation"
-            raise ApiError("invalid_request", message)
+            raise _invalid(message)
 
 
 def check_units(documents: Iterable[Document], context: str, most: int) -> None:
@@ -155,14 +159,20 @@ def _characters(item: TextDocument | WordsDocument) -> int:
     return sum(len(word) + 1 for sentence in item.words for word in sentence)
 
 
+def _invalid(message: str) -> ApiError:
+    return ApiError("invalid_request", message if len(message) <= _LONGEST else f"{message[:_LONGEST]}...")
+
+
 def _told(error: ValidationError) -> ApiError:
+    if error.error_count() > MOST_FAULTS:
+        return _invalid(f"body: {error.error_count():,} faults, their places are told of {MOST_FAULTS:,} at most")
     faults = error.errors(include_url=False, include_context=False)
     if faults[0]["type"] == "json_invalid":
         return ApiError("malformed_json", f"body: {faults[0]['msg'][:1].lower()}{faults[0]['msg'][1:]}")
     lines = [_fault(fault["loc"], fault["type"], fault["msg"], fault["input"]) for fault in faults[:SHOWN]]
     if len(faults) > SHOWN:
         lines.append(f"and {len(faults) - SHOWN} more")
-    return ApiError("invalid_request", "; ".join(lines))
+    return _invalid("; ".join(lines))
 
 
 def _fault(place: Iterable[str | int], kind: str, message: str, found: Any) -> str:
