@@ -67,7 +67,7 @@ def _page(path: Path, schema: Schema, context: str) -> Writer:
 
 FORMATS: dict[str, Format] = {
     "jsonl": Format(JsonlWriter, (".jsonl", ".ndjson"), "everything, a JSON object a line", True, gold=True),
-    "parquet": Format(ParquetWriter, (".parquet",), "everything, in typed columns"),
+    "parquet": Format(ParquetWriter, (".parquet",), "all but gold, in typed columns"),
     "csv": Format(TriplesWriter, (".csv", ".tsv"), "a relation a row: head, relation, tail", True),
     "conll": Format(ConllWriter, (".conll",), "words and BIO tags", True),
     "brat": Format(BratWriter, (".brat",), "a folder of .txt and .ann for the annotation tool brat", folder=True),
