@@ -129,7 +129,6 @@ def test_seeds_of_one_experiment(experiments: Path, place: Path, capfd: pytest.C
     assert "2 of 2 runs are not finished" in captured.err
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is missing")
 def test_seeds_on_a_ray_cluster(experiments: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Two runs at a time on a local Ray of two workers end as local processes do."""

@@ -216,6 +216,7 @@ def test_wandb_offline_without_a_key(arguments: list[str], tmp_path: Path, monke
     wandb.finish()
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_evaluate(arguments: list[str], corpus_dir: Path, tmp_path: Path) -> None:
     """DDP on CPU: every dev sentence is counted once and every test sentence written once, in the corpus's order."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
