@@ -189,6 +189,7 @@ def _report(summary: Summary, outputs: list[Path], again: bool, seconds: float) 
         with suppress(OSError), errors.open(encoding="utf-8") as file:  # of an earlier run, it may be gone
             what += f", the first {_told(BadRecord(**json.loads(file.readline())))}"
         lines.append(f"{what}; all, with reasons, in {errors}")
-    what = f"{summary.documents:,} documents, {summary.entities:,} entities, {summary.relations:,} relations"
+    documents = "1 document" if summary.documents == 1 else f"{summary.documents:,} documents"
+    what = f"{documents}, {summary.entities:,} entities, {summary.relations:,} relations"
     how = "done already (--overwrite does it again)" if again else f"in {seconds:.0f} s"
     return "\n".join([*lines, f"{what} {how}: {', '.join(map(str, outputs))}"])
