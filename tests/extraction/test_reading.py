@@ -140,6 +140,13 @@ def test_a_line_of_a_pipe_is_there_before_the_next_is_written(monkeypatch: pytes
             assert item.text == text
 
 
+def test_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    (bad,) = Reading(["-"])
+    assert isinstance(bad, BadRecord)
+    assert (bad.source, bad.reason) == ("-", "standard input is closed")
+
+
 def test_named_pipes_are_streams(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -147,8 +147,9 @@ def test_the_command_line_tells_what_cannot_be_served(tmp_path: Path, monkeypatc
 
 def test_names_tell_the_run_and_not_the_machine(tmp_path: Path) -> None:
     (folder := tmp_path / "conll04" / "seed1" / "model").mkdir(parents=True)
-    assert cli.name_of(str(folder)) == "conll04/seed1/model"
-    assert cli.name_of(str(folder.parent)) == "seed1"
+    assert cli.name_of(str(folder)) == cli.name_of(str(folder.parent)) == "seed1"
+    (folder.parent / "config.yaml").touch()
+    assert cli.name_of(str(folder)) == cli.name_of(str(folder.parent)) == "conll04/seed1"
     assert cli.name_of("someone/iter-conll04") == "someone/iter-conll04"
 
 

@@ -55,6 +55,8 @@ def opened(source: Source, advance: Advance) -> Iterator[io.BufferedReader[Any]]
     Raises:
         DamagedError: it cannot be opened, its beginning cannot be read, or it is UTF-16.
     """
+    if source.path is None and sys.stdin is None:
+        raise DamagedError("file", "standard input is closed")
     with ExitStack() as stack:
         try:
             if source.path is None:

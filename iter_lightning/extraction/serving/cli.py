@@ -88,12 +88,13 @@ def _backend(given: argparse.Namespace, folder: Path) -> tuple[Backend, str]:
 
 
 def name_of(model: str) -> str:
-    """A hub id as it is; of a folder its last name, or its run's, which are no secret of the machine."""
+    """A hub id as it is; of a folder its last name, of a run its experiment, too: no secret of the machine."""
     path = Path(model)
     if not path.exists():
         return model
     parts = path.resolve().parts
-    return "/".join(parts[-3:]) if parts[-1] == "model" else parts[-1]
+    run = parts[:-1] if parts[-1] == "model" else parts  # seed1 alone would say little
+    return "/".join(run[-2:]) if (Path(*run) / "config.yaml").is_file() else "/".join(run[-1:])
 
 
 def _at_least_one(text: str) -> int:
