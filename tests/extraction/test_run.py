@@ -366,9 +366,13 @@ def test_a_signal_while_outputs_are_made_leaves_the_parts_alone(
         yield Document("y")
 
     before = signal.getsignal(signal.SIGTERM)
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     monkeypatch.setattr("iter_lightning.extraction.run.read_parts", read)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(command(model, texts, "-o", tmp_path / "x.jsonl", "--device", "cpu", "--overwrite"))
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(command(model, texts, "-o", tmp_path / "x.jsonl", "--device", "cpu", "--overwrite"))
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
     assert (stopped.value.code, capsys.readouterr().err) == (status, told)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["texts.jsonl", "x.jsonl.parts"]
     assert signal.getsignal(signal.SIGTERM) is before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,9 +92,11 @@ def test_a_finished_run_is_analysed_and_w_and_b_has_it(
     logged = {path.name.split("_")[0] for path in (offline / "files/media/table/dev").iterdir()}
     assert logged == {"predictions", "per", "confusion"}
     (store,) = offline.glob("*.wandb")
-    content = stored(store.read_bytes())
-    for name in (*curve_rows(found)[0], *scalars(found), *tables(found), "lr/encoder", "lr/heads"):
-        assert name.encode() in content, name
+    names = [*curve_rows(found)[0], *scalars(found), *tables(found), "lr/encoder", "lr/heads"]
+    deadline = time.monotonic() + 20
+    while missing := [name for name in names if name.encode() not in stored(store.read_bytes())]:
+        assert time.monotonic() < deadline, missing  # a process of W&B's own writes the file
+        time.sleep(0.2)
 
 
 def stored(log: bytes, block: int = 32768, head: int = 7) -> bytes:
