@@ -55,9 +55,9 @@ class Document:
 
     Args:
         text: as it was given, untouched.
-        words: bounds of each word, in order; none is empty, none overlap, white space lies between them.
+        words: bounds of each word, in order; none is empty, none overlap.
         sentences: bounds of each sentence, from its first word's start to its last one's end; they hold all words.
-        entities, relations: sorted by place in the text.
+        entities, relations: what was found, in the order of the text.
         id: the caller's name for it.
         gold: annotation that came with it, if any.
 

@@ -148,7 +148,7 @@ def extract(
     Raises:
         ConfigError: an output that is there already or cannot be written, parts of an extraction with other settings
             or other input.
-        OSError: the disk; the parts that are there stay, and the same call goes on with them.
+        IterError, OSError: the disk; the parts that are there stay, and the same call goes on with them.
     """
     named = [(path, output_format(path, kind)) for path, kind in outputs]
     settings = config.settings(model_folder(config.model))
@@ -239,7 +239,6 @@ class _EnoughError(Exception):
 
 def _try(outputs: Sequence[tuple[Path, str]], schema: Schema, context: str) -> None:
     """Open all outputs and leave them as they were: what cannot be written is told before hours of extraction."""
-
     with suppress(_EnoughError), ExitStack() as stack:
         for path, kind in outputs:
             stack.enter_context(open_writer(path, kind, schema, context))

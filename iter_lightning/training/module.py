@@ -49,7 +49,7 @@ class IterModule(lightning.LightningModule):
         pair_width: inner width of the pair heads; None is twice the encoder's d_ff.
         respect_word_boundaries: brackets only at word borders.
         resolve_overlaps: in a flat corpus, keep the most probable of found entities that overlap.
-        type_decision: `argmax` or `all`.
+        type_decision: `argmax`, `all` or `sum`, see `DecodingRules`.
         link_threshold: lambda of Eq. 6.
         inverse_links: score each relation type from tail to head as well, and find a link that either reading finds.
         link_pairs: `entities` or `positions`.
