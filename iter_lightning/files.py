@@ -28,6 +28,15 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def locked(path: Path, taken: Exception, wait: float = 0.0) -> Iterator[None]:
     """Hold a lock file; the system lets go of it when the process ends, however it ends.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, overload
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS, Document
+from iter_lightning.extraction.grouping import grouped
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.types import Example, Prediction, Schema
 
@@ -180,7 +181,7 @@ class Extractor:
         return list(found) if isinstance(texts, Sequence) else found
 
     def _stream(self, texts: Iterable[str | Document], rules: Thresholds) -> Iterator[Document]:
-        for documents in _groups(texts):
+        for documents in grouped(_documents(texts), lambda document: len(document.text), _CHARACTERS, _DOCUMENTS):
             split = self._split(documents)
             examples = (example for document in split for example in document.examples(self.context))
             predictions = self.backend.predict(examples, rules.lowest_link, self.max_tokens)
@@ -197,20 +198,11 @@ class Extractor:
         return documents
 
 
-def _groups(texts: Iterable[str | Document]) -> Iterator[list[Document]]:
-    """The stream in pieces that memory holds."""
-    group: list[Document] = []
-    size = 0
+def _documents(texts: Iterable[str | Document]) -> Iterator[Document]:
     for number, text in enumerate(texts):
         if not isinstance(text, (str, Document)):
             raise ConfigError(f"text {number}: expected a string or a Document, found {type(text).__name__}")
-        group.append(text if isinstance(text, Document) else Document(text))
-        size += len(group[-1].text)
-        if len(group) == _DOCUMENTS or size >= _CHARACTERS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+        yield text if isinstance(text, Document) else Document(text)
 
 
 def check_torch() -> None:

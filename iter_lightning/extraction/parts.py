@@ -18,6 +18,7 @@ from typing import Any
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor, Thresholds
+from iter_lightning.extraction.grouping import grouped
 from iter_lightning.extraction.readers import BadRecord
 from iter_lightning.files import locked, write_atomically
 
@@ -144,16 +145,12 @@ class Parts:
 
 def chunks(shard: int, records: Iterable[Document | BadRecord]) -> Iterator[Chunk]:
     """The records of a shard in chunks, in order."""
-    taken: list[Document | BadRecord] = []
-    number, size = 0, 0
-    for record in records:
-        taken.append(record)
-        size += len(record.text) if isinstance(record, Document) else 0
-        if len(taken) == DOCUMENTS or size >= CHARACTERS:
-            yield Chunk.of(shard, number, taken)
-            taken, number, size = [], number + 1, 0
-    if taken:
+    for number, taken in enumerate(grouped(records, _length, CHARACTERS, DOCUMENTS)):
         yield Chunk.of(shard, number, taken)
+
+
+def _length(record: Document | BadRecord) -> int:
+    return len(record.text) if isinstance(record, Document) else 0
 
 
 @dataclass(frozen=True)

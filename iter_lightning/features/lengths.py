@@ -58,6 +58,21 @@ def portions(sizes: Sequence[int], limit: int) -> list[slice]:
     return [*parts, slice(start, len(sizes))]
 
 
+def whole_rows(counts: Iterable[int], limit: int) -> Iterator[tuple[slice, slice]]:
+    """Items of consecutive rows, about `limit` of them, and the ordered pairs inside those rows.
+
+    Args:
+        counts: items of each row.
+        limit: items a group; those of one row stay together.
+    """
+    filled = [count for count in counts if count]
+    first = paired = 0
+    for rows in portions(filled, limit) if filled else ():
+        items, pairs = sum(filled[rows]), sum(count * count for count in filled[rows])
+        yield slice(first, first + items), slice(paired, paired + pairs)
+        first, paired = first + items, paired + pairs
+
+
 def pools(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
     """The examples, `size` of them at a time."""
     iterator = iter(examples)

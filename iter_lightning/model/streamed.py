@@ -77,23 +77,6 @@ def lefts_of(left_P: Tensor, per_right: int, rights: int, at_once: int) -> Itera
         yield part, slice(low, high + 1), chosen_P - low
 
 
-def groups(row_E: Tensor, limit: int) -> Iterator[tuple[slice, slice]]:
-    """Entities of consecutive rows, about `limit` of them, and their pairs as `brackets.ordered_pairs` lists them.
-
-    Args:
-        row_E: the row of each entity, ascending; on the host.
-        limit: entities a group; those of one row stay together.
-    """
-    first = pairs = taken = paired = 0
-    for count in torch.bincount(row_E).tolist():
-        if taken and taken + count > limit:
-            yield slice(first, first + taken), slice(pairs, pairs + paired)
-            first, pairs, taken, paired = first + taken, pairs + paired, 0, 0
-        taken, paired = taken + count, paired + count * count
-    if taken:
-        yield slice(first, first + taken), slice(pairs, pairs + paired)
-
-
 def gate_(inner_X2F: Tensor, activation: str) -> Tensor:
     """`act(gate) * value` [X, F], written over the gate."""
     gate_XF, value_XF = inner_X2F.chunk(2, dim=1)

@@ -31,6 +31,7 @@ from iter_lightning.extraction.onnx import candidates as twin
 from iter_lightning.extraction.onnx.graphs import default_threads
 from iter_lightning.extraction.onnx.manifest import Manifest, Parity, sha256
 from iter_lightning.extraction.onnx.tracing import FAMILIES
+from iter_lightning.features.lengths import whole_rows
 from iter_lightning.model import IterConfig, IterModel, brackets, heads, pretrained
 from iter_lightning.model import config as config_module
 from iter_lightning.model import encoder as encoders
@@ -257,7 +258,7 @@ def test_pairs_are_those_of_the_tensors(rows: list[int], limit: int) -> None:
         return
     found = [
         pair
-        for some, pairs in twin.whole_rows(row, limit)
+        for some, pairs in whole_rows(np.bincount(row).tolist(), limit)
         for pair in zip(head[pairs], tail[pairs], strict=True)
         if some.start <= min(pair) and max(pair) < some.stop
     ]

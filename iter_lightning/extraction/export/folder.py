@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.export.card import model_card
 from iter_lightning.extraction.export.facts import ModelFacts, run_folder
 from iter_lightning.extraction.export.metadata import CardOptions
-from iter_lightning.files import write_atomically
+from iter_lightning.files import sync, write_atomically
 from iter_lightning.model.hub import read_json
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         for path in part.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
             if path.is_file():
-                _to_disk(path)
+                sync(path)
         part.chmod(0o755)
         _put(part, target)
     finally:
@@ -120,14 +119,6 @@ def _put(part: Path, target: Path) -> None:
         old.replace(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _without_place(model: IterModel) -> IterModel:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from iter_lightning.features.lengths import portions
-
 
 def nearest_lefts(
     left_slots_D: np.ndarray, right_slots_M: np.ndarray, length: int, omega: int
@@ -40,15 +38,6 @@ def ordered_pairs(row_E: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     offset_E = width_E.cumsum() - width_E
     first_E = (count_B.cumsum() - count_B)[row_E]
     return head_P, np.arange(len(head_P)) - offset_E[head_P] + first_E[head_P]
-
-
-def whole_rows(row_E: np.ndarray, limit: int) -> Iterator[tuple[slice, slice]]:
-    """Entities of consecutive rows, about `limit` of them, and their pairs as `ordered_pairs` lists them."""
-    counts = np.bincount(row_E)
-    counts = counts[counts > 0]
-    entities, pairs = np.r_[0, counts.cumsum()], np.r_[0, (counts**2).cumsum()]
-    for rows in portions(counts.tolist(), limit):
-        yield slice(entities[rows.start], entities[rows.stop]), slice(pairs[rows.start], pairs[rows.stop])
 
 
 def chunks(total: int, size: int) -> Iterator[slice]:

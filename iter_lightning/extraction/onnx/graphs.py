@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from iter_lightning.errors import ConfigError, EncoderError
-from iter_lightning.extraction.onnx.candidates import chunks, whole_rows
+from iter_lightning.extraction.onnx.candidates import chunks
 from iter_lightning.features.layout import Layout
-from iter_lightning.features.lengths import portions
+from iter_lightning.features.lengths import portions, whole_rows
 
 _ENCODED_AT_ONCE = 2048
 """Padded subwords a call of the encoder."""
@@ -122,7 +122,7 @@ class GraphHeads:
         parts: list[list[np.ndarray]] = []
         if not types or not len(head_P):
             return _joined(parts, (0, types))
-        for some, pairs in whole_rows(row_E, self.graphs.entities):
+        for some, pairs in whole_rows(np.bincount(row_E).tolist(), self.graphs.entities):
             vectors = self.vectors(right_slots_E[some])
             if self.graphs.sides == 2:
                 vectors = np.concatenate([self.vectors(left_slots_E[some]), vectors], axis=1)

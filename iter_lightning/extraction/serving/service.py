@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor, Thresholds
+from iter_lightning.extraction.grouping import grouped
 from iter_lightning.extraction.serving.batching import Batcher, BrokenModelError, ExtractionError, Job
 from iter_lightning.extraction.serving.failures import ApiError
 from iter_lightning.extraction.serving.monitoring import Monitoring
@@ -141,7 +142,7 @@ class Service:
         documents: list[Document] = []
         examples: list[Example] = []
         owners: list[int] = []
-        for portion in _portions(order.documents):
+        for portion in grouped(order.documents, lambda document: len(document.text), _PORTION):
             split, found = await _in(self._splitting, self._split, portion)
             owners += [len(documents) + number for number, units in enumerate(found) for _ in units]
             examples += [example for units in found for example in units]
@@ -213,16 +214,3 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _portions(documents: Sequence[Document]) -> Iterator[list[Document]]:
-    portion: list[Document] = []
-    characters = 0
-    for document in documents:
-        portion.append(document)
-        characters += len(document.text)
-        if characters >= _PORTION:
-            yield portion
-            portion, characters = [], 0
-    if portion:
-        yield portion

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from iter_lightning.errors import ConfigError, IterError
-from iter_lightning.files import locked
+from iter_lightning.files import locked, sync
 
 _OURS = (".ann", ".txt")
 _OURS_TOO = ("annotation.conf", "ids.tsv")
@@ -110,14 +110,6 @@ def _move(part: Path, path: Path, home: Path) -> None:
                 (home / "before").rename(path)
             raise
     else:
-        _sync(part)
+        sync(part)
         part.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path.parent)

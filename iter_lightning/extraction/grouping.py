@@ -1,0 +1,24 @@
+"""Documents taken together, so many that memory holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def grouped(
+    items: Iterable[T], length: Callable[[T], int], characters: int, count: int | None = None
+) -> Iterator[list[T]]:
+    """The items in order; a group is complete with `count` of them, or as soon as it has `characters`."""
+    group: list[T] = []
+    size = 0
+    for item in items:
+        group.append(item)
+        size += length(item)
+        if len(group) == count or size >= characters:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
