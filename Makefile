@@ -15,7 +15,7 @@ LAUNCHER ?= local
 PICK = $(if $(CORPORA),--corpora $(CORPORA)) $(if $(ENCODERS),--encoders $(ENCODERS)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	--jobs $(JOBS) --launcher $(LAUNCHER)
 
-.PHONY: help install demo test test-corpora test-slow check lint types format clean
+.PHONY: help install demo test test-corpora test-slow test-reliability check lint types format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+[%]?:.*##' Makefile | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test-corpora: $(INSTALLED) ## the tests that read real corpora from $$ITER_DATA 
 
 test-slow: $(INSTALLED) ## the tests that train, kill, compile and start clusters
 	$(VENV)/bin/python -m pytest -n 2 --dist loadscope -m slow -rs
+
+test-reliability: $(INSTALLED) ## hostile inputs, kills and broken machines, counted (at most 15 minutes on 2 cores)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadscope -m reliability tests/reliability -rs
 
 check: lint types ## lint and types
 
