@@ -1,14 +1,40 @@
-"""Files that appear whole or not at all, and files that are held by one process."""
+"""Files that appear whole or not at all, files that are held by one process, and files that are safe to read."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from iter_lightning.errors import IterError
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)  # fmt: skip
+
+
+def regular_file(path: str | Path) -> Path:
+    """Return the path if it is a regular file, or a link to one: reading it neither blocks nor runs forever.
+
+    Raises:
+        IterError: a folder, FIFO, socket or device.
+        OSError: there is no such file.
+    """
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise IterError(f"{path} is {kind_of_file(mode)}, expected a regular file")
+    return Path(path)
+
+
+def kind_of_file(mode: int) -> str:
+    """What a file is that is not a regular one, by its `st_mode`."""
+    return next((name for test, name in _KINDS if test(mode)), "not a file")
 
 
 def write_atomically(path: Path, text: str) -> None:

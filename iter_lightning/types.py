@@ -6,6 +6,7 @@ words, a relation between entities the example does not hold. Nothing here needs
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,8 @@ class Schema:
     """The entity types, the relation types, and which relation types are symmetric.
 
     Raises:
-        ValueError: no entity type, a name given twice, or a symmetric type that is no relation type.
+        ValueError: no entity type, a name that is not text or is given twice, or a symmetric type that is not a
+            relation type.
     """
 
     entity_types: tuple[str, ...]
@@ -87,14 +89,15 @@ class Schema:
 
     def __post_init__(self) -> None:
         for field in ("entity_types", "relation_types", "symmetric"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))  # lists come from JSON and YAML
-            names = getattr(self, field)
-            twice = sorted({name for name in names if names.count(name) > 1})
+            names = _names(field, getattr(self, field))
+            object.__setattr__(self, field, names)
+            twice = sorted(name for name, count in Counter(names).items() if count > 1)
             if twice:
                 raise ValueError(f"{field} lists {', '.join(map(repr, twice))} more than once")
         if not self.entity_types:
             raise ValueError("a schema needs at least one entity type")
-        unknown = [name for name in self.symmetric if name not in self.relation_types]
+        known = set(self.relation_types)
+        unknown = [name for name in self.symmetric if name not in known]
         if unknown:
             raise ValueError(f"symmetric types {unknown} are not relation types; those are {list(self.relation_types)}")
 
@@ -119,21 +122,37 @@ class Schema:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Schema:
         """The inverse of `to_dict`; `ValueError` for an unknown key or a missing `entity_types`."""
+        if not isinstance(values, dict):
+            raise ValueError(f"a schema holds entity_types, relation_types and symmetric; found {values!r:.80}")
         unknown = set(values) - {"entity_types", "relation_types", "symmetric"}
         if unknown or "entity_types" not in values:
             raise ValueError(
                 "a schema holds entity_types, relation_types and symmetric; "
-                f"found {sorted(values) if values else 'nothing'}"
+                f"found {', '.join(sorted(map(str, values))[:20]) if values else 'nothing'}"
             )
-        return cls(
-            tuple(values["entity_types"]), tuple(values.get("relation_types", ())), tuple(values.get("symmetric", ()))
-        )
+        return cls(values["entity_types"], values.get("relation_types", ()), values.get("symmetric", ()))
 
     def canonical(self, relation: Relation) -> Relation:
         """The relation itself, or for a symmetric type the one of its two directions that sorts first."""
         if relation.type in self.symmetric and relation.tail < relation.head:
             return Relation(relation.tail, relation.head, relation.type)
         return relation
+
+
+def _names(field: str, values: object) -> tuple[str, ...]:
+    """Return names of types as a tuple; lists come from JSON and YAML.
+
+    Raises:
+        ValueError: not a list, or something in it is not text that can be written.
+    """
+    if isinstance(values, (str, dict)) or not isinstance(values, Iterable):
+        raise ValueError(f"{field}: expected a list of names, found {values!r:.80}")
+    names = tuple(values)
+    for number, name in enumerate(names):
+        # a lone surrogate cannot be encoded, so that no output could hold it
+        if not (isinstance(name, str) and name.strip() and name.encode(errors="replace").decode() == name):
+            raise ValueError(f"{field}: item {number}: expected a name, found {name!r:.80}")
+    return names
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,8 +66,9 @@ class TorchBackend:
         from iter_lightning.model.inference import InferenceOptions, prepare
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        loaded = IterModel.from_pretrained(folder)
         try:
-            loaded = IterModel.from_pretrained(folder).to(device)
+            loaded = loaded.to(device)
         except (RuntimeError, AssertionError) as error:  # torch's, for a device that is not there
             raise ConfigError(f"device {device!r}: {str(error).splitlines()[0]}") from error
         return cls(prepare(loaded, options or InferenceOptions()))

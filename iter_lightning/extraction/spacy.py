@@ -22,6 +22,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from itertools import islice
@@ -232,10 +233,17 @@ class IterComponent:
         return buffer.getvalue()
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> Self:
-        """Load the model of `to_bytes`."""
+        """Load the model of `to_bytes`.
+
+        Raises:
+            EncoderError: the bytes are damaged, or the model in them is.
+        """
         held = tempfile.TemporaryDirectory(prefix="iter_")
-        with zipfile.ZipFile(BytesIO(data)) as archive:
-            archive.extractall(held.name)
+        try:
+            with zipfile.ZipFile(BytesIO(data)) as archive:
+                archive.extractall(held.name)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+            raise EncoderError(f"{self.name}: the saved model cannot be unpacked: {error}") from error
         self.model, self._extractor, self._held = held.name, None, held
         self.initialize()
         return self

@@ -104,6 +104,8 @@ class Aligner:
         self.overlap = overlap
         probe = tokenizer("a", return_special_tokens_mask=True)
         text = [i for i, special in enumerate(probe["special_tokens_mask"]) if not special]
+        if not text:
+            raise EncoderError(f"the tokenizer {type(tokenizer).__name__} makes no token of the text 'a'")
         self.prefix: list[int] = probe["input_ids"][: text[0]]
         self.suffix: list[int] = probe["input_ids"][text[-1] + 1 :]
         self.budget = max_subwords - len(self.prefix) - len(self.suffix)

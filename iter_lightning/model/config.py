@@ -61,15 +61,18 @@ class IterConfig:
     """Bound on the inner layers a pair head holds at once; 32 times as much on a GPU where nothing is trained."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.encoder, dict):
+            raise ConfigError(f"encoder: found {self.encoder!r:.80}, expected an object")
         object.__setattr__(self, "encoder", json.loads(json.dumps(self.encoder)))  # JSON has no integer keys
         for name, allowed in (
             ("type_decision", TYPE_DECISIONS), ("link_pairs", LINK_PAIRS), ("loss_reduction", LOSS_REDUCTIONS),
             ("activation", ACTIVATIONS),
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")
-        if not isinstance(self.inverse_links, bool):
-            raise ConfigError(f"inverse_links {self.inverse_links!r} is neither true nor false")
+                raise ConfigError(f"{name} {getattr(self, name)!r:.80} is none of {', '.join(allowed)}")
+        for name in ("flat", "inverse_links", "respect_word_boundaries"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}: expected true or false, found {getattr(self, name)!r:.80}")
         for name, low, high in (
             ("omega", 1, 64), ("dropout", 0.0, 0.95), ("link_threshold", 0.0, 1.0), ("window_overlap", 0, 10**6),
             ("pair_memory_mb", 1, 10**6), ("left_width", 1, 10**6), ("pair_width", 1, 10**6),
@@ -77,8 +80,10 @@ class IterConfig:
         ):  # fmt: skip
             value = getattr(self, name)
             kinds = (int, float) if isinstance(low, float) else int
-            if value is not None and not (isinstance(value, kinds) and low <= value <= high):
-                raise ConfigError(f"{name} {value} is outside [{low}, {high}]")
+            optional = value is None and name in ("left_width", "pair_width", "max_subwords")
+            number = isinstance(value, kinds) and not isinstance(value, bool)
+            if not optional and not (number and low <= value <= high):
+                raise ConfigError(f"{name} {str(value)[:80]} is outside [{low}, {high}]")
 
     @property
     def link_outputs(self) -> int:
@@ -98,12 +103,16 @@ class IterConfig:
             ConfigError: a key that is unknown or missing.
         """
         if not isinstance(values, dict):
-            raise ConfigError(f"not an ITER configuration: {values!r}")
+            raise ConfigError(f"not an ITER configuration: {values!r:.80}")
         rest = {key: value for key, value in values.items() if key != "model_type"}
         known = {f.name for f in fields(cls)}
         if values.get("model_type") != "iter" or set(rest) - known or not {"schema", "encoder"} <= set(rest):
             raise ConfigError(
-                f"not an ITER configuration: model_type {values.get('model_type')!r}, "
-                f"unknown keys {sorted(set(rest) - known)}, missing {sorted({'schema', 'encoder'} - set(rest))}"
+                f"not an ITER configuration: model_type {values.get('model_type')!r:.80}, "
+                f"unknown keys {sorted(set(rest) - known)[:5]}, missing {sorted({'schema', 'encoder'} - set(rest))}"
             )
-        return cls(**{**rest, "schema": Schema.from_dict(rest["schema"])})
+        try:
+            schema = Schema.from_dict(rest["schema"])
+        except ValueError as error:
+            raise ConfigError(f"schema: {error}") from error
+        return cls(**{**rest, "schema": schema})

@@ -6,17 +6,22 @@ layers are left out. Loading never runs code that comes with a checkpoint.
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from torch import nn
-from transformers import AutoModel, PretrainedConfig
+from torch import Tensor, nn
+from transformers import MODEL_MAPPING, PretrainedConfig
+from transformers.utils.hub import cached_file
 
+from iter_lightning.errors import EncoderError
+from iter_lightning.model.encoder_config import config_from_dict, reason
+from iter_lightning.model.hub import WEIGHTS, read_tensors, tensor_files
 from iter_lightning.model.pretrained import (
-    config_from_dict,
     feed_forward_size,
     has_absolute_positions,
     hidden_size,
@@ -29,20 +34,58 @@ from iter_lightning.model.pretrained import (
 
 __all__ = [
     "build_encoder", "config_from_dict", "feed_forward_size", "has_absolute_positions", "hidden_size", "load_config",
-    "load_encoder", "load_tokenizer", "position_limit", "resolve", "weights_digest",
+    "load_encoder", "load_tokenizer", "planned", "position_limit", "resolve", "weights_digest",
 ]  # fmt: skip
 
 
 def load_encoder(name: str) -> nn.Module:
-    """The pretrained encoder stack in float32 (a checkpoint's own dtype would be kept otherwise)."""
-    return _stack(load_quietly(name, _model_class(load_config(name)).from_pretrained, dtype=torch.float32))
+    """Load the pretrained encoder stack, in float32 (a checkpoint's own dtype would be kept otherwise).
+
+    Files are read here and not by transformers, which would also follow adapters and other kinds of checkpoints.
+
+    Raises:
+        EncoderError: there is none, a file is damaged, or weights and configuration do not fit.
+    """
+    config = load_config(name)
+    file, tensors = read_tensors(_weights_folder(name))
+    _check_size(file, config, tensors)
+
+    def load(path: str, trust_remote_code: bool) -> tuple[Any, dict[str, Any]]:
+        found: tuple[Any, dict[str, Any]] = _model_class(config).from_pretrained(
+            None, config=config, state_dict=tensors, dtype=torch.float32, output_loading_info=True
+        )
+        return found
+
+    model, info = load_quietly(name, load)
+    stack = _stack(model)
+    used = {id(parameter) for parameter in stack.parameters()}
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    missing = [key for key in info["missing_keys"] if id(parameters.get(key)) in used]
+    if missing:
+        raise EncoderError(f"{file}: {sorted(missing)[:3]} missing, which the encoder of config.json has")
+    return stack
 
 
 def build_encoder(config: PretrainedConfig) -> nn.Module:
-    """The encoder stack with random weights in float32, whatever the configuration says of a checkpoint."""
-    model_class = _model_class(config)
-    build = model_class._from_config if model_class is not AutoModel else AutoModel.from_config
-    return _stack(build(config, dtype=torch.float32))
+    """Build the encoder stack with random weights in float32, whatever the configuration says of a checkpoint.
+
+    Raises:
+        EncoderError: values of the configuration do not fit each other.
+    """
+    config = copy.deepcopy(config)
+    for name in ("decoder_layers", "decoder_attention_heads", "decoder_ffn_dim"):
+        if hasattr(config, name):
+            setattr(config, name, 1)  # a decoder is built and left out
+    try:
+        return _stack(_model_class(config)._from_config(config, dtype=torch.float32))
+    except Exception as error:  # transformers raises nearly anything for values that do not fit
+        raise EncoderError(f"encoder: transformers cannot build it: {reason(error)}") from error
+
+
+def planned(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network without memory for its tensors, to compare their sizes with those of a file."""
+    with torch.device("meta"):
+        return build()
 
 
 def weights_digest(name: str) -> str | None:
@@ -63,11 +106,52 @@ def weights_digest(name: str) -> str | None:
     return sha.hexdigest()
 
 
+def _weights_folder(name: str) -> Path:
+    """Return the folder of an encoder's weights; those on the hub are downloaded to the cache.
+
+    Raises:
+        EncoderError: there are none.
+    """
+    path = resolve(name)
+    if Path(path).is_dir():
+        return Path(path)
+
+    def download(path: str, trust_remote_code: bool) -> Path:
+        for weights in WEIGHTS:
+            found = cached_file(path, weights, _raise_exceptions_for_missing_entries=False)
+            if found is None:
+                continue
+            folder = Path(found).parent
+            for shard in tensor_files(folder)[1]:
+                cached_file(path, shard.name)
+            return folder
+        raise EncoderError(f"none of {', '.join(WEIGHTS)} is there")
+
+    folder: Path = load_quietly(name, download)
+    return folder
+
+
+def _check_size(file: Path, config: PretrainedConfig, tensors: dict[str, Tensor]) -> None:
+    """Check that a file holds about as many numbers as the network takes, before memory is allocated for it.
+
+    Raises:
+        EncoderError: the network is more than twice as large: more than a pooler or a decoder is missing.
+    """
+    model_class = _model_class(config)
+    try:
+        network = planned(lambda: model_class._from_config(copy.deepcopy(config), dtype=torch.float32))
+    except Exception as error:  # transformers raises nearly anything for values that do not fit
+        raise EncoderError(f"{file.parent / 'config.json'}: transformers cannot build it: {reason(error)}") from error
+    needed, stored = (sum(t.numel() for t in each) for each in (network.parameters(), tensors.values()))
+    if needed > 2 * stored:
+        raise EncoderError(f"{file}: found {stored:,} numbers, but the encoder of config.json has {needed:,}")
+
+
 def _model_class(config: PretrainedConfig) -> Any:
-    """The class that holds no decoder where the family has one, else AutoModel."""
+    """Return the class that holds no decoder where the family has one, else the family's model."""
     names = {"t5": "T5", "mt5": "MT5", "umt5": "UMT5", "longt5": "LongT5"}
     name = names.get(config.model_type)
-    return getattr(transformers, f"{name}EncoderModel") if name else AutoModel
+    return getattr(transformers, f"{name}EncoderModel") if name else MODEL_MAPPING[type(config)]
 
 
 def _stack(model: Any) -> nn.Module:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
-from iter_lightning.errors import EncoderError
+from iter_lightning.errors import EncoderError, IterError
+from iter_lightning.files import regular_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PATTERNS = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "onnx/*.onnx", "onnx/*.data")
 """What is downloaded: configurations, weights that cannot execute code, vocabularies, exported graphs."""
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Files that hold a model's tensors or name those that do; the first that is there counts."""
+_SUFFIXES = {".bin", ".data", ".jinja", ".json", ".model", ".onnx", ".safetensors", ".txt"}
+"""Endings of files that are read from a model's folder."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -45,40 +49,83 @@ def locate(name: str | Path, revision: str | None = None) -> Path:
     return Path(source)
 
 
+def check_files(folder: Path) -> None:
+    """Check that the files of a model's folder can be read: each is a regular file, or a link to one.
+
+    Raises:
+        EncoderError: one is a FIFO, a device, a folder or a link to nothing, or the folder is not one.
+    """
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.suffix in _SUFFIXES:
+                regular_file(path)
+    except (OSError, IterError) as error:
+        raise EncoderError(str(error)) from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Raises:
         EncoderError: the file cannot be read, or holds something else.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(regular_file(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EncoderError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise EncoderError(f"{path}: objects and lists are nested too deeply") from error
+    except IterError as error:
+        raise EncoderError(str(error)) from error
     if not isinstance(values, dict):
         raise EncoderError(f"{path}: found {type(values).__name__}, expected an object")
     return values
 
 
+def tensor_files(source: Path) -> tuple[Path, list[Path]]:
+    """Return the file to name in messages, and the files that hold the tensors of a folder.
+
+    These are one safetensors file, several, or pickles, of which only tensors are read.
+
+    Raises:
+        EncoderError: there are none, or an index names files outside the folder.
+    """
+    for name in WEIGHTS:
+        path = source / name
+        if not path.is_file():
+            continue
+        if path.suffix != ".json":
+            return path, [path]
+        shards = read_json(path).get("weight_map")
+        names: list[Any] = list(shards.values()) if isinstance(shards, dict) else [None]
+        if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+            raise EncoderError(f"{path}: weight_map: found {str(shards)[:60]}, expected names of files of its folder")
+        return path, [source / name for name in sorted(set(names))]
+    raise EncoderError(f"no model weights in {source}: none of {', '.join(WEIGHTS[:-1])} and {WEIGHTS[-1]} is there")
+
+
 def read_tensors(source: Path) -> tuple[Path, dict[str, Tensor]]:
-    """All tensors of a folder (one safetensors file, several, or a pickle without code), and the file to name.
+    """Read all tensors of a folder; returns the file to name in messages, too. No code in them is executed.
 
     Raises:
         EncoderError: there are none, or a file cannot be read.
     """
-    whole, index, pickled = (
-        source / name for name in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-    )
-    if whole.is_file():
-        return whole, _load(whole)
-    if index.is_file():
-        shards = read_json(index).get("weight_map")
-        if not isinstance(shards, dict) or not all(Path(str(name)).name == name for name in shards.values()):
-            raise EncoderError(f"{index}: weight_map: found {str(shards)[:60]}, expected names of files of its folder")
-        return index, {k: v for name in sorted(set(shards.values())) for k, v in _load(source / name).items()}
-    if pickled.is_file():
-        return pickled, _load(pickled)
-    raise EncoderError(f"no ITER model in {source}: none of {whole.name}, {index.name} and {pickled.name} is there")
+    named, paths = tensor_files(source)
+    return named, {name: tensor for path in paths for name, tensor in _load(path).items()}
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[str, list[int]]]:
+    """Read names, types (`F32`) and shapes of the tensors in a safetensors file, without the tensors.
+
+    Raises:
+        EncoderError: the file cannot be read.
+    """
+    try:
+        with safe_open(regular_file(path), framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {name: (part.get_dtype(), list(part.get_shape())) for name, part in slices.items()}
+    except (OSError, ValueError, SafetensorError, IterError) as error:
+        raise EncoderError(f"{path}: cannot be read as tensors: {error}") from error
 
 
 def _load(path: Path) -> dict[str, Tensor]:
@@ -88,11 +135,14 @@ def _load(path: Path) -> dict[str, Tensor]:
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        raise EncoderError(f"{path}: cannot be read as tensors: {str(error).strip().splitlines()[0]}") from error
-    if not isinstance(found, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
+            return load_file(regular_file(path))
+        found = torch.load(regular_file(path), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises nearly anything for a damaged file
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise EncoderError(f"{path}: cannot be read as tensors: {said}") from error
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
+    ):
         raise EncoderError(f"{path}: found {type(found).__name__}, expected named tensors")
     return found
 

@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from iter_lightning.errors import ConfigError, EncoderError, IterError
+from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, collate
 from iter_lightning.files import write_atomically
 from iter_lightning.model import encoder as encoders
-from iter_lightning.model import hub, packing, pretrained, published
+from iter_lightning.model import hub, loading, packing, pretrained, published
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.decoding import DecodingRules, Proposed, propose
@@ -74,7 +73,9 @@ class IterModel(nn.Module):
         """New heads on the pretrained encoder `name` (folder, hub id or `package:NAME`); options as in `IterConfig`."""
         encoder = encoders.load_encoder(name)
         config = IterConfig(schema=schema, encoder=encoders.load_config(name).to_dict(), **options)
-        return cls(config, encoder, encoders.load_tokenizer(name))
+        model = cls(config, encoder, encoders.load_tokenizer(name))
+        pretrained.check_tokenizer(model.aligner(), config, f"encoder {name!r}")
+        return model
 
     def aligner(self) -> Aligner:
         """The aligner that fits this model.
@@ -248,31 +249,7 @@ class IterModel(nn.Module):
             EncoderError: the model, or a file of it, is missing or does not fit.
         """
         source = hub.locate(folder, revision)
-        if published.found_in(source):
-            return published.load(source, cls)
-        missing = [name for name in ("config.json", "model.safetensors") if not (source / name).is_file()]
-        if missing:
-            raise EncoderError(f"no ITER model in {source}: {' and '.join(missing)} missing")
-        try:
-            config = IterConfig.from_dict(json.loads((source / "config.json").read_text(encoding="utf-8")))
-            model = cls(config, encoders.build_encoder(encoders.config_from_dict(config.encoder)))
-        except (IterError, ValueError, TypeError) as error:
-            raise EncoderError(f"{source / 'config.json'}: {error}") from error
-        if (source / "tokenizer_config.json").exists():  # a model of ready-made batches is saved without
-            model.tokenizer = encoders.load_tokenizer(str(source))
-        try:
-            missing_keys, unexpected = model.load_state_dict(load_file(source / "model.safetensors"), strict=False)
-        except (RuntimeError, SafetensorError) as error:
-            raise EncoderError(
-                f"{source / 'model.safetensors'} cannot be read or does not fit config.json: {error}"
-            ) from error
-        alive = {name for name, _ in model.named_parameters()}  # tied tensors are stored once
-        if unexpected or alive & set(missing_keys):
-            raise EncoderError(
-                f"{source / 'model.safetensors'} does not fit config.json: "
-                f"missing {sorted(alive & set(missing_keys))[:3]}, unexpected {sorted(unexpected)[:3]}"
-            )
-        return model.eval()
+        return published.load(source, cls) if published.found_in(source) else loading.load(source, cls)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,25 @@ from typing import Any
 
 import transformers
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, get_tokenizer_config
 
-from iter_lightning.errors import ConfigError, EncoderError
+from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.features.alignment import Aligner
 from iter_lightning.model.config import IterConfig
+from iter_lightning.model.encoder_config import FAMILIES, config_from_dict, cut, reason
+from iter_lightning.model.hub import check_files, read_json
+from iter_lightning.types import Example
 
+PROBE = ("Ada", "of", "a\u0301", "\u2603", "\u5317\u4eac", "don't", "3.14", "Donaudampfschiff")
+"""Words that are read once when a model is loaded: what its files cannot do is reported then, not later."""
 _UNBOUNDED = 1024
 """Window of encoders with relative positions alone, which set no limit themselves."""
+_TOKENIZERS = {
+    "BartTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "GPT2Tokenizer", "LlamaTokenizer", "MBart50Tokenizer",
+    "PreTrainedTokenizer", "TokenizersBackend", *(TOKENIZER_MAPPING_NAMES.get(family) for family in FAMILIES),
+}  # fmt: skip
+"""Tokenizer classes that may be loaded, without the ending Fast. By other names transformers finds any class it has."""
 
 
 def resolve(name: str) -> str:
@@ -40,15 +51,31 @@ def resolve(name: str) -> str:
 
 
 def load_config(name: str) -> PretrainedConfig:
-    """The configuration of a folder, hub id or `package:NAME`."""
-    config: PretrainedConfig = load_quietly(name, AutoConfig.from_pretrained)
+    """Load the configuration of a folder, hub id or `package:NAME`.
+
+    Raises:
+        EncoderError: there is none, or it is not one of an encoder; see `encoder_config.config_from_dict`.
+    """
+    path, values = _read_config(name)
+    try:
+        config = config_from_dict(values, at="")
+    except EncoderError as error:
+        raise EncoderError(f"{Path(path) / 'config.json'}: {error}") from error
+    config.name_or_path = path
     return config
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The fast tokenizer, made to accept pre-split words."""
-    tokenizer: Any = load_quietly(name, AutoTokenizer.from_pretrained, use_fast=True, add_prefix_space=True)
-    splitter = tokenizer.backend_tokenizer.pre_tokenizer if tokenizer.is_fast else None
+    """Load the fast tokenizer, made to accept pre-split words.
+
+    Raises:
+        EncoderError: there is none, a file of it is damaged, or its class is none that encoders have.
+    """
+    config = _tokenizer_config(name)
+    tokenizer: Any = load_quietly(
+        name, AutoTokenizer.from_pretrained, config=config, use_fast=True, add_prefix_space=True
+    )
+    splitter = tokenizer.backend_tokenizer.pre_tokenizer if getattr(tokenizer, "is_fast", False) else None
     if isinstance(splitter, ByteLevel):
         splitter.add_prefix_space = True  # the option reaches RoBERTa's own class, not the generic one of ModernBERT
         tokenizer.backend_tokenizer.pre_tokenizer = splitter
@@ -56,18 +83,54 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return checked
 
 
-def config_from_dict(values: dict[str, Any]) -> PretrainedConfig:
-    """The configuration whose `to_dict()` this is.
+def _tokenizer_config(name: str) -> PretrainedConfig:
+    """Return the configuration by which transformers chooses a tokenizer's class.
 
     Raises:
-        EncoderError: no `model_type`, or one transformers does not know.
+        EncoderError: the class is not one of `_TOKENIZERS`.
     """
-    rest = dict(values)
-    model_type = rest.pop("model_type", None)
-    try:
-        return AutoConfig.for_model(model_type, **rest)
-    except ValueError as error:
-        raise EncoderError(f"encoder model_type {model_type!r} is not one transformers knows") from error
+    path, values = _read_config(name)
+    known = values.get("model_type") in FAMILIES  # an ITER model holds its encoder's configuration inside its own
+    config = config_from_dict({"model_type": values["model_type"]}) if known else PretrainedConfig()
+    config.name_or_path = path
+    file = Path(path) / "tokenizer_config.json"
+    own = read_json(file) if file.is_file() else load_quietly(name, _hub_tokenizer_config)
+    for source, key in ((values, "config.json"), (own, "tokenizer_config.json")):
+        declared = source.get("tokenizer_class")
+        if declared is None:
+            continue
+        if not isinstance(declared, str) or declared.removesuffix("Fast") not in _TOKENIZERS:
+            raise EncoderError(
+                f"{Path(path) / key}: tokenizer_class: found {cut(declared)}, expected a tokenizer of an encoder, such "
+                "as PreTrainedTokenizerFast"
+            )
+        config.tokenizer_class = declared
+    return config
+
+
+def _hub_tokenizer_config(path: str, trust_remote_code: bool) -> dict[str, Any]:
+    if Path(path).is_dir():
+        return {}
+    values: dict[str, Any] = get_tokenizer_config(path)
+    return values
+
+
+def _read_config(name: str) -> tuple[str, dict[str, Any]]:
+    """Return where a name leads, and the config.json there.
+
+    Raises:
+        EncoderError: nowhere, or there is none.
+    """
+    path = resolve(name)
+    file = Path(path) / "config.json"
+    if Path(path).is_dir():
+        check_files(Path(path))
+        if file.exists():
+            return path, read_json(file)
+    values, _ = load_quietly(name, PretrainedConfig.get_config_dict)
+    if not isinstance(values, dict):
+        raise EncoderError(f"{name}: config.json: found {cut(values)}, expected an object")
+    return path, values
 
 
 def hidden_size(config: PretrainedConfig) -> int:
@@ -88,11 +151,19 @@ def feed_forward_size(config: PretrainedConfig) -> int:
 
 
 def position_limit(config: PretrainedConfig) -> int:
-    """The longest input in subwords, special tokens included."""
+    """Return the longest input in subwords, special tokens included.
+
+    Raises:
+        EncoderError: positions are counted from a padding token that is missing.
+    """
     if not has_absolute_positions(config):
         return _UNBOUNDED
     # RoBERTa's positions start after the padding index
-    shifted = config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet"}
+    shifted = config.model_type in {
+        "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"
+    }  # fmt: skip
+    if shifted and config.pad_token_id is None:
+        raise EncoderError(f"encoder.pad_token_id: found null, from which {config.model_type} counts positions")
     return int(config.max_position_embeddings) - (config.pad_token_id + 1 if shifted else 0)
 
 
@@ -124,14 +195,60 @@ def build_aligner(tokenizer: PreTrainedTokenizerBase, config: IterConfig, max_su
     return Aligner(tokenizer, config.schema, config.omega, max_subwords, overlap)
 
 
+def check_tokenizer(aligner: Aligner, config: IterConfig, place: str | Path) -> None:
+    """Check that a tokenizer reads text, and that the encoder has an embedding for all that it makes of text.
+
+    Args:
+        aligner: holds the tokenizer.
+        config: the model's.
+        place: file or encoder that errors name.
+
+    Raises:
+        EncoderError: it does not.
+    """
+    tokenizer: Any = aligner.tokenizer
+    try:
+        (encoded,) = aligner.encode([Example(PROBE)])
+        ids = {i for window in encoded.windows for i in window.input_ids} | {padding_id(tokenizer)}
+        ids.update(tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False).values())
+        # special tokens in a text are text
+        ids.update(i for i, token in tokenizer.added_tokens_decoder.items() if not token.special)
+    except Exception as error:  # those of the tokenizers package have no common class
+        raise EncoderError(f"{place}: the tokenizer cannot read text: {reason(error)}") from error
+    size = int(config_from_dict(config.encoder).vocab_size)
+    if max(ids) >= size:
+        raise EncoderError(
+            f"{place}: the tokenizer makes ids up to {max(ids)}, but the encoder has embeddings for {size} "
+            "(encoder.vocab_size): the files are of different models"
+        )
+
+
 def padding_id(tokenizer: PreTrainedTokenizerBase | None) -> int:
     """The token that fills; 0 where the tokenizer names none."""
     pad_id = tokenizer.pad_token_id if tokenizer is not None else None
     return 0 if pad_id is None else int(pad_id)
 
 
+def read_config(source: Path) -> IterConfig:
+    """Read the configuration of an ITER model from its folder.
+
+    Raises:
+        EncoderError: it is missing, cannot be read, or has a wrong key or value.
+    """
+    check_files(source)
+    path = source / "config.json"
+    try:
+        config = IterConfig.from_dict(read_json(path))
+        longest_window(config)
+    except EncoderError as error:
+        raise EncoderError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
+    except (IterError, ValueError, TypeError) as error:
+        raise EncoderError(f"{path}: {error}") from error
+    return config
+
+
 def load_quietly(name: str, load: Any, **options: Any) -> Any:
-    """Call a `from_pretrained`, any failure told in one line."""
+    """Call a `from_pretrained`; any failure becomes an `EncoderError` of one line and a hint."""
     path = resolve(name)
     quiet = transformers.utils.logging.get_verbosity()
     bars = transformers.utils.logging.is_progress_bar_enabled()
@@ -139,7 +256,9 @@ def load_quietly(name: str, load: Any, **options: Any) -> Any:
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return load(path, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+    except BaseException as error:  # what libraries raise for damaged files has no common class
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of Rust: no Exception
+            raise
         raise EncoderError(_unreachable(name, error)) from error
     finally:
         transformers.utils.logging.set_verbosity(quiet)
@@ -147,10 +266,9 @@ def load_quietly(name: str, load: Any, **options: Any) -> Any:
             transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _unreachable(name: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _unreachable(name: str, error: BaseException) -> str:
     return (
-        f"encoder {name!r} cannot be loaded: {reason}\n"
+        f"encoder {name!r} cannot be loaded: {reason(error)}\n"
         "  expected: a folder with config.json, model.safetensors and a tokenizer, the id of a model on the hub "
         "(needs a network or a filled cache), or package:NAME of an installed package that carries one"
     )

@@ -26,6 +26,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.model import encoder as encoders
+from iter_lightning.model import hub, loading
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.heads import ACTIVATIONS
 from iter_lightning.model.hub import read_json, read_tensors
@@ -61,14 +62,16 @@ def load(source: Path, model_class: type[IterModel]) -> IterModel:
         EncoderError: a file is missing or cannot be read, a key or a tensor does not fit, or it is a variant of the
             published code that has no equal here.
     """
+    hub.check_files(source)
     published = read(source)
-    try:
-        encoder = encoders.build_encoder(encoders.config_from_dict(published.config.encoder))
-        model = model_class(published.config, encoder, published.tokenizer())
-    except (ConfigError, ValueError, TypeError) as error:
-        raise EncoderError(f"{source / 'config.json'}: {error}") from error
-    published.fill(model)
-    return model.eval()
+    fitted = published.fitted(loading.plan(source, published.config, model_class))
+    model = loading.build(source, published.config, model_class)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(fitted[name])
+    model.tokenizer = published.tokenizer()
+    loading.try_out(source, model.eval())
+    return model
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,8 @@ class Published:
                 f"be had; save it into the folder: {error}"
             ) from error
 
-    def fill(self, model: nn.Module) -> None:
-        """Give a model of `config` the tensors.
+    def fitted(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the tensors as the parameters of a model of `config` take them.
 
         Raises:
             EncoderError: one is missing, unexpected or has another shape.
@@ -116,9 +119,7 @@ class Published:
         unexpected = sorted(name for name in rest if not (_LEFT_OUT.match(name) or name.startswith(idle)))
         if unexpected:
             raise EncoderError(f"{self.weights}: unexpected {unexpected[:3]}, expected an encoder and three heads")
-        with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(fitted[name])
+        return fitted
 
     def _heads(self, rest: dict[str, Tensor], shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
         """Our heads' tensors, of the given shapes, from theirs."""
@@ -152,6 +153,8 @@ class Published:
         found = rest.pop(name)
         if list(found.shape) != shape:
             raise EncoderError(f"{self.weights}: {name}: found shape {list(found.shape)}, expected {shape}")
+        if not found.is_floating_point() or found.layout != torch.strided:
+            raise EncoderError(f"{self.weights}: {name}: found {found.dtype}, expected dense floating-point numbers")
         return found.float()
 
 
@@ -221,7 +224,7 @@ def _schema(values: Mapping[str, Any], features: frozenset[int]) -> Schema:
     for key, number, none in (("entity_types", "num_types", _NONE_TYPE), ("link_types", "num_links", _NONE_LINK)):
         if key == "link_types" and _NER_ONLY in features:
             continue
-        types[key] = tuple(map(str, _value(values, key, list, [])))
+        types[key] = tuple(_value(values, key, list, []))
         expected = _value(values, number, int, 0) - (none in features)
         if len(types[key]) != expected:
             raise ConfigError(f"{key}: found {len(types[key])} names, expected {expected} by {number}; add them there")
@@ -260,7 +263,7 @@ def _encoder(values: Mapping[str, Any], base: str) -> dict[str, Any]:
     nested = _value(values, "transformer_config", dict, {})
     own = {k: v for k, v in nested.items() if not k.startswith("_") and k not in _NOT_THE_ENCODERS}
     if "model_type" in own:
-        return encoders.config_from_dict(own).to_dict()
+        return encoders.config_from_dict(own, "transformer_config.").to_dict()
     if not base:
         raise ConfigError("transformer_config: found neither model_type nor _name_or_path, expected one of them")
     return {**encoders.load_config(base).to_dict(), **own}
@@ -271,9 +274,11 @@ def _window(values: Mapping[str, Any], encoder: Mapping[str, Any]) -> int | None
     longest = values.get("max_length", _value(values, "transformer_config", dict, {}).get("max_length"))
     if longest is None:
         return None
+    if not isinstance(longest, int):
+        raise ConfigError(f"max_length: found {longest!r:.80}, expected int")
     config = encoders.config_from_dict(dict(encoder))
     bounded = encoders.has_absolute_positions(config)
-    return min(int(longest), encoders.position_limit(config)) if bounded else int(longest)
+    return min(longest, encoders.position_limit(config)) if bounded else longest
 
 
 def _encoder_names(ours: str) -> list[str]:

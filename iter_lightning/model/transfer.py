@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from iter_lightning.errors import ConfigError
+from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.model.encoder import load_tokenizer
+from iter_lightning.model.hub import check_files, read_tensors
 from iter_lightning.model.iter import IterModel
 
 ENCODER = "encoder."
@@ -77,9 +76,10 @@ def start_from(model: IterModel, path: str | Path) -> Transfer:
     """
     folder = model_folder(path)
     try:
-        given = load_file(folder / "model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"init_from {path}: {folder / 'model.safetensors'} cannot be read: {error}") from error
+        check_files(folder)
+        _, given = read_tensors(folder)
+    except EncoderError as error:
+        raise ConfigError(f"init_from {path}: {error}") from error
     tied = _tied(model)
     own = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
     try:

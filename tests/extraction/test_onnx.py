@@ -534,7 +534,7 @@ def with_both_readings(folder: Path) -> None:
         (reconfigured, r"another configuration than .*config.json \(omega, type_decision\)"),
         (with_both_readings, r"another configuration than .*config.json \(inverse_links\)"),
         (lambda folder: (folder / "config.json").unlink(), "config.json: "),
-        (lambda folder: (folder / "config.json").write_text("[]"), "config.json: not an ITER configuration"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "config.json: found list, expected an object"),
         (lambda folder: (folder / "tokenizer_config.json").unlink(), "no tokenizer in .*tokenizer_config.json"),
     ],
 )

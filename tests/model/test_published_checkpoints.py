@@ -305,7 +305,7 @@ def test_files_that_are_none_are_told(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=r"model\.safetensors: cannot be read as tensors"):
         IterModel.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(EncoderError, match=r"no ITER model in .*none of model\.safetensors, .*bin is there"):
+    with pytest.raises(EncoderError, match=r"no model weights in .*none of model\.safetensors, .*json is there"):
         IterModel.from_pretrained(folder)
     for weight_map in ({"a": "../../elsewhere.safetensors"}, None, [1]):
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
@@ -357,7 +357,7 @@ def test_tensors_that_do_not_fit_are_told(tmp_path: Path, name: str, value: Tens
     ({"max_length": 2}, "max_subwords 2 is outside"),
     ({"transformer_config": {}}, "found neither model_type nor _name_or_path"),
     ({"transformer_config": 3}, "transformer_config: found 3, expected dict"),
-    ({"transformer_config": {"model_type": "nonsense"}}, "is not one transformers knows"),
+    ({"transformer_config": {"model_type": "nonsense"}}, r"transformer_config\.model_type: found 'nonsense', expected"),
     ({"transformer_config": {"_name_or_path": "/nowhere"}}, "encoder '/nowhere' cannot be loaded"),
 ])  # fmt: skip
 def test_a_config_that_cannot_work_is_told(tmp_path: Path, values: dict[str, Any], message: str) -> None:

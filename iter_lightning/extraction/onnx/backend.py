@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from iter_lightning.features.lengths import POOL, Windows, batched_windows, pool
 from iter_lightning.model import pretrained
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.conversion import DecodingRules, found_spans, kept_in_whole_examples, predictions
+from iter_lightning.model.encoder_config import config_from_dict, reason
 from iter_lightning.types import Example, Prediction, Schema
 
 
@@ -50,19 +50,30 @@ class OnnxBackend:
         """
         source = Path(folder)
         manifest = Manifest.read(source / FOLDER)
-        path = source / "config.json"
-        try:
-            config = IterConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-            window = pretrained.longest_window(config)
-        except (IterError, OSError, ValueError, TypeError) as error:
-            raise EncoderError(f"{path}: {error}") from error
+        config = pretrained.read_config(source)
         manifest.check(source / FOLDER, config)
         if not (source / "tokenizer_config.json").is_file():
             raise EncoderError(f"no tokenizer in {source}: {source / 'tokenizer_config.json'} is missing")
         tokenizer = pretrained.load_tokenizer(str(source))
-        aligner = pretrained.build_aligner(tokenizer, config, window)
+        try:
+            aligner = pretrained.build_aligner(tokenizer, config, pretrained.longest_window(config))
+        except IterError as error:
+            raise EncoderError(f"{source}: {error}") from error
+        pretrained.check_tokenizer(aligner, config, source)
         graphs = load_graphs(source / FOLDER, config, threads)
-        return cls(config, graphs, aligner, pretrained.padding_id(tokenizer))
+        return cls(config, graphs, aligner, pretrained.padding_id(tokenizer))._tried_out(source)
+
+    def _tried_out(self, source: Path) -> OnnxBackend:
+        """Return this backend after it has read a few words.
+
+        Raises:
+            EncoderError: the graphs cannot.
+        """
+        try:
+            list(self.predict([Example(pretrained.PROBE)], 0.0, 1024))
+        except Exception as error:  # onnxruntime's own have no common class but this
+            raise EncoderError(f"{source / FOLDER}: the graphs cannot read text: {reason(error)}") from error
+        return self
 
     @property
     def schema(self) -> Schema:
@@ -126,7 +137,7 @@ def load_graphs(folder: Path, config: IterConfig, threads: int | None = None) ->
         raise ConfigError(f"threads must be at least 1, found {threads}")
     names = GRAPHS if config.schema.relation_types else GRAPHS[:3]
     sessions = {name: open_session(folder / f"{name}.onnx", threads or default_threads()) for name in names}
-    inner = pretrained.feed_forward_size(pretrained.config_from_dict(config.encoder))
+    inner = pretrained.feed_forward_size(config_from_dict(config.encoder))
     left, pair = config.left_width or inner, config.pair_width or 2 * inner
     memory = config.pair_memory_mb * 2**20
     return Graphs(

@@ -11,6 +11,7 @@ from typing import Any
 
 from iter_lightning.errors import EncoderError
 from iter_lightning.model.config import IterConfig
+from iter_lightning.model.hub import check_files, read_json
 
 FOLDER = "onnx"
 """Of graphs and manifest, inside the model's own."""
@@ -99,14 +100,14 @@ class Manifest:
         path = folder / NAME
         if not path.is_file():
             raise EncoderError(f"no ONNX graphs in {folder.parent}: {path} is missing; export the model first")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise EncoderError(f"{path}: {error}") from error
+        check_files(folder)
+        values = read_json(path)
         known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or values.get("format") != FORMAT or not set(values) == {"format", *known}:
+        if values.get("format") != FORMAT or not set(values) == {"format", *known}:
             raise EncoderError(f"{path}: not a manifest of format {FORMAT}; export the model again")
         found = cls(**{name: values[name] for name in known})
+        if not isinstance(found.config, dict):
+            raise EncoderError(f"{path}: config: expected an object, found {str(found.config)[:80]}")
         if not isinstance(found.files, dict) or not {f"{name}.onnx" for name in GRAPHS[:3]} <= set(found.files):
             raise EncoderError(f"{path}: files: expected the graphs and their SHA-256, found {str(found.files)[:80]}")
         return found

@@ -1,0 +1,142 @@
+"""The encoder families, and which part of a configuration reaches transformers.
+
+A configuration comes with a model, and a model is data. In transformers a configuration can do more than state sizes:
+it can name kernels and code to download, a quantization method, or other models to load. Therefore only keys that the
+family's configuration class declares as its architecture are passed on (and a few that it reads without declaring
+them); all others are left out, wherever the configuration comes from. What is passed on is checked for type and size.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import CONFIG_MAPPING, PretrainedConfig
+
+from iter_lightning.errors import EncoderError
+
+_DEBERTA = (
+    "attention_head_size", "conv_act", "conv_groups", "conv_kernel_size", "embedding_size", "norm_rel_ebd",
+    "position_buckets", "share_att_key", "talking_head",
+)  # fmt: skip
+_T5 = ("dense_act_fn", "is_gated_act", "scale_decoder_outputs", "tie_word_embeddings")
+_ROPE = ("partial_rotary_factor", "rope_scaling", "rope_theta")
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "albert": (), "bart": (), "bert": (), "camembert": (), "deberta": _DEBERTA, "deberta-v2": _DEBERTA, "electra": (),
+    "ernie": (), "eurobert": _ROPE, "longt5": _T5, "mbart": (), "megatron-bert": (),
+    "modernbert": (*_ROPE, "global_attn_every_n_layers", "global_rope_theta", "head_dim", "local_rope_theta"),
+    "mpnet": (), "mt5": _T5, "nomic_bert": _ROPE, "rembert": (), "roberta": (), "roberta-prelayernorm": (), "t5": _T5,
+    "umt5": _T5, "xlm-roberta": (), "xlm-roberta-xl": (),
+}  # fmt: skip
+"""The model types that may be loaded, each with the keys that transformers reads but its class does not declare."""
+_DENIED = {
+    "add_cross_attention", "is_decoder", "use_cache", *inspect.signature(PretrainedConfig).parameters
+}  # fmt: skip
+"""Declared keys that say nothing about an encoder: what it is used for, returns and stores. Defaults apply."""
+_SIZES = (
+    "d_ff", "d_kv", "d_model", "embedding_size", "encoder_attention_heads", "encoder_ffn_dim", "hidden_size",
+    "intermediate_size", "num_attention_heads", "num_heads", "vocab_size",
+)  # fmt: skip
+_LAYERS = re.compile(r"(.*_)?layers|num_hidden_groups|inner_group_num")
+_MOST_LAYERS = 256
+"""The largest encoders of these families have 48."""
+_LARGEST = 10**7
+"""Of integers; the largest vocabularies of these families have 256,000 entries."""
+_LONGEST, _DEEPEST = 1000, 2
+"""Characters of a string, items of a list or object, and levels of nesting."""
+
+
+def config_from_dict(values: Mapping[str, Any], at: str = "encoder.") -> PretrainedConfig:
+    """Build the configuration of an encoder from the architecture that its dictionary describes.
+
+    Args:
+        values: what `PretrainedConfig.to_dict` returns, or a config.json holds. Keys that are not part of the
+            architecture are ignored.
+        at: prefix of keys in messages: where `values` lies in its file.
+
+    Raises:
+        EncoderError: `model_type` is missing or is not one of `FAMILIES`, or a value has a wrong type or size.
+    """
+    model_type = values.get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise EncoderError(f"{at}model_type: found {cut(model_type)}, expected one of {', '.join(FAMILIES)}")
+    config_class = CONFIG_MAPPING[model_type]
+    known = architecture_keys(model_type)
+    passed = {key: value for key, value in values.items() if key in known}
+    for key, value in passed.items():
+        _check_plain(f"{at}{key}", value)
+    for key in _SIZES:
+        if (size := passed.get(key)) is not None and isinstance(size, (int, float)) and size < 1:
+            raise EncoderError(f"{at}{key}: found {cut(size)}, expected at least 1")
+    layers = [key for key in passed if _LAYERS.fullmatch(key) and isinstance(passed[key], int)]
+    for key in layers:
+        if not 0 <= passed[key] <= _MOST_LAYERS:
+            raise EncoderError(f"{at}{key}: found {passed[key]}, expected 0 to {_MOST_LAYERS}")
+    try:
+        config: PretrainedConfig = config_class(**passed)
+    except Exception as error:  # the errors of their validation have no common class
+        raise EncoderError(_told_by_transformers(error, at)) from error
+    _check_together(config, at)
+    return config
+
+
+def architecture_keys(model_type: str) -> set[str]:
+    """Return the keys of a family's configuration that are passed on to transformers."""
+    config_class = CONFIG_MAPPING[model_type]
+    declared = {*inspect.signature(config_class).parameters, *config_class.attribute_map, *FAMILIES[model_type]}
+    return {key for key in declared - _DENIED if not key.startswith("_")}
+
+
+def reason(error: BaseException) -> str:
+    """Return what an error of a library says, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def cut(value: object) -> str:
+    """Return the value as messages show it."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _check_plain(at: str, value: object, depth: int = 0) -> None:
+    """Raise `EncoderError` unless a value is a small, finite, plain one."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not (math.isfinite(value) and abs(value) <= _LARGEST):
+            raise EncoderError(f"{at}: found {cut(value)}, expected a number of at most {_LARGEST:,}")
+    elif isinstance(value, (str, list, dict)):
+        if len(value) > _LONGEST or (depth == _DEEPEST and not isinstance(value, str)):
+            raise EncoderError(f"{at}: found {cut(value)}, expected a shorter value")
+        if not isinstance(value, str):
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                _check_plain(f"{at}.{cut(key)}", item, depth + 1)
+
+
+def _check_together(config: Any, at: str) -> None:
+    """Check values that depend on each other, which not every family does itself.
+
+    Raises:
+        EncoderError: see above.
+    """
+    heads, size = config.num_attention_heads, config.hidden_size
+    if size % heads and getattr(config, "head_dim", None) in (None, size // heads):
+        raise EncoderError(f"{at}hidden_size: found {size}, expected a multiple of the {heads} attention heads")
+    if config.pad_token_id is not None and not 0 <= config.pad_token_id < config.vocab_size:
+        raise EncoderError(
+            f"{at}pad_token_id: found {config.pad_token_id}, expected null or 0 to {config.vocab_size - 1}"
+        )
+    groups = getattr(config, "num_hidden_groups", 1) * getattr(config, "inner_group_num", 1)
+    if groups > _MOST_LAYERS:
+        raise EncoderError(f"{at}inner_group_num: found {groups} layers in all groups, expected {_MOST_LAYERS} at most")
+
+
+def _told_by_transformers(error: Exception, at: str) -> str:
+    """Return what their validation says of a value, starting with the key where it names one."""
+    text = str(error)
+    if found := re.search(r"Field '(\w+)' (.*)", text):
+        return f"{at}{found[1]}: {found[2][:200]}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{at.rstrip('.') or 'config'}: {lines[-1][:200] if lines else type(error).__name__}"

@@ -1,0 +1,107 @@
+"""Models from folders: files are checked against each other before memory is allocated, and tried out afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from iter_lightning.errors import EncoderError, IterError
+from iter_lightning.model import hub, pretrained
+from iter_lightning.model.config import IterConfig
+from iter_lightning.model.encoder import build_encoder, planned
+from iter_lightning.model.encoder_config import config_from_dict, reason
+from iter_lightning.types import Example
+
+if TYPE_CHECKING:
+    from iter_lightning.model.iter import IterModel
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+def load(source: Path, model_class: type[IterModel]) -> IterModel:
+    """Load what `save_pretrained` wrote, in `eval()` mode; nothing in the folder is executed.
+
+    Raises:
+        EncoderError: a file is missing or damaged, or files do not fit each other.
+    """
+    missing = [name for name in ("config.json", "model.safetensors") if not (source / name).exists()]
+    if missing:
+        raise EncoderError(f"no ITER model in {source}: {' and '.join(missing)} missing")
+    config = pretrained.read_config(source)
+    stored = hub.tensor_shapes(source / "model.safetensors")
+    _check_tensors(source / "model.safetensors", stored, plan(source, config, model_class))
+    model = build(source, config, model_class)
+    file, tensors = hub.read_tensors(source)
+    try:
+        model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise EncoderError(f"{file} does not fit config.json: {reason(error)}") from error
+    if (source / "tokenizer_config.json").exists():  # a model of ready-made batches is saved without
+        model.tokenizer = pretrained.load_tokenizer(str(source))
+    try_out(source, model.eval())
+    return model
+
+
+def plan(source: Path, config: IterConfig, model_class: type[IterModel]) -> IterModel:
+    """Build a model without memory for its tensors, which have the sizes that `build` would give them.
+
+    Raises:
+        EncoderError: values of the configuration do not fit each other.
+    """
+    network = planned(lambda: build(source, config, model_class))
+    assert isinstance(network, model_class)
+    return network
+
+
+def build(source: Path, config: IterConfig, model_class: type[IterModel]) -> IterModel:
+    """Build a model with random weights.
+
+    Raises:
+        EncoderError: values of the configuration do not fit each other.
+    """
+    try:
+        return model_class(config, build_encoder(config_from_dict(config.encoder)))
+    except (IterError, ValueError, TypeError) as error:
+        raise EncoderError(f"{source / 'config.json'}: {error}") from error
+
+
+def try_out(source: Path, model: IterModel) -> None:
+    """Read a few words, so that files that fit by their sizes but cannot work together are found when loading.
+
+    Raises:
+        EncoderError: the tokenizer or the network cannot read them.
+    """
+    try:
+        if model.tokenizer is None:
+            ids = torch.ones(1, min(16, model.max_subwords), dtype=torch.long)
+            with torch.no_grad():
+                model.encoder(input_ids=ids, attention_mask=torch.ones_like(ids))
+            return
+        aligner = model.aligner()
+        pretrained.check_tokenizer(aligner, model.config, source)
+        (encoded,) = aligner.encode([Example(pretrained.PROBE)])
+        model.decode(model.collate([(encoded, number) for number in range(len(encoded.windows))]))
+    except IterError as error:
+        raise EncoderError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
+    except Exception as error:  # torch and transformers raise nearly anything for values that do not fit
+        raise EncoderError(f"{source}: the model cannot read text: {type(error).__name__}: {reason(error)}") from error
+
+
+def _check_tensors(file: Path, stored: dict[str, tuple[str, list[int]]], model: IterModel) -> None:
+    """Compare names, types and shapes of stored tensors with those of a model.
+
+    Raises:
+        EncoderError: naming the first that differ.
+    """
+    own = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    alive = {name for name, _ in model.named_parameters()}  # tied tensors are stored once
+    missing, unexpected = sorted(alive - set(stored)), sorted(set(stored) - set(own))
+    if missing or unexpected:
+        raise EncoderError(f"{file} does not fit config.json: missing {missing[:3]}, unexpected {unexpected[:3]}")
+    for name, (kind, shape) in stored.items():
+        if shape != own[name]:
+            raise EncoderError(f"{file} does not fit config.json: {name}: found {shape}, expected {own[name]}")
+        if name in alive and kind not in _FLOATS:
+            raise EncoderError(f"{file}: {name}: found {kind}, expected one of {', '.join(_FLOATS)}")
