@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.model.conversion import TYPE_DECISIONS
+from iter_lightning.model.conversion import TYPE_DECISIONS, DecodingRules
 from iter_lightning.types import Schema
 
 ACTIVATIONS = ("relu", "gelu", "tanh")
@@ -49,6 +49,9 @@ class IterConfig:
     inverse_links: bool = False
     """IsLink scores each relation type in both readings, head to tail and tail to head; a link found by either is
     found."""
+    self_links: bool = True
+    """Whether a relation may link an entity to itself. `IterModule` sets it from the training data; the default is the
+    rule of models that were saved without this key, and of published checkpoints."""
     link_pairs: str = "entities"
     """Trained pairs: `entities` (of gold entities, Eq. 13) or `positions` (span candidates x gold entities)."""
     loss_reduction: str = "sum"
@@ -68,8 +71,9 @@ class IterConfig:
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")
-        if not isinstance(self.inverse_links, bool):
-            raise ConfigError(f"inverse_links {self.inverse_links!r} is neither true nor false")
+        for name in ("inverse_links", "self_links"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}: expected true or false, found {getattr(self, name)!r}")
         for name, low, high in (
             ("omega", 1, 64), ("dropout", 0.0, 0.95), ("link_threshold", 0.0, 1.0), ("window_overlap", 0, 10**6),
             ("pair_memory_mb", 1, 10**6), ("left_width", 1, 10**6), ("pair_width", 1, 10**6),
@@ -84,6 +88,14 @@ class IterConfig:
     def link_outputs(self) -> int:
         """The columns of IsLink's logits: R, or R and their inverse readings."""
         return len(self.schema.relation_types) * (2 if self.inverse_links else 1)
+
+    def rules(self, link_threshold: float | None = None) -> DecodingRules:
+        """Return the rules of decoding, with another lambda if `link_threshold` is given."""
+        return DecodingRules(
+            omega=self.omega, type_decision=self.type_decision,
+            link_threshold=self.link_threshold if link_threshold is None else link_threshold,
+            flat=self.flat, inverse_links=self.inverse_links, self_links=self.self_links,
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
