@@ -8,16 +8,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from iter_lightning.errors import ConfigError
+from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.boundaries import Kind, Token, sentence_starts
 from iter_lightning.extraction.documents import Bounds, Document
 
 logger = logging.getLogger(__name__)
-
+LANGUAGE = "en"
+"""Of the texts, where neither the caller nor the model names one."""
+NO_LANGUAGE = "none"
+"""Given as a language: all documents come with their words."""
 _ENDLESS = re.compile(r"\S{300}")
 """spaCy's tokenizer takes quadratic time over what holds no space; it is given such stretches in pieces."""
 _KANA, _THAI, _OTHERS = "\u3040-\u30ff", "\u0e00-\u0e7f", "\u0e80-\u0fff\u1000-\u109f\u1780-\u17ff"
@@ -35,6 +39,30 @@ _SPLIT = {"zh": ("zh", "ja"), "ja": ("zh", "ja"), "th": ("th",)}
 """What languages can split, besides those that put spaces between words."""
 _UNSPLIT_LETTERS = 100
 """A long text may be mostly in another script; so many letters that were not split are reported anyway."""
+
+
+def resolve_language(language: str | None, folder: Path) -> str | None:
+    """Return spaCy's code for the language that texts are split in; None if they come with their words.
+
+    Args:
+        language: as the caller gave it; None is the language of the model.
+        folder: the model's.
+
+    Raises:
+        EncoderError: config.json cannot be read, or names a language that is no code.
+    """
+    if language is None:
+        from iter_lightning.model.config import check_language
+        from iter_lightning.model.hub import read_json
+
+        path = folder / "config.json"
+        try:
+            # a folder without the file is no model, as loading it will report
+            stored = check_language(read_json(path).get("language")) if path.is_file() else None
+        except ConfigError as error:
+            raise EncoderError(f"{path}: {error}") from error
+        language = stored or LANGUAGE
+    return None if language == NO_LANGUAGE else language
 
 
 class Splitter:

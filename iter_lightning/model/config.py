@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,6 +15,19 @@ ACTIVATIONS = ("relu", "gelu", "tanh")
 """The search space of Appendix D; `heads.ACTIVATIONS` holds the functions."""
 LOSS_REDUCTIONS = ("sum", "batch_mean")
 LINK_PAIRS = ("entities", "positions")
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
+
+
+def check_language(language: str | None) -> str | None:
+    """Return a spaCy language code, or None.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if language is not None and not (isinstance(language, str) and _LANGUAGE.fullmatch(language)):
+        raise ConfigError(f"language: expected spaCy's code, such as en or de, or xx for several; found {language!r}")
+    return language
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,8 @@ class IterConfig:
     self_links: bool = True
     """Whether a relation may link an entity to itself. `IterModule` sets it from the training data; the default is the
     rule of models that were saved without this key, and of published checkpoints."""
+    language: str | None = None
+    """spaCy's code for the language that texts are split into words by; None is not known, and read as English."""
     link_pairs: str = "entities"
     """Trained pairs: `entities` (of gold entities, Eq. 13) or `positions` (span candidates x gold entities)."""
     loss_reduction: str = "sum"
@@ -71,6 +87,7 @@ class IterConfig:
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is none of {', '.join(allowed)}")
+        check_language(self.language)
         for name in ("inverse_links", "self_links"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name}: expected true or false, found {getattr(self, name)!r}")

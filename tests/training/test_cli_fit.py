@@ -76,9 +76,10 @@ def test_fit_with_self_links_trains_the_pairs_of_an_entity_with_itself(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Custom, "self_links", property(lambda data: True))
-    assert main(["fit", *arguments]) == 0
+    assert main(["fit", *arguments, "--data.language=de"]) == 0
     assert losses(tmp_path / "run") == pytest.approx([433.2070, 397.0782, 373.3382], rel=1e-3)
-    assert IterModel.from_pretrained(tmp_path / "run" / "model").config.self_links is True
+    config = IterModel.from_pretrained(tmp_path / "run" / "model").config
+    assert (config.self_links, config.language) == (True, "de")
 
 
 def test_the_run_folders_configuration_runs_on_its_own(

@@ -120,6 +120,19 @@ def test_values_outside_their_range_are_refused(options: dict[str, Any], says: s
         CoNLL04(**options)
 
 
+@pytest.mark.parametrize("language", ["english", "", "EN", "zh-Hant", "none", "../en", 7])
+def test_a_language_that_is_no_code_is_refused(language: Any) -> None:
+    with pytest.raises(ConfigError, match="language: expected spaCy's code, such as en"):
+        Custom(train="train.json", language=language)
+
+
+def test_every_corpus_of_the_catalog_is_english_and_a_users_own_is_what_they_say() -> None:
+    assert {kind().language for kind in (ADE, CoNLL04, SciERC, GENIA, CoNLL03, ACE05, NYT, Synthetic)} == {"en"}
+    assert Custom(train="train.json").language is None
+    assert Custom(train="train.json", language="de").language == "de"
+    assert IterModule(Schema(("Per",)), 1, language="de").options["language"] == "de"
+
+
 def test_a_fold_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="found 10"):
         ADE(fold=10)
