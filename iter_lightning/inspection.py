@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.corpora import CATALOG, load_corpus
-from iter_lightning.corpora.checks import CorpusReport, SplitReport, check_corpus, omega_needed, word_level_recall
+from iter_lightning.corpora.checks import (
+    CorpusReport,
+    SplitReport,
+    check_corpus,
+    has_self_links,
+    omega_needed,
+    word_level_recall,
+)
 from iter_lightning.corpora.synthetic import SCHEMA, SyntheticConfig, synthetic_splits
 from iter_lightning.errors import ConfigError
 from iter_lightning.features.alignment import Aligner
@@ -35,7 +42,10 @@ def inspect_corpus(name: str, data_dir: Path, encoder: str, fold: int = 0) -> di
     """
     title, schema, omega, splits = _load(name, data_dir, fold)
     report = check_corpus(splits, schema)
-    aligner = Aligner(load_tokenizer(encoder), schema, omega, position_limit(load_config(encoder)))
+    aligner = Aligner(
+        load_tokenizer(encoder), schema, omega, position_limit(load_config(encoder)),
+        self_links=has_self_links(splits["train"]),
+    )  # fmt: skip
     encoded = {split: encoding_report(aligner.encode(examples)) for split, examples in splits.items()}
     return {
         "corpus": title,

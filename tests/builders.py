@@ -242,10 +242,10 @@ def batch_of(encoded: Sequence[EncodedExample], pad_id: int = 0, respect_word_bo
 
 def encode(
     gold: Sequence[Example], omega: int = 1, max_subwords: int = 512, overlap: int = 0, kind: str = "wordpiece",
-    schema: Schema = SCHEMA,
+    schema: Schema = SCHEMA, self_links: bool = True,
 ) -> list[EncodedExample]:  # fmt: skip
     """Encode with one of the tokenizers above."""
-    return Aligner(TOKENIZERS[kind](), schema, omega, max_subwords, overlap).encode(gold)
+    return Aligner(TOKENIZERS[kind](), schema, omega, max_subwords, overlap, self_links).encode(gold)
 
 
 # predictions ---------------------------------------------------------------------------------------------------------

@@ -170,6 +170,11 @@ def is_flat(examples: Iterable[Example]) -> bool:
     return not any(overlapping_pairs(example.entities) for example in examples)
 
 
+def has_self_links(examples: Iterable[Example]) -> bool:
+    """Whether a relation links an entity to itself, or to another entity of the same words."""
+    return any(r.head.span == r.tail.span for example in examples for r in example.relations)
+
+
 def nested_entities(entities: Sequence[Entity]) -> set[Entity]:
     """The entities whose span lies in another span or holds one; equal spans do not count."""
     spans = {span for a, b in overlapping_pairs(entities) if not _crossing(a, b) for span in (a.span, b.span)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import signal
 import sys
@@ -41,6 +42,7 @@ A killed or interrupted extraction goes on with the same command; no document is
 def main(arguments: list[str]) -> None:
     """Extract entities and relations from documents."""
     options = _parser().parse_args(arguments)
+    logging.getLogger("iter_lightning").setLevel(logging.ERROR if options.quiet else logging.WARNING)
     keep_few_products()
     return_large_buffers()
     config = _config(options)
@@ -100,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     reading.add_argument("--gold", action="store_true", help="records carry gold annotation: kept, shown in .html")
     reading.add_argument("--max-characters", type=int, default=ReadOptions.max_characters, metavar="N",
                          help="longer texts are bad records (default: %(default)s)")  # fmt: skip
-    reading.add_argument("--language", default="en", metavar="CODE",
-                         help="spaCy's code for it; none: all come with their words (default: en)")  # fmt: skip
+    reading.add_argument("--language", metavar="CODE",
+                         help="spaCy's code; none: all come with words (default: the model's, else en)")  # fmt: skip
     found = parser.add_argument_group("what is found")
     found.add_argument("--context", choices=CONTEXTS, default="sentence", help="document: relations cross sentences")
     found.add_argument("--link-threshold", type=float, metavar="P", help="lambda (default: the model's)")
@@ -127,8 +129,8 @@ def _config(options: argparse.Namespace) -> ExtractionConfig:
         raise ConfigError("the onnx backend has neither --compile nor --precision: export --onnx decides it")
     return ExtractionConfig(
         model=options.model, inputs=tuple(options.inputs), reading=reading,
-        language=None if options.language == "none" else options.language,
-        context=options.context, link_threshold=options.link_threshold, thresholds=_thresholds(options.threshold),
+        language=options.language, context=options.context,
+        link_threshold=options.link_threshold, thresholds=_thresholds(options.threshold),
         backend=options.backend, device=options.device, precision=options.precision, compile=options.compile,
         max_tokens=options.max_tokens,
     )  # fmt: skip

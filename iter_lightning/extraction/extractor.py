@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, overload
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS, Document
 from iter_lightning.extraction.grouping import grouped
-from iter_lightning.extraction.splitting import Splitter
+from iter_lightning.extraction.splitting import Splitter, resolve_language
 from iter_lightning.types import Example, Prediction, Schema
 
 if TYPE_CHECKING:
@@ -108,14 +108,15 @@ class Extractor:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, *, language: str | None = "en", context: str = "sentence", device: str | None = None,
+        cls, model: str | Path, *, language: str | None = None, context: str = "sentence", device: str | None = None,
         options: InferenceOptions | None = None, backend: str = "torch", max_tokens: int = MAX_TOKENS,
     ) -> Extractor:  # fmt: skip
         """An extractor of a model in a folder (a run folder, too) or on the hub.
 
         Args:
             model: folder or hub id.
-            language: of the texts, spaCy's code; None where all documents come with their words.
+            language: spaCy's code for the language of the texts; None is the model's own, or English if it has none;
+                "none" if all documents come with their words.
             context, max_tokens: see `Extractor`.
             device: torch's name for it; None is a GPU where there is one.
             options: precision and compilation (torch alone).
@@ -127,8 +128,9 @@ class Extractor:
         """
         if backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r} is none of {', '.join(BACKENDS)}")
-        splitter = None if language is None else Splitter(language)
         folder = model_folder(model)
+        language = resolve_language(language, folder)
+        splitter = None if language is None else Splitter(language)
         loaded: Backend
         if backend == "onnx":
             from iter_lightning.extraction.onnx import OnnxBackend

@@ -34,6 +34,7 @@ from iter_lightning.extraction.parts import (
     read_parts,
 )
 from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
+from iter_lightning.extraction.splitting import resolve_language
 from iter_lightning.extraction.writers import open_writer, output_format
 from iter_lightning.files import write_atomically
 from iter_lightning.heap import settle
@@ -51,7 +52,8 @@ class ExtractionConfig:
     """Folder or hub id."""
     inputs: tuple[str, ...]
     reading: ReadOptions = field(default_factory=ReadOptions)
-    language: str | None = "en"
+    language: str | None = None
+    """spaCy's code; None is the model's, "none" if all documents come with their words."""
     context: str = "sentence"
     link_threshold: float | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
@@ -81,7 +83,8 @@ class ExtractionConfig:
     def settings(self, folder: Path) -> dict[str, Any]:
         """Plain values, with what they stand for: the model's digest, the chunks, the versions."""
         return {
-            **asdict(self), "model_sha256": model_digest(folder), "chunk": [DOCUMENTS, CHARACTERS, SHARD_BYTES],
+            **asdict(self), "language": resolve_language(self.language, folder),
+            "model_sha256": model_digest(folder), "chunk": [DOCUMENTS, CHARACTERS, SHARD_BYTES],
             "versions": {name: _version(name) for name in ("iter-lightning", "torch", "transformers", "spacy")},
         }  # fmt: skip
 

@@ -33,6 +33,7 @@ from typing import Any, Self
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import CONTEXTS
 from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS, Extractor, Thresholds, model_folder
+from iter_lightning.extraction.splitting import NO_LANGUAGE
 from iter_lightning.extraction.writers.docbin import SPANS_KEY
 
 try:
@@ -128,7 +129,7 @@ class IterComponent:
         with self._lock:
             self._after_fork()
             if self._extractor is None:
-                loaded = Extractor.from_pretrained(self.model, language=None, **self._how)
+                loaded = Extractor.from_pretrained(self.model, language=NO_LANGUAGE, **self._how)
                 Thresholds.of(loaded.backend, self.link_threshold, self.thresholds)
                 for label in loaded.schema.entity_types:  # outlives any memory zone
                     self.vocab.strings.add(label, allow_transient=False)  # type: ignore[call-arg]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from spacy.pipeline import Sentencizer
 from spacy.tokens import Doc, Span, SpanGroup
 
+from iter_lightning.extraction.boundaries import Kind, Token, sentence_starts
 from iter_lightning.extraction.documents import Bounds, Document, TextEntity
 from iter_lightning.extraction.writers.docbin import RELATIONS_KEY, SPANS_KEY
 
@@ -43,32 +45,28 @@ def to_document(doc: Doc, id: str = "") -> Document:
     tokens = [token for token in doc if not token.is_space]
     words = [(token.idx, token.idx + len(token)) for token in tokens]
     if doc.has_annotation("SENT_START"):
-        numbers = [number for number, sentence in enumerate(doc.sents) for _ in sentence]
-    else:
-        numbers = _ruled_sentences(doc)
+        number_of = [number for number, sentence in enumerate(doc.sents) for _ in sentence]
+        numbers = [number_of[token.i] for token in tokens]
+    else:  # by the rules that `Splitter` follows, too; the Doc stays as it is
+        numbers = list(accumulate(int(starts) for *_, starts in sentence_starts(doc.text, _tokens(doc))))
     sentences: list[Bounds] = []
     before = None
-    for token, (start, end) in zip(tokens, words, strict=True):
-        number = numbers[token.i]
+    for number, (start, end) in zip(numbers, words, strict=True):
         sentences[-1:] = [(sentences[-1][0], end)] if number == before else [*sentences[-1:], (start, end)]
         before = number
     return Document(doc.text, tuple(words), tuple(sentences), id=id)
 
 
-def _ruled_sentences(doc: Doc) -> list[int]:
-    """The number of each token's sentence, by the rules that `Splitter` follows, too; the Doc stays as it is."""
-    if not len(doc):
-        return []
-    starts = list(_SENTENCES.predict([doc])[0])
-    numbers, number, last, pending = [], 0, 0, False
-    for token, start in zip(doc, starts, strict=True):
-        pending = pending or bool(start)
+def _tokens(doc: Doc) -> Iterator[Token]:
+    """The Doc's tokens without those of white space, with the sentencizer's opinion of them."""
+    pending = False  # a sentence's first token may be white space
+    for token, starts in zip(doc, _SENTENCES.predict([doc])[0] if len(doc) else (), strict=True):
+        pending = pending or bool(starts)
         if not token.is_space:
-            gap = doc.text[last : token.idx]
-            number += pending or max(gap.count("\n"), gap.count("\r")) > 1
-            last, pending = token.idx + len(token), False
-        numbers.append(number)
-    return numbers
+            mark = Kind.MARK if token.is_punct else Kind.TEXT
+            kind = Kind.STOP if token.text in _SENTENCES.punct_chars else mark
+            yield token.idx, token.idx + len(token), pending, kind
+            pending = False
 
 
 def annotate(doc: Doc, document: Document, spans_key: str = SPANS_KEY, overwrite_ents: bool = True) -> Doc:

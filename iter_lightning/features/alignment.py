@@ -86,6 +86,7 @@ class Aligner:
         omega: how many of the closest preceding lefts a right may pair with.
         max_subwords: the longest window, special tokens included.
         overlap: how many subwords consecutive windows share, at most.
+        self_links: whether the model can link an entity to itself; relations that do are lost if it cannot.
 
     Raises:
         EncoderError: the tokenizer is not a fast one or has no unknown token.
@@ -93,8 +94,9 @@ class Aligner:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, schema: Schema, omega: int, max_subwords: int, overlap: int = 64
-    ) -> None:
+        self, tokenizer: PreTrainedTokenizerBase, schema: Schema, omega: int, max_subwords: int, overlap: int = 64,
+        self_links: bool = True,
+    ) -> None:  # fmt: skip
         if not tokenizer.is_fast:
             raise EncoderError(f"the tokenizer {type(tokenizer).__name__} is not a fast one, as word alignment needs")
         self.tokenizer = tokenizer
@@ -102,6 +104,7 @@ class Aligner:
         self.omega = omega
         self.max_subwords = max_subwords
         self.overlap = overlap
+        self.self_links = self_links
         probe = tokenizer("a", return_special_tokens_mask=True)
         text = [i for i, special in enumerate(probe["special_tokens_mask"]) if not special]
         if not text:
@@ -213,7 +216,7 @@ class Aligner:
         links: set[tuple[int, int, int]] = set()
         for relation in example.relations:
             head, tail = (rows.get(position.get(e.span, (-1, -1))) for e in (relation.head, relation.tail))
-            if head is not None and tail is not None:
+            if head is not None and tail is not None and (self.self_links or head != tail):
                 kind = self._relation_index[relation.type]
                 links.add((head, tail, kind))
                 if relation.type in self.schema.symmetric:
@@ -243,6 +246,8 @@ class Aligner:
         relations: set[Relation] = set()
         for relation in example.relations:
             head, tail = relation.head, relation.tail
+            if head.span == tail.span and not self.self_links:
+                continue
             hull = min(head.start, tail.start), max(head.end, tail.end)
             if head in entities and tail in entities and decided(*hull, head.span, tail.span):
                 relations.add(relation)

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.model.conversion import TYPE_DECISIONS
+from iter_lightning.model.conversion import TYPE_DECISIONS, DecodingRules
 from iter_lightning.types import Schema
 
 ACTIVATIONS = ("relu", "gelu", "tanh")
 """The search space of Appendix D; `heads.ACTIVATIONS` holds the functions."""
 LOSS_REDUCTIONS = ("sum", "batch_mean")
 LINK_PAIRS = ("entities", "positions")
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
+
+
+def check_language(language: str | None) -> str | None:
+    """Return a spaCy language code, or None.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if language is not None and not (isinstance(language, str) and _LANGUAGE.fullmatch(language)):
+        raise ConfigError(f"language: expected spaCy's code, such as en or de, or xx for several; found {language!r}")
+    return language
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,11 @@ class IterConfig:
     inverse_links: bool = False
     """IsLink scores each relation type in both readings, head to tail and tail to head; a link found by either is
     found."""
+    self_links: bool = True
+    """Whether a relation may link an entity to itself. `IterModule` sets it from the training data; the default is the
+    rule of models that were saved without this key, and of published checkpoints."""
+    language: str | None = None
+    """spaCy's code for the language that texts are split into words by; None is not known, and read as English."""
     link_pairs: str = "entities"
     """Trained pairs: `entities` (of gold entities, Eq. 13) or `positions` (span candidates x gold entities)."""
     loss_reduction: str = "sum"
@@ -70,7 +89,8 @@ class IterConfig:
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} {getattr(self, name)!r:.80} is none of {', '.join(allowed)}")
-        for name in ("flat", "inverse_links", "respect_word_boundaries"):
+        check_language(self.language)
+        for name in ("flat", "inverse_links", "respect_word_boundaries", "self_links"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name}: expected true or false, found {getattr(self, name)!r:.80}")
         for name, low, high in (
@@ -89,6 +109,14 @@ class IterConfig:
     def link_outputs(self) -> int:
         """The columns of IsLink's logits: R, or R and their inverse readings."""
         return len(self.schema.relation_types) * (2 if self.inverse_links else 1)
+
+    def rules(self, link_threshold: float | None = None) -> DecodingRules:
+        """Return the rules of decoding, with another lambda if `link_threshold` is given."""
+        return DecodingRules(
+            omega=self.omega, type_decision=self.type_decision,
+            link_threshold=self.link_threshold if link_threshold is None else link_threshold,
+            flat=self.flat, inverse_links=self.inverse_links, self_links=self.self_links,
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -33,6 +33,8 @@ class DecodingRules:
     """Entities never overlap: of found spans that do, the most probable is kept (`resolve_overlaps`)."""
     inverse_links: bool = False
     """Links come as [P, 2R]: columns r of (a, b) and R + r of (b, a) both tell of r from a to b; the larger counts."""
+    self_links: bool = True
+    """Whether a relation may link an entity to itself, or to another entity of the same words."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,11 @@ def predictions(
     if rules.flat:  # those of different windows may overlap, and subwords of one word
         entities = {place: _flat(mine) for place, mine in entities.items()}
     links_PR = _both_directions(links_PR, head_P, tail_P, rules.inverse_links, schema)
-    for pair, kind in np.argwhere(links_PR > rules.link_threshold):
+    linked_PR = links_PR > rules.link_threshold
+    if not rules.self_links:
+        # compare words, not subwords: two spans of subwords inside one word are the same entity
+        linked_PR &= ((starts_E[head_P] != starts_E[tail_P]) | (ends_E[head_P] != ends_E[tail_P]))[:, None]
+    for pair, kind in np.argwhere(linked_PR):
         head, tail = head_P[pair], tail_P[pair]
         encoded, number = windows[spans.row_E[head]]
         place = order[id(encoded)]

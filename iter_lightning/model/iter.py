@@ -152,7 +152,8 @@ class IterModel(nn.Module):
     def _link_loss(self, heads: ModelHeads, candidates: SpanCandidates, row_of_span_S: Tensor) -> Tensor:
         """Eq. 13 over pairs of gold spans, or of span candidates (heads) and gold spans (tails).
 
-        With inverse links a link from head to tail is one of the pair (tail, head) in column R + r, too.
+        With inverse links a link from head to tail is one of the pair (tail, head) in column R + r, too. Without
+        self-links, the pairs of a span with itself are left out, as they are in decoding.
         """
         batch = heads.batch
         if self.is_link is None:
@@ -165,12 +166,10 @@ class IterModel(nn.Module):
         if self.config.link_pairs == "positions":
             heads_E, head_of_span_S = (candidates.left_slot_C, candidates.right_slot_C), row_of_span_S
         head_P, tail_P, offset_E = ordered_pairs(heads_E[1] // length, row_S, len(batch))
-        logits_PR = self.is_link(self._span_vectors(heads.hidden_SH, *heads_E),
-                                 self._span_vectors(heads.hidden_SH, lefts_E, rights_E), head_P, tail_P)  # fmt: skip
-        gold_PR = torch.zeros_like(logits_PR, dtype=torch.bool)
-        head_K, tail_K, type_K = batch.gold_links_K3.unbind(dim=1)
         spans_B = torch.bincount(row_S, minlength=len(batch))
         rank_S = torch.arange(len(row_S), device=row_S.device) - (spans_B.cumsum(0) - spans_B)[row_S]
+        gold_PR = torch.zeros(len(head_P), self.config.link_outputs, dtype=torch.bool, device=row_S.device)
+        head_K, tail_K, type_K = batch.gold_links_K3.unbind(dim=1)
         gold_PR[offset_E[head_of_span_S[head_K]] + rank_S[tail_K], type_K] = True
         if self.config.inverse_links:
             schema = self.config.schema
@@ -178,6 +177,12 @@ class IterModel(nn.Module):
             inverted_R = torch.tensor([name not in schema.symmetric for name in schema.relation_types])
             inverse_P, inverse_K = offset_E[head_of_span_S[tail_K]] + rank_S[head_K], len(inverted_R) + type_K
             gold_PR[inverse_P, inverse_K] = inverted_R.to(type_K.device)[type_K]
+        if not self.config.self_links:
+            trained_P = torch.ones_like(head_P, dtype=torch.bool)
+            trained_P[offset_E[head_of_span_S] + rank_S] = False
+            head_P, tail_P, gold_PR = head_P[trained_P], tail_P[trained_P], gold_PR[trained_P]
+        logits_PR = self.is_link(self._span_vectors(heads.hidden_SH, *heads_E),
+                                 self._span_vectors(heads.hidden_SH, lefts_E, rights_E), head_P, tail_P)  # fmt: skip
         return link_loss(logits_PR, gold_PR)
 
     def _span_vectors(self, hidden_SH: Tensor, left_slots_E: Tensor, right_slots_E: Tensor) -> Tensor:
@@ -187,9 +192,7 @@ class IterModel(nn.Module):
 
     def rules(self, link_threshold: float | None = None) -> DecodingRules:
         """The configured ones, with another lambda if it is given."""
-        config = self.config
-        threshold = config.link_threshold if link_threshold is None else link_threshold
-        return DecodingRules(config.omega, config.type_decision, threshold, config.flat, config.inverse_links)
+        return self.config.rules(link_threshold)
 
     @torch.no_grad()
     def propose(self, batch: Batch, link_threshold: float | None = None) -> Proposed:

@@ -192,7 +192,7 @@ def longest_window(config: IterConfig) -> int:
 def build_aligner(tokenizer: PreTrainedTokenizerBase, config: IterConfig, max_subwords: int) -> Aligner:
     """The aligner of a model with this tokenizer, its windows `max_subwords` long."""
     overlap = min(config.window_overlap, max(0, max_subwords // 2 - 8))
-    return Aligner(tokenizer, config.schema, config.omega, max_subwords, overlap)
+    return Aligner(tokenizer, config.schema, config.omega, max_subwords, overlap, config.self_links)
 
 
 def check_tokenizer(aligner: Aligner, config: IterConfig, place: str | Path) -> None:

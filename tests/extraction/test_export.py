@@ -5,7 +5,7 @@ import io
 import json
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -313,6 +313,17 @@ def test_many_languages_are_multilingual_to_the_hub_and_xx_to_spacy() -> None:
     assert "language='de'" in model_card(facts(), CardOptions("x", languages=("de",)))
 
 
+def test_the_card_names_the_language_that_the_model_stores() -> None:
+    german = replace(facts(), config=replace(facts().config, language="de"))
+    text = model_card(german, CardOptions("x"))
+    assert ModelCard(text).data.language == ["de"]
+    assert "language='de'" in text
+    assert "--language" not in text  # the model knows
+    assert "--language fr" in model_card(german, CardOptions("x", languages=("fr",)))
+    many = replace(facts(), config=replace(facts().config, language="xx"))
+    assert ModelCard(model_card(many, CardOptions("x"))).data.language == ["multilingual"]
+
+
 def test_a_model_of_documents_is_used_on_documents() -> None:
     data = {"class_path": "x.SciERC", "init_args": {"coreference": True}}
     text = model_card(facts(config={"data": data}), CardOptions("x"))
@@ -468,7 +479,7 @@ def test_without_a_token_the_folder_stays(
         export(run, tmp_path / "out", "--push", "owner/mine")
     assert "\n" not in str(told.value)
     assert hub.calls == []
-    assert Extractor.from_pretrained(tmp_path / "out", language=None).schema == SCHEMA
+    assert Extractor.from_pretrained(tmp_path / "out", language="none").schema == SCHEMA
 
 
 @pytest.mark.parametrize(

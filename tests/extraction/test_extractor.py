@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count, pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -220,6 +222,34 @@ def test_loading(tmp_path) -> None:  # type: ignore[no-untyped-def]
             Extractor.from_pretrained(tmp_path, **options)
     with pytest.raises(EncoderError, match="no ITER model"):
         Extractor.from_pretrained(tmp_path / "none")
+
+
+def test_the_models_language_splits_its_texts_unless_another_is_given(tmp_path: Path) -> None:
+    tiny_model("bert", language="zh").save_pretrained(tmp_path / "zh")
+    tiny_model("bert").save_pretrained(tmp_path / "old")
+    path = tmp_path / "old" / "config.json"
+    values = json.loads(path.read_text())
+    del values["language"]  # as it was saved before there was the key
+    path.write_text(json.dumps(values))
+
+    def language(model: str, **options: str | None) -> str | None:
+        splitter = Extractor.from_pretrained(tmp_path / model, device="cpu", **options).splitter
+        return None if splitter is None else splitter.language
+
+    assert (language("zh"), language("old")) == ("zh", "en")
+    assert (language("zh", language="de"), language("old", language="de")) == ("de", "de")
+    assert (language("zh", language="none"), language("old", language="none")) == (None, None)
+    assert len(Extractor.from_pretrained(tmp_path / "zh", device="cpu")("我爱北京天安门。").words) == 8
+
+
+@pytest.mark.parametrize("language", ["../../os", "", 7, ["en"]])
+def test_a_model_with_a_language_that_is_no_code_is_refused(tmp_path: Path, language: object) -> None:
+    tiny_model("bert").save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**values, "language": language}))
+    for given_language in (None, "en"):
+        with pytest.raises(EncoderError, match=r"config\.json: language: expected spaCy's code"):
+            Extractor.from_pretrained(tmp_path, language=given_language, device="cpu")
 
 
 def test_without_torch_the_torch_backend_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,22 @@ def test_int8_is_smaller_and_says_how_near_it_is(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_graphs_without_self_links_find_what_the_model_finds(exported: tuple[IterModel, Path, Parity]) -> None:
+    """The rule is the configuration's: the graphs stay as they are."""
+    model, folder, _ = exported
+    other = exported_model()
+    other.config = replace(model.config, self_links=False)
+    backend = OnnxBackend.from_pretrained(folder)
+    mine = predictions(replace(backend, config=other.config), sentences())
+    assert_close(mine, predictions(TorchBackend(other), sentences()))
+    before = {r for p in predictions(TorchBackend(model), sentences()) for r in p.relations}
+    found = {r for p in mine for r in p.relations}
+    assert found
+    assert found < before
+    assert {r.head.span == r.tail.span for r in before} == {True, False}
+    assert not any(r.head.span == r.tail.span for r in found)
+
+
 def vars_of(parity: Parity) -> dict[str, object]:
     return {name: getattr(parity, name) for name in Parity.__dataclass_fields__}
 
@@ -273,9 +289,9 @@ sys.modules["torch"] = None
 import iter_lightning.features.alignment, iter_lightning.model.config, iter_lightning.model.conversion
 from iter_lightning import Document, Extractor, IterConfig
 from iter_lightning.errors import EncoderError
-extractor = Extractor.from_pretrained(sys.argv[1], language=None, backend="onnx")
+extractor = Extractor.from_pretrained(sys.argv[1], language="none", backend="onnx")
 try:
-    Extractor.from_pretrained("nowhere", language=None, backend="onnx")
+    Extractor.from_pretrained("nowhere", language="none", backend="onnx")
 except EncoderError as error:
     assert "no ONNX graphs in nowhere" in str(error)
 else:
@@ -546,7 +562,7 @@ def test_files_that_do_not_fit_are_named(breaks: Callable[[Path], None], told: s
 
 def test_graphs_need_no_weights_beside_them(copied: Path, exported: tuple[IterModel, Path, Parity]) -> None:
     (copied / "model.safetensors").unlink()
-    extractor = Extractor.from_pretrained(copied, language=None, backend="onnx")
+    extractor = Extractor.from_pretrained(copied, language="none", backend="onnx")
     assert extractor.schema == SCHEMA
     assert extractor.backend.link_threshold == 0.8
 

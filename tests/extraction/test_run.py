@@ -378,6 +378,22 @@ def test_a_signal_while_outputs_are_made_leaves_the_parts_alone(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_the_language_that_was_used_is_in_the_manifest(model: Path, texts: Path, tmp_path: Path) -> None:
+    found = {}
+    tiny_model("bert", omega=2, language="de").save_pretrained(tmp_path / "german")
+    (tmp_path / "words.jsonl").write_text('{"tokens": ["Ada", "lives"]}\n')
+    for name, used, options in (
+        ("default", model, ()), ("german", tmp_path / "german", ()), ("given", model, ("--language", "de")),
+        ("none", tmp_path / "german", ("--language", "none")),
+    ):  # fmt: skip
+        source = tmp_path / "words.jsonl" if name == "none" else texts
+        output = tmp_path / f"{name}.jsonl"
+        assert cli.main(command(used, source, "-o", output, *options)) == 0
+        found[name] = json.loads((tmp_path / f"{name}.jsonl.manifest.json").read_text())["settings"]["language"]
+    assert found == {"default": "en", "german": "de", "given": "de", "none": None}
+    assert cli.main(command(model, texts, "-o", tmp_path / "default.jsonl", "--language", "en")) == 0  # done already
+
+
 def test_words_of_their_own_need_no_language(model: Path, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"tokens": ["Ada", "lives", "in", "New York"]}\n')
     assert cli.main(command(model, tmp_path / "x.jsonl", "-o", tmp_path / "y.jsonl", "--language", "none")) == 0

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +52,16 @@ def test_stretches_without_a_space_are_read_in_pieces() -> None:
     assert document.text[document.sentences[-1][0] :] == "And more"
 
 
+@given(st.text(alphabet=st.sampled_from(list("ab.!? \n\"'“”„«»()[]¿—"))))
+def test_every_word_is_in_one_sentence_and_none_is_lost(text: str) -> None:
+    document = split(text)
+    inside = [
+        [word for word in document.words if start <= word[0] and word[1] <= end] for start, end in document.sentences
+    ]
+    assert [word for words in inside for word in words] == list(document.words)
+    assert all(inside)
+
+
 def test_own_words_stay() -> None:
     own = Document.from_words([["New York", "is", "big"]])
     assert SPLITTER([own, Document("x")])[0] is own
@@ -59,3 +72,51 @@ def test_other_languages() -> None:
     assert len(document.sentences) == 2
     with pytest.raises(ConfigError, match=r"language 'qq': spaCy cannot split it"):
         Splitter("qq")
+
+
+CHINESE, THAI = "我爱北京天安门，天安门上太阳升。", "ฉันรักกรุงเทพมหานครมากที่สุดในโลก"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (CHINESE, r"Chinese text .* language 'en', .*: use language 'zh' \(--language zh\)$"),
+        ("東京タワーは日本の東京都にあります。", r"Japanese text .*use language 'ja' .*pip install sudachipy"),
+        (THAI, r"Thai text .*use language 'th' .*pip install pythainlp"),
+        ("ຂ້ອຍຮັກປະເທດລາວຫຼາຍທີ່ສຸດ", r"Lao, Tibetan, Burmese or Khmer text .*words of your own"),
+        ("Ada lives in London and works for the Bank of the University. " * 9 + CHINESE * 9, "Chinese text"),
+    ],
+)
+def test_text_that_cannot_be_split_gives_one_warning(text: str, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    splitter = Splitter("en")
+    with caplog.at_level(logging.WARNING, "iter_lightning"):
+        splitter([Document("Ada lives in London."), Document(text)])
+        splitter([Document(text)] * 3)
+    (record,) = caplog.records
+    assert re.search(told, record.getMessage())
+    assert "\n" not in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("zh", CHINESE),
+        ("en", "Ada “lives” in Zürich – naïve café; Привет, мир! Γειά σου Κόσμε. שלום עולם. مرحبا بالعالم"),
+        ("en", "나는 서울에 산다. 한국어는 띄어쓰기가 있다. 대한민국헌법제일조"),
+        (
+            "en",
+            "The city 北京市朝阳区 is as large as Tokyo (東京都庁舎前), and so is the harbor of Kobe.",
+        ),
+        ("en", "北京 上海"),
+        ("en", ""),
+    ],
+)
+def test_text_that_is_split_gives_no_warning(language: str, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "iter_lightning"):
+        Splitter(language)([Document(text)])
+    assert not caplog.records
+
+
+def test_words_of_ones_own_give_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    SPLITTER([Document.from_words([[CHINESE]])])
+    assert not caplog.records

@@ -155,6 +155,38 @@ def test_no_text_no_entities() -> None:
     assert decode(batch, OracleHeads(batch), ALL_4, SCHEMA) == [Prediction(), Prediction()]
 
 
+@pytest.mark.parametrize("kind", sorted(TOKENIZERS))
+@given(st.lists(examples(words=odd_words()), min_size=1, max_size=4), st.integers(1, 4), st.integers(16, 40))
+def test_gold_comes_back_without_self_links(kind: str, gold: list[Example], omega: int, longest: int) -> None:
+    """What the encoding calls lost is what decoding cannot find: self-links, and nothing else that could be."""
+    rules = DecodingRules(omega, "argmax", 0.5, self_links=False)
+    encoded = encode(gold, omega, longest, kind=kind, self_links=False)
+    batch = batch_of(encoded)
+    for prediction, one in zip(decode(batch, OracleHeads(batch), rules, SCHEMA), encoded, strict=True):
+        assert_gold(prediction, one.encoded_gold())
+    whole = encode(gold, omega, longest, kind=kind)
+    for one, both in zip(encoded, whole, strict=True):
+        itself = {r for r in one.example.relations if r.head.span == r.tail.span}
+        assert set(one.lost_relations) == set(both.lost_relations) | itself
+    batch = batch_of(whole)
+    for prediction, one in zip(decode(batch, OracleHeads(batch), rules, SCHEMA), whole, strict=True):
+        expected = {r for r in expected_relations(one.encoded_gold()) if r.head.span != r.tail.span}
+        assert set(prediction.relations) == expected
+
+
+def test_without_self_links_two_spans_of_subwords_in_one_word_are_one_entity() -> None:
+    found = {True: 0, False: 0}
+    for seed in range(20):
+        encoded = encode([Example(("Ulan-Bator", "and", "Saint-Denis"), id=str(seed))])
+        batch = batch_of(encoded, respect_word_boundaries=False)
+        for self_links in found:
+            rules = DecodingRules(3, "all", 0.1, self_links=self_links)
+            (prediction,) = decode(batch, NoiseHeads(batch), rules, SCHEMA)
+            found[self_links] += sum(r.head.span == r.tail.span for r in prediction.relations)
+    assert found[True] > 50
+    assert found[False] == 0
+
+
 # against a loop decoder ----------------------------------------------------------------------------------------------
 
 
@@ -215,6 +247,8 @@ def loop_decode(encoded: EncodedExample, heads: NoiseHeads, rules: DecodingRules
 
     for head in types_of:
         for tail in types_of:
+            if head == tail and not rules.self_links:
+                continue
             for r, name in enumerate(schema.relation_types):
                 score = either(head, tail, r)
                 if name in schema.symmetric:
@@ -258,7 +292,7 @@ def test_decode_is_the_loop_decoder(omega: int, type_decision: str, flat: bool, 
     noise = NoiseInBothReadings if inverse_links else NoiseHeads
     for seed in range(6):
         threshold = random.Random(seed).choice([0.3, 0.5, 0.8])
-        rules = DecodingRules(omega, type_decision, threshold, flat, inverse_links)
+        rules = DecodingRules(omega, type_decision, threshold, flat, inverse_links, self_links=seed % 2 == 0)
         encoded, batch = noisy_batch(seed)
         predictions = decode(batch, noise(batch, bias=-1.0), rules, SCHEMA)
         for prediction, one in zip(predictions, encoded, strict=True):

@@ -394,7 +394,7 @@ def test_many_windows_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPatch
     {"omega": 0}, {"dropout": 1.0}, {"link_threshold": -0.1}, {"type_decision": "some"}, {"link_pairs": "none"},
     {"loss_reduction": "mean"}, {"activation": "swish"},
     {"inverse_links": "both"}, {"omega": 1.5}, {"max_subwords": 3}, {"pair_memory_mb": 0}, {"left_width": 0},
-    {"window_overlap": -1},
+    {"window_overlap": -1}, {"self_links": None}, {"self_links": 1}, {"language": "english"}, {"language": 3},
 ])  # fmt: skip
 def test_configs_refuse_what_cannot_work(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
@@ -406,5 +406,9 @@ def test_config_round_trip() -> None:
     assert IterConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     both = replace(config, inverse_links=True)
     assert IterConfig.from_dict(json.loads(json.dumps(both.to_dict()))) == both
-    older = {key: value for key, value in config.to_dict().items() if key != "inverse_links"}
+    new = replace(config, self_links=False, language="de")
+    assert IterConfig.from_dict(json.loads(json.dumps(new.to_dict()))) == new
+    later = ("inverse_links", "self_links", "language")
+    older = {key: value for key, value in config.to_dict().items() if key not in later}
     assert IterConfig.from_dict(older) == config
+    assert IterConfig.from_dict(older).rules().self_links  # as before there was the option

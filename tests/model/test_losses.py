@@ -105,6 +105,8 @@ def loop_loss(model: IterModel, window: Features, h: Tensor) -> tuple[float, flo
     if model.is_link is not None:
         for i in window.spans if model.config.link_pairs == "entities" else candidates:
             for j in window.spans:
+                if i == j and not model.config.self_links:
+                    continue
                 ends_of = [h[i[1]], h[j[1]]] if omega == 1 else [h[i[0]], h[i[1]], h[j[0]], h[j[1]]]
                 link += equation_13(ffn(model.is_link, *ends_of), linked.get((i, j), set()))
     return left, span, link
@@ -201,6 +203,30 @@ def test_forward_is_the_equations(
     encoded = encode(gold, omega, 512)
     assert sum(len(w.links) for e in encoded for w in e.windows) > 2
     assert_equal_to_loops(model, encoded)
+
+
+@pytest.mark.parametrize("omega", [1, 3])
+@pytest.mark.parametrize("link_pairs", ["entities", "positions"])
+@pytest.mark.parametrize("inverse_links", [False, True])
+@pytest.mark.parametrize("respect_word_boundaries", [True, False])
+def test_forward_without_self_links_leaves_out_pairs_of_a_span_with_itself(
+    omega: int, link_pairs: str, inverse_links: bool, respect_word_boundaries: bool
+) -> None:
+    model = double_model(
+        omega=omega, link_pairs=link_pairs, inverse_links=inverse_links, self_links=False,
+        respect_word_boundaries=respect_word_boundaries,
+    )  # fmt: skip
+    rng = random.Random(omega)
+    gold = [
+        random_example(rng, words=9, entities=6, relations=9, vocabulary=("London", "Ulan-Bator")),
+        Example(()),
+        random_example(rng, words=3, entities=1),  # no pair at all
+        random_example(rng, words=14, entities=5, relations=9, longest=3),
+    ]
+    encoded = encode(gold, omega)  # as if the gold had self-links that training never saw
+    assert any(head == tail for e in encoded for w in e.windows for head, tail, _ in w.links)
+    assert_equal_to_loops(model, encoded)
+    assert_equal_to_loops(model, model.aligner().encode(gold))
 
 
 @pytest.mark.parametrize("words", [0, 1, 510])

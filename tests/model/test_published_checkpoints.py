@@ -151,6 +151,8 @@ def test_logits_and_decisions_are_the_published_ones(
     assert (config.max_subwords, config.link_threshold) == (128, 0.4)
     assert config.schema.relation_types == (tuple(LINKS) if links else ())
     assert config.inverse_links == inverse
+    assert config.self_links  # their rule
+    assert config.language is None
     batch = model.collate([(e, 0) for e in model.aligner().encode(TEXTS)])
     width = batch.input_ids_BN.shape[1]
     hidden = twin.encoder(batch.input_ids_BN, batch.mask_BN.long()).last_hidden_state

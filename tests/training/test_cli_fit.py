@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from iter_lightning.cli import main
 from iter_lightning.corpora.spert import read_spert
 from iter_lightning.model import IterModel
+from iter_lightning.training.datamodules import Custom
 from iter_lightning.training.run import RunFolder, differences
 from tests.builders import SCHEMA
 
@@ -34,7 +35,8 @@ def test_fit_test_predict(
     assert main(["fit", *arguments]) == 0
     assert "dev    NER" in capsys.readouterr().out
     # pinned: a refactor that changes what is computed shows here
-    assert losses(run) == pytest.approx([433.2070, 397.0782, 373.3382], rel=1e-3)
+    assert losses(run) == pytest.approx([401.9822, 370.2775, 349.2428], rel=1e-3)
+    assert IterModel.from_pretrained(run / "model").config.self_links is False  # as in the training data
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["status"] == "finished"
     assert manifest["data"]["splits"]["train"]["sentences"] == 24
@@ -68,6 +70,16 @@ def test_fit_test_predict(
     test_examples = read_spert(corpus_dir / "test.json")
     assert [tuple(line["tokens"]) for line in lines] == [e.words for e in test_examples]  # the corpus's order
     assert {"tokens", "entities", "relations"} <= set(lines[0])
+
+
+def test_fit_with_self_links_trains_the_pairs_of_an_entity_with_itself(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Custom, "self_links", property(lambda data: True))
+    assert main(["fit", *arguments, "--data.language=de"]) == 0
+    assert losses(tmp_path / "run") == pytest.approx([433.2070, 397.0782, 373.3382], rel=1e-3)
+    config = IterModel.from_pretrained(tmp_path / "run" / "model").config
+    assert (config.self_links, config.language) == (True, "de")
 
 
 def test_the_run_folders_configuration_runs_on_its_own(

@@ -120,6 +120,19 @@ def test_values_outside_their_range_are_refused(options: dict[str, Any], says: s
         CoNLL04(**options)
 
 
+@pytest.mark.parametrize("language", ["english", "", "EN", "zh-Hant", "none", "../en", 7])
+def test_a_language_that_is_no_code_is_refused(language: Any) -> None:
+    with pytest.raises(ConfigError, match="language: expected spaCy's code, such as en"):
+        Custom(train="train.json", language=language)
+
+
+def test_every_corpus_of_the_catalog_is_english_and_a_users_own_is_what_they_say() -> None:
+    assert {kind().language for kind in (ADE, CoNLL04, SciERC, GENIA, CoNLL03, ACE05, NYT, Synthetic)} == {"en"}
+    assert Custom(train="train.json").language is None
+    assert Custom(train="train.json", language="de").language == "de"
+    assert IterModule(Schema(("Per",)), 1, language="de").options["language"] == "de"
+
+
 def test_a_fold_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="found 10"):
         ADE(fold=10)
@@ -231,6 +244,39 @@ def test_which_corpora_are_flat(tmp_path: Path) -> None:
     nested, flat = (Custom(train=str(tmp_path / f"{number}.json")) for number in (0, 1))
     assert (nested.omega, nested.flat) == (1, False)  # omega 1 does not say that nothing overlaps
     assert (flat.omega, flat.flat) == (1, True)
+
+
+def test_self_links_are_learned_from_the_training_split(tmp_path: Path) -> None:
+    assert not Synthetic(sentences=20).self_links
+    ada, london = Entity(0, 1, "Per"), Entity(1, 2, "Loc")
+    plain = Example(("Ada", "London"), (ada, london), (Relation(ada, london, "LiveIn"),))
+    itself = replace(plain, relations=(Relation(ada, ada, "Likes"),))
+    same_words = Example(("Paris",), (Entity(0, 1, "Per"), Entity(0, 1, "Loc")), ())
+    same_words = replace(same_words, relations=(Relation(*same_words.entities, "LiveIn"),))
+    found = {}
+    for name, train, dev in (
+        ("plain", [plain], [itself]), ("itself", [plain, itself], [plain]), ("same words", [same_words], [plain]),
+    ):  # fmt: skip
+        for split, examples in (("train", train), ("dev", dev)):
+            write_spert(examples, tmp_path / f"{name}.{split}.json")
+        types = tmp_path / "types.json"
+        types.write_text('{"entity_types": ["Loc", "Per"], "relation_types": ["Likes", "LiveIn"]}')
+        paths = {split: str(tmp_path / f"{name}.{split}.json") for split in ("train", "dev")}
+        found[name] = Custom(**paths, types=str(types)).self_links
+    assert found == {"plain": False, "itself": True, "same words": True}
+
+
+def test_a_corpus_that_is_not_there_has_no_self_links_and_is_reported_when_it_is_read(tmp_path: Path) -> None:
+    for kind in (CoNLL04, NYT, ACE05, SciERC):
+        data = kind(data_dir=str(tmp_path))
+        assert not data.self_links
+        with pytest.raises(CorpusError, match=r"is not in"):
+            data.setup()
+
+
+def test_self_links_reach_the_model() -> None:
+    assert IterModule(Schema(("Per",)), 1).options["self_links"] is False
+    assert IterModule(Schema(("Per",)), 1, self_links=True).options["self_links"] is True
 
 
 def test_overlaps_are_resolved_in_flat_corpora_alone_and_can_be_left() -> None:

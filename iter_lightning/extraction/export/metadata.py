@@ -82,9 +82,11 @@ def metadata(facts: ModelFacts, options: CardOptions) -> ModelCardData:
 
 
 def languages(facts: ModelFacts, options: CardOptions) -> list[str]:
-    """Those said, or the corpus's; none where neither is known."""
+    """Return those that the exporter gives, else the model's, else the corpus's; none if none is known."""
     if options.languages:
         return list(options.languages)
+    if facts.config.language:
+        return ["multilingual" if facts.config.language == "xx" else facts.config.language]
     return ["en"] if facts.data_class.lower() in ENGLISH else []
 
 

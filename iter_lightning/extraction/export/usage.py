@@ -6,6 +6,7 @@ import shlex
 
 from iter_lightning.extraction.export.facts import ModelFacts
 from iter_lightning.extraction.export.metadata import CardOptions, languages
+from iter_lightning.extraction.splitting import LANGUAGE
 
 SENTENCE = "Ada Lovelace was born in London and worked with Charles Babbage."
 
@@ -42,7 +43,8 @@ def usage(facts: ModelFacts, options: CardOptions, onnx: bool = False) -> str:
         if whole
         else dict.fromkeys(("context", "config"), "")
     )
-    flags = ("" if language == "en" else f" --language {language}") + (" --context document" if whole else "")
+    own = facts.config.language or LANGUAGE
+    flags = ("" if language == own else f" --language {language}") + (" --context document" if whole else "")
     shell = {"model": shlex.quote(options.name), "flags": flags}
     parts = [
         "## Use",

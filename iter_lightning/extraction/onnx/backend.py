@@ -15,7 +15,7 @@ from iter_lightning.features.layout import lay_out
 from iter_lightning.features.lengths import POOL, Windows, batched_windows, pools
 from iter_lightning.model import pretrained
 from iter_lightning.model.config import IterConfig
-from iter_lightning.model.conversion import DecodingRules, found_spans, kept_in_whole_examples, predictions
+from iter_lightning.model.conversion import found_spans, kept_in_whole_examples, predictions
 from iter_lightning.model.encoder_config import config_from_dict, reason
 from iter_lightning.types import Example, Prediction, Schema
 
@@ -120,9 +120,7 @@ class OnnxBackend:
         _, links_PR = heads.links(
             spans.left_slot_E, spans.right_slot_E, spans.row_E, head_P, tail_P, config.link_outputs
         )  # fmt: skip
-        rules = DecodingRules(
-            config.omega, config.type_decision, link_threshold, config.flat, config.inverse_links
-        )  # fmt: skip
+        rules = config.rules(link_threshold)
         return predictions(windows, layout.word_BN, spans, head_P, tail_P, links_PR, rules, schema)
 
 

@@ -56,11 +56,12 @@ def load(given: argparse.Namespace) -> tuple[Extractor, ModelInfo]:
     """
     from iter_lightning.extraction.extractor import Extractor, model_folder
     from iter_lightning.extraction.run import model_digest
-    from iter_lightning.extraction.splitting import Splitter
+    from iter_lightning.extraction.splitting import Splitter, resolve_language
 
     return_large_buffers()
-    splitter = None if given.language == "none" else Splitter(given.language)
     folder = model_folder(given.model)
+    language = resolve_language(given.language, folder)
+    splitter = None if language is None else Splitter(language)
     backend, device = _backend(given, folder)
     extractor = Extractor(backend, splitter, given.context, given.max_tokens)
     precision = "as exported" if given.backend == "onnx" else given.precision or "fp32"
@@ -120,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--access-log", action="store_true", help="a line a request")
     add = parser.add_argument_group("the model").add_argument
     add("--name", help="what answers call it; default: the hub id, or the folder's name")
-    add("--language", default="en", metavar="CODE",
-        help="of the texts, spaCy's code; default %(default)s; none: words alone are taken")  # fmt: skip
+    add("--language", metavar="CODE",
+        help="of the texts, spaCy's code; default: the model's, else en; none: only words are accepted")  # fmt: skip
     add("--context", choices=CONTEXTS, default="sentence",
         help="what is read at once: relations reach as far; default %(default)s")  # fmt: skip
     add("--backend", choices=BACKENDS, default="torch", help="default %(default)s")
