@@ -9,6 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from iter_lightning.errors import IterError
+from iter_lightning.machine import (
+    check_machine,
+    flush_standard_output,
+    machine_fault,
+    open_standard_streams,
+    require_standard_output,
+)  # fmt: skip
 
 USAGE = """usage: python -m iter_lightning VERB ...
 
@@ -35,7 +42,24 @@ USAGE = """usage: python -m iter_lightning VERB ...
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit status: 0 done, 2 something the user can put right, 130 interrupted."""
+    open_standard_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    fault = None
+    try:
+        if not arguments or {"-h", "--help"} & set(arguments):
+            require_standard_output()
+        status = _run(arguments)
+    except IterError as error:
+        status, fault = 0, str(error)
+    finally:  # argparse and signals raise SystemExit
+        fault = flush_standard_output() or fault
+    if fault and status == 0:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
         return 0 if arguments else 2
@@ -45,12 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {verb!r} is no verb{hint}: one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     try:
+        check_machine(heavy=verb != "prepare")
         VERBS[verb](rest)
     except IterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'the file system'}: {error.strerror or error}", file=sys.stderr)
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        print(f"error: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
@@ -109,6 +137,8 @@ def inspect(arguments: list[str]) -> None:
     parser.add_argument("--fold", type=int, default=0, help="of ADE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
     options = parser.parse_args(arguments)
+    if not options.json:
+        require_standard_output()
     report = inspect_corpus(options.name, options.data, options.encoder, options.fold)
     print(report["text"])
     if options.json:

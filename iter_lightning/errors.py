@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxlong = 3, 80, 80, 80
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 12
 
 
 class IterError(Exception):
@@ -28,3 +33,25 @@ class EncoderError(IterError):
 
 class ConfigError(IterError):
     """A configuration that cannot work."""
+
+
+class TextError(IterError):
+    """A text that cannot be read by a model.
+
+    Args:
+        number: its place in the list or stream, from 0.
+        reason: what is wrong with it, and where.
+    """
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"text {number}: {reason}")
+        self.number = number
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[TextError], tuple[int, str]]:
+        return TextError, (self.number, self.reason)
+
+
+def shown(value: object) -> str:
+    """A value for an error message: its `repr`, cut after a few items, levels and characters."""
+    return _REPR.repr(value)

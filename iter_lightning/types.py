@@ -12,6 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 
+def surrogate_fault(text: str) -> str | None:
+    """What is wrong with a text that UTF-8, and so no tokenizer and no file, can hold; None if nothing is."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            place = error.start
+            return (
+                f"character {place} is {text[place]!a}, a lone surrogate (half of a pair, or a byte that is not UTF-8)"
+            )
+    return None
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Entity:
     """A typed span of words `[start, end)`; `Entity(start=3, end=3)` raises `ValueError`."""

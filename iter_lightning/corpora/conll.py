@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iter_lightning.corpora.records import Faults, read_text
-from iter_lightning.errors import ConfigError
+from iter_lightning.errors import ConfigError, shown
 from iter_lightning.types import Entity, Example
 
 LEVELS = ("sentence", "document")
@@ -35,11 +35,11 @@ def read_conll(path: str | Path, level: str = "sentence", tag_column: int = -1) 
         elif columns[0] == "-DOCSTART-":
             documents.append([[]])
         elif len(columns) < 2 or not columns[0]:
-            faults.add(f"line {number}", f"expected a word and a tag, found {line!r}")
+            faults.add(f"line {number}", f"expected a word and a tag, found {shown(line)}")
         elif not -len(columns) <= tag_column < len(columns):
             faults.add(f"line {number}", f"expected a tag in column {tag_column}, found {len(columns)} columns")
         elif not _is_tag(columns[tag_column].strip()):
-            faults.add(f"line {number}", f"{columns[tag_column]!r} is no tag (O, B-X, I-X, E-X, S-X)")
+            faults.add(f"line {number}", f"{shown(columns[tag_column])} is not a tag (O, B-X, I-X, E-X, S-X)")
         else:
             documents[-1][-1].append((columns[0], columns[tag_column].strip()))
     faults.finish()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.corpora.records import Faults, build_example, check_words, read_json_lines, required_list
+from iter_lightning.errors import shown
 from iter_lightning.types import Entity, Example, Relation
 
 BRACKETS = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}"}
@@ -60,7 +61,7 @@ def _sentences(document: dict[str, Any], number: int, labels: Mapping[str, str],
         return []
     layers = {}
     if "ner" not in document:
-        faults.add(where, f"ner missing, found {sorted(document)}")
+        faults.add(where, f"ner missing, found {shown(sorted(document))}")
     for layer in ("ner", "relations"):
         layers[layer] = document.get(layer, [[] for _ in sentences])
         if not isinstance(layers[layer], list) or len(layers[layer]) != len(sentences):
@@ -68,7 +69,7 @@ def _sentences(document: dict[str, Any], number: int, labels: Mapping[str, str],
             return []
     offset = 0
     examples: list[Example] = []
-    name = str(document.get("doc_key") or number)
+    name = _name(document, number)
     for i, raw_words in enumerate(sentences):
         place = f"{where}: sentence {i}"
         words = check_words(raw_words, place, faults, "sentences")
@@ -81,6 +82,11 @@ def _sentences(document: dict[str, Any], number: int, labels: Mapping[str, str],
             examples.append(example)
         offset += len(words)
     return examples
+
+
+def _name(document: dict[str, Any], number: int) -> str:
+    key = document.get("doc_key") or number
+    return key if isinstance(key, str) else shown(key)
 
 
 def _sentence(
@@ -116,7 +122,7 @@ def _whole(document: dict[str, Any], sentences: list[Example], number: int, faul
         relations += [Relation(moved[r.head], moved[r.tail], r.type) for r in sentence.relations]
         words += sentence.words
     relations += _coreference(document, entities, f"document {number}", faults)
-    return Example(words, tuple(entities), tuple(relations), id=str(document.get("doc_key") or number))
+    return Example(words, tuple(entities), tuple(relations), id=_name(document, number))
 
 
 def _coreference(document: dict[str, Any], entities: list[Entity], where: str, faults: Faults) -> list[Relation]:
@@ -138,12 +144,12 @@ def _coreference(document: dict[str, Any], entities: list[Entity], where: str, f
 def _rows(rows: Any, numbers: int, where: str, faults: Faults, typed: bool = True) -> bool:
     """Whether each row is that many whole numbers, then a type if `typed`; more may follow."""
     if not isinstance(rows, Sequence) or isinstance(rows, str):
-        faults.add(where, f"expected a list, found {rows!r}")
+        faults.add(where, f"expected a list, found {shown(rows)}")
         return False
     for i, row in enumerate(rows):
         fits = isinstance(row, list) and len(row) >= numbers + typed and (not typed or isinstance(row[numbers], str))
         if not fits or not all(isinstance(x, int) and not isinstance(x, bool) for x in row[:numbers]):
             expected = f"{numbers} whole numbers{' and a type' if typed else ''}"
-            faults.add(where, f"entry {i} is {row!r}, expected {expected}")
+            faults.add(where, f"entry {i} is {shown(row)}, expected {expected}")
             return False
     return True

@@ -7,13 +7,14 @@ span the one that sorts last is kept.
 
 from __future__ import annotations
 
+import io
 import tarfile
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NoReturn
+from xml.parsers import expat
 
-from iter_lightning.errors import CorpusError
+from iter_lightning.errors import CorpusError, IterError
+from iter_lightning.files import GzipReader, regular_file
 from iter_lightning.types import Entity, Example
 
 XML_NAME = "GENIAcorpus3.02.xml"
@@ -22,59 +23,102 @@ TYPES = (("G#DNA", "DNA"), ("G#RNA", "RNA"), ("G#protein", "protein"))
 EXACT = {"G#cell_type": "cell_type", "G#cell_line": "cell_line"}
 TRAIN_DEV, TRAIN = 16_692, 15_023
 """The first 16,692 of 18,546 sentences are train and dev (the first 15,023 of them train), the rest is test."""
+LARGEST_XML, DEEPEST = 256 << 20, 100
+"""Limits on the XML: bytes (the corpus has 9 million) and elements inside each other (the corpus has up to 8)."""
 
 
 def read_genia(archive: str | Path) -> list[Example]:
     """All sentences of `GENIAcorpus3.02.tgz` (or of the XML file in it) in file order; ids count from 0.
 
     Raises:
-        CorpusError: no such file, no XML in it, or damaged.
+        CorpusError: no such file, no XML in it, damaged, or over a limit.
     """
     archive = Path(archive)
     try:
-        if archive.suffix == ".xml":
-            with archive.open("rb") as file:
-                return list(_sentences(file))
-        with tarfile.open(archive) as tar:
-            member = next((m for m in tar if Path(m.name).name == XML_NAME), None)
-            content = tar.extractfile(member) if member is not None else None
-            if content is None:
-                raise CorpusError([f"{archive.name}: holds no {XML_NAME}"])
-            return list(_sentences(content))
-    except (OSError, EOFError, tarfile.TarError, ElementTree.ParseError) as error:
-        raise CorpusError([f"{archive}: cannot be read: {error}"]) from error
+        with regular_file(archive).open("rb") as file:
+            if archive.suffix == ".xml":
+                return _sentences(file)
+            with io.BufferedReader(GzipReader(file)) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
+                member = next((m for m in tar if Path(m.name).name == XML_NAME), None)
+                if member is None:
+                    raise IterError(f"holds no {XML_NAME}")
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is None:
+                    raise IterError(f"{XML_NAME} in it is a link or a device, expected a file")
+                return _sentences(content)
+    except (IterError, OSError, EOFError, ValueError, LookupError, tarfile.TarError, expat.ExpatError) as error:
+        reason = getattr(error, "strerror", None) or error  # LookupError, ValueError: an encoding
+        raise CorpusError([f"{archive}: cannot be read: {reason}"]) from error
 
 
-def _sentences(file: IO[bytes]) -> Iterator[Example]:
-    """Stream the XML; the parser expands no external entities."""
-    number = 0
-    for _, element in ElementTree.iterparse(file, events=("end",)):
-        if element.tag == "sentence":
-            yield _example(element, str(number))
-            number += 1
-        elif element.tag == "article":
-            element.clear()
+def _sentences(file: IO[bytes]) -> list[Example]:
+    """Stream the XML.
+
+    Raises:
+        IterError: it is over a limit, or declares entities.
+    """
+    reader, size = _SentenceReader(), 0
+    while data := file.read(1 << 16):
+        size += len(data)
+        if size > LARGEST_XML:
+            raise IterError(f"the XML is larger than {LARGEST_XML:,} bytes")
+        reader.parser.Parse(data, False)
+    reader.parser.Parse(b"", True)
+    return reader.examples
 
 
-def _example(sentence: ElementTree.Element, id: str) -> Example:
-    words: list[str] = []
-    types: dict[tuple[int, int], str] = {}
-    _walk(sentence, words, types)
-    entities = tuple(Entity(start, end, kind) for (start, end), kind in types.items())
-    return Example(words=tuple(words), entities=entities, id=id)
+class _SentenceReader:
+    """Collects the sentences of an XML stream. A tag is a word boundary."""
 
+    def __init__(self) -> None:
+        self.examples: list[Example] = []
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._add_text
+        self.parser.EntityDeclHandler = self._refuse_entities
+        self._open: list[tuple[str | None, int]] = []
+        """Type and first word of each element around the current place."""
+        self._sentence = 0
+        """How many elements are around the current place when a sentence begins; 0 outside of sentences."""
+        self._text: list[str] = []
+        self._words: list[str] = []
+        self._types: dict[tuple[int, int], str] = {}
 
-def _walk(element: ElementTree.Element, words: list[str], types: dict[tuple[int, int], str]) -> None:
-    """Append the words of an element; a `cons` tag is a word boundary by construction."""
-    start = len(words)
-    words.extend((element.text or "").split())
-    for child in element:
-        _walk(child, words, types)
-        words.extend((child.tail or "").split())
-    kind = _type_of(element.get("sem", "")) if element.tag == "cons" else None
-    if kind is not None and len(words) > start:
-        span = (start, len(words))
-        types[span] = max(kind, types.get(span, ""))
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._end_words()
+        kind = _type_of(attributes.get("sem", "")) if tag == "cons" else None
+        self._open.append((kind, len(self._words)))
+        if len(self._open) > DEEPEST:
+            raise IterError(
+                f"line {self.parser.CurrentLineNumber}: more than {DEEPEST} elements inside each other, the deepest of "
+                f"GENIA is 8"
+            )
+        if tag == "sentence" and not self._sentence:
+            self._sentence = len(self._open)
+
+    def _end(self, tag: str) -> None:
+        self._end_words()
+        kind, start = self._open.pop()
+        if kind is not None and len(self._words) > start:
+            span = (start, len(self._words))
+            self._types[span] = max(kind, self._types.get(span, ""))
+        if self._sentence > len(self._open):
+            entities = tuple(Entity(start, end, kind) for (start, end), kind in self._types.items())
+            self.examples.append(Example(tuple(self._words), entities, id=str(len(self.examples))))
+            self._sentence, self._words, self._types = 0, [], {}
+
+    def _add_text(self, text: str) -> None:
+        if self._sentence:
+            self._text.append(text)
+
+    def _end_words(self) -> None:
+        self._words.extend("".join(self._text).split())
+        self._text.clear()
+
+    def _refuse_entities(self, name: str, *declaration: Any) -> NoReturn:
+        raise IterError(f"it declares the entity {name!r}; GENIA declares none, and entities can expand without end")
 
 
 def _type_of(sem: str) -> str | None:

@@ -15,6 +15,7 @@ from iter_lightning.corpora.records import (
     required_list,
 )  # fmt: skip
 from iter_lightning.corpora.spert import record_id
+from iter_lightning.errors import shown
 from iter_lightning.types import Example
 
 
@@ -39,15 +40,19 @@ def _example(record: dict[str, Any], number: int, faults: Faults) -> Example | N
     words = check_words(record.get("tokens"), where, faults)
     if words is None:
         return None
-    entities: list[tuple[Any, Any, Any]] = []
+    entities: dict[tuple[Any, Any, Any], int] = {}
     relations: list[tuple[int, int, Any]] = []
     for i, detail in enumerate(required_list(record, "spo_details", where, faults)):
         if not isinstance(detail, list) or len(detail) != 7:
             faults.add(where, f"spo_details {i}: expected 7 fields (start, end, type, relation, start, end, type), "
-                              f"found {detail!r}")  # fmt: skip
+                              f"found {shown(detail)}")  # fmt: skip
             continue
-        for entity in (tuple(detail[:3]), tuple(detail[4:])):
-            if entity not in entities:
-                entities.append(entity)
-        relations.append((entities.index(tuple(detail[:3])), entities.index(tuple(detail[4:])), detail[3]))
-    return build_example(words, entities, relations, record_id(record, number), where, faults)
+        try:
+            head, tail = [
+                entities.setdefault((start, end, kind), len(entities)) for start, end, kind in (detail[:3], detail[4:])
+            ]
+        except TypeError:  # a list or an object, which have no hash
+            faults.add(where, f"spo_details {i}: expected numbers and strings, found {shown(detail)}")
+            continue
+        relations.append((head, tail, detail[3]))
+    return build_example(words, list(entities), relations, record_id(record, number), where, faults)

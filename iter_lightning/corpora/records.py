@@ -6,15 +6,18 @@ was expected. Records, entities and relations are counted from 0.
 
 from __future__ import annotations
 
-import gzip
+import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from iter_lightning.errors import CorpusError
-from iter_lightning.types import Entity, Example, Relation
+from iter_lightning.errors import CorpusError, IterError, shown
+from iter_lightning.files import GzipReader, regular_file
+from iter_lightning.types import Entity, Example, Relation, surrogate_fault
 
+UNPACKED_BYTES = 1 << 30
+"""A gzipped corpus file may unpack to this many bytes; a file that is not packed has no limit."""
 RawEntity = tuple[Any, Any, Any]
 """start, end (exclusive), type, as read."""
 RawRelation = tuple[Any, Any, Any]
@@ -42,15 +45,26 @@ def read_text(path: Path) -> str:
     """A text file in UTF-8, gzipped or not, with or without a byte order mark.
 
     Raises:
-        CorpusError: missing, unreadable, or not UTF-8.
+        CorpusError: missing, unreadable, not a regular file, not UTF-8, or unpacked larger than `UNPACKED_BYTES`.
     """
     try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        return _read_bytes(regular_file(path)).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CorpusError([f"{path}: byte {error.start} is no UTF-8"]) from error
-    except (OSError, EOFError) as error:
+        raise CorpusError([f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8"]) from error
+    except IterError as error:
+        raise CorpusError([str(error)]) from error
+    except (OSError, EOFError, ValueError) as error:  # ValueError: a NUL in the name
         raise CorpusError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    with path.open("rb") as packed, io.BufferedReader(GzipReader(packed)) as stream:
+        data = stream.read(UNPACKED_BYTES + 1)
+    if len(data) > UNPACKED_BYTES:
+        raise IterError(f"{path} unpacks to more than {UNPACKED_BYTES:,} bytes: unpack it and give the unpacked file")
+    return data
 
 
 def read_json(path: Path, expected: type) -> Any:
@@ -71,6 +85,9 @@ def parse_json(text: str, path: Path, expected: type, line: int | None = None) -
         raise CorpusError([f"{path.name}: {place}: {error.msg}, the file is damaged or cut off"]) from error
     except RecursionError as error:
         raise CorpusError([f"{path.name}: nested deeper than any corpus"]) from error
+    except ValueError as error:  # an integer of thousands of digits
+        place = "" if line is None else f"line {line}: "
+        raise CorpusError([f"{path.name}: {place}{str(error).partition(';')[0]}"]) from error
     if not isinstance(value, expected):
         where = "top level" if line is None else f"line {line}"
         raise CorpusError([f"{path.name}: {where}: expected {_name(expected)}, found {_name(type(value))}"])
@@ -108,6 +125,10 @@ def check_words(value: Any, where: str, faults: Faults, field: str = "tokens") -
     if wrong is not None:
         faults.add(where, f"{field}: word {wrong} is {_found(value[wrong])}, expected a string")
         return None
+    for i, word in enumerate(value):
+        if fault := surrogate_fault(word):
+            faults.add(where, f"{field}: word {i}: {fault}")
+            return None
     return tuple(value)
 
 
@@ -124,7 +145,7 @@ def check_list(value: Any, where: str, faults: Faults, field: str) -> list[Any]:
 def required_list(record: dict[str, Any], field: str, where: str, faults: Faults) -> list[Any]:
     """The list under a key that must be there: without it a misspelt field would read as no annotation."""
     if field not in record:
-        faults.add(where, f"{field} missing, found {sorted(record)}")
+        faults.add(where, f"{field} missing, found {shown(sorted(record))}")
     return check_list(record.get(field), where, faults, field)
 
 
@@ -136,7 +157,7 @@ def take_keys(items: Iterable[Any], keys: Sequence[str], where: str, what: str, 
             faults.add(where, f"{what} {number}: expected an object, found {_found(item)}")
             result.append(None)
         elif missing := [key for key in keys if key not in item]:
-            faults.add(where, f"{what} {number}: {' and '.join(missing)} missing, found {sorted(item)}")
+            faults.add(where, f"{what} {number}: {' and '.join(missing)} missing, found {shown(sorted(item))}")
             result.append(None)
         else:
             result.append(tuple(item[key] for key in keys))
@@ -149,6 +170,8 @@ def build_example(
 ) -> Example | None:  # fmt: skip
     """A checked example, or None and the faults of its entities and relations. Exact duplicates are kept once."""
     before = len(faults.lines)
+    if fault := surrogate_fault(id):
+        faults.add(where, f"id: {fault}")
     checked = [None if raw is None else _entity(raw, len(words), f"{where}: entity {i}", faults)
                for i, raw in enumerate(entities)]  # fmt: skip
     linked: list[Relation] = []
@@ -168,7 +191,9 @@ def build_example(
 def _entity(raw: RawEntity, length: int, where: str, faults: Faults) -> Entity | None:
     start, end, kind = raw
     if not (_is_int(start) and _is_int(end) and isinstance(kind, str)):
-        faults.add(where, f"expected whole numbers for start and end and a string for type, found {raw!r}")
+        faults.add(where, f"expected whole numbers for start and end and a string for type, found {shown(raw)}")
+    elif fault := surrogate_fault(kind):
+        faults.add(where, f"type: {fault}")
     elif start < 0:
         faults.add(where, f"start {start} is before the sentence")
     elif end <= start:
@@ -183,7 +208,10 @@ def _entity(raw: RawEntity, length: int, where: str, faults: Faults) -> Entity |
 def _relation(raw: RawRelation, entities: Sequence[Entity | None], where: str, faults: Faults) -> Relation | None:
     head, tail, kind = raw
     if not (_is_int(head) and _is_int(tail) and isinstance(kind, str)):
-        faults.add(where, f"expected whole numbers for head and tail and a string for type, found {raw!r}")
+        faults.add(where, f"expected whole numbers for head and tail and a string for type, found {shown(raw)}")
+        return None
+    if fault := surrogate_fault(kind):
+        faults.add(where, f"type: {fault}")
         return None
     for role, index in (("head", head), ("tail", tail)):
         if not 0 <= index < len(entities):
@@ -203,4 +231,4 @@ def _name(kind: type) -> str:
 
 
 def _found(value: Any) -> str:
-    return _name(type(value)) if isinstance(value, dict | list) or value is None else repr(value)[:60]
+    return _name(type(value)) if isinstance(value, dict | list) or value is None else shown(value)

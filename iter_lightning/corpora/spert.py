@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from iter_lightning.corpora.records import (
     Faults,
@@ -17,7 +17,7 @@ from iter_lightning.corpora.records import (
     required_list,
     take_keys,
 )  # fmt: skip
-from iter_lightning.errors import CorpusError
+from iter_lightning.errors import CorpusError, shown
 from iter_lightning.files import write_atomically
 from iter_lightning.types import Example, Schema
 
@@ -49,7 +49,8 @@ def read_spert(path: str | Path) -> list[Example]:
 
 def record_id(record: dict[str, Any], number: int) -> str:
     """A record's own id, else its number."""
-    return next((str(record[key]) for key in ("orig_id", "org_id", "id") if record.get(key) is not None), str(number))
+    found = next((record[key] for key in ("orig_id", "org_id", "id") if record.get(key) is not None), number)
+    return found if isinstance(found, str) else shown(found)
 
 
 def read_spert_types(path: str | Path) -> Schema:
@@ -66,12 +67,17 @@ def read_spert_types(path: str | Path) -> Schema:
             if wrong:
                 raise ValueError(f"{' and '.join(wrong)} must be lists of names")
             return Schema.from_dict(content)
-        relations = content.get("relations") or {}
+        entities, relations = content.get("entities"), content.get("relations") or {}
+        if not _are_objects(entities) or not _are_objects(relations):
+            raise ValueError("expected the objects entities and relations, with an object for each type")
         symmetric = tuple(name for name, entry in relations.items() if entry.get("symmetric"))
-        return Schema(tuple(content["entities"]), tuple(relations), symmetric)
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "expected the objects entities and relations"
-        raise CorpusError([f"{path.name}: no types file: {reason}"]) from error
+        return Schema(tuple(entities), tuple(relations), symmetric)
+    except ValueError as error:
+        raise CorpusError([f"{path.name}: not a types file: {error}"]) from error
+
+
+def _are_objects(value: Any) -> TypeGuard[dict[str, dict[str, Any]]]:
+    return isinstance(value, dict) and all(isinstance(entry, dict) for entry in value.values())
 
 
 def _are_names(value: Any) -> bool:

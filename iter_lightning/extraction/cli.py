@@ -19,12 +19,14 @@ from typing import NoReturn
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS, Document
 from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS
+from iter_lightning.extraction.places import Files
 from iter_lightning.extraction.progress import show_progress
 from iter_lightning.extraction.readers import FORMATS as INPUTS
 from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
-from iter_lightning.extraction.run import Executor, ExtractionConfig, Files, Summary, extract, run_here
+from iter_lightning.extraction.run import Executor, ExtractionConfig, Summary, extract, run_here
 from iter_lightning.extraction.writers import FORMATS as OUTPUTS
 from iter_lightning.heap import keep_few_products, return_large_buffers
+from iter_lightning.machine import require_standard_output
 
 LAUNCHERS = ("local", "ray")
 _EPILOG = """
@@ -161,22 +163,30 @@ def _executor(options: argparse.Namespace) -> Executor:
 
 def _to_stdout(config: ExtractionConfig) -> None:
     """JSON lines in UTF-8 as they are found, bad records to standard error."""
+    require_standard_output()
     reading, extractor, rules = Reading(config.inputs, config.reading), config.extractor(), config.rules()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
 
+    found = bad = 0
+
     def documents() -> Iterable[Document]:
+        nonlocal bad
         for record in reading:
             if isinstance(record, BadRecord):
+                bad += 1
                 print(_told(record), file=sys.stderr)
             else:
                 yield record
 
     try:
         for document in extractor(documents(), rules.link_threshold, rules.thresholds):
+            found += 1
             print(json.dumps(document.to_dict(), ensure_ascii=False), flush=True)
     except BrokenPipeError:  # whoever reads has enough; what Python would still flush at its end goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if bad and not found:
+        raise ConfigError("no record could be extracted")
 
 
 def _told(record: BadRecord) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeGuard
 
-from iter_lightning.types import Example, Prediction, Relation
+from iter_lightning.errors import shown
+from iter_lightning.types import Example, Prediction, Relation, surrogate_fault
 
 Bounds = tuple[int, int]
 """Start and end, exclusive."""
@@ -62,8 +63,9 @@ class Document:
         gold: annotation that came with it, if any.
 
     Raises:
-        ValueError: words or sentences that overlap, are empty or out of order; words outside of all sentences; an
-            entity whose text is not the document's at that place; a relation whose argument is not among the entities.
+        ValueError: a text, id or type with a lone surrogate, which UTF-8 cannot hold; words or sentences that overlap,
+            are empty or out of order; words outside of all sentences; an entity whose text is not the document's at
+            that place; a relation whose argument is not among the entities.
     """
 
     text: str
@@ -77,6 +79,9 @@ class Document:
     """The index of each sentence's first word, and the number of words."""
 
     def __post_init__(self) -> None:
+        for name in ("text", "id"):
+            if fault := surrogate_fault(getattr(self, name)):
+                raise ValueError(f"{name}: {fault}")
         for name in ("words", "sentences"):
             _check_bounds(getattr(self, name), len(self.text), name)
         starts = [start for start, _ in self.words]
@@ -183,11 +188,11 @@ class Document:
         """
         text = values.get("text")
         if not isinstance(text, str):
-            raise ValueError(f"text: expected a string, found {text!r}")
+            raise ValueError(f"text: expected a string, found {shown(text)}")
         found = annotation_of(text, values)
         gold = values.get("gold")
         if not isinstance(gold, Mapping | None):
-            raise ValueError(f"gold: expected an object, found {gold!r}")
+            raise ValueError(f"gold: expected an object, found {shown(gold)}")
         name = values.get("id")
         return cls(
             text=text, words=_bounds_of(values, "words"), sentences=_bounds_of(values, "sentences"),
@@ -207,19 +212,21 @@ def annotation_of(text: str, values: Mapping[str, Any]) -> Annotation:
         start, end, kind = item.get("start"), item.get("end"), item.get("type")
         if not (_is_index(start) and _is_index(end) and isinstance(kind, str)):
             raise ValueError(f"entity {number}: expected whole numbers for start and end and a string for type, "
-                             f"found {start!r}, {end!r}, {kind!r}")  # fmt: skip
+                             f"found {shown(start)}, {shown(end)}, {shown(kind)}")  # fmt: skip
         if not 0 <= start < end <= len(text):
             raise ValueError(f"entity {number}: [{start}, {end}) is not inside the text ({len(text)} characters)")
         spelled = item.get("text", text[start:end])
         if spelled != text[start:end]:
-            raise ValueError(f"entity {number}: its text is {spelled!r}, the document's there is {text[start:end]!r}")
+            raise ValueError(
+                f"entity {number}: its text is {shown(spelled)}, the document's there is {shown(text[start:end])}"
+            )
         entities.append(TextEntity(start, end, kind, text[start:end], _score(item, f"entity {number}")))
     relations = []
     for number, item in enumerate(_items(values, "relations")):
         head, tail, kind = item.get("head"), item.get("tail"), item.get("type")
         if not (_is_index(head) and _is_index(tail) and isinstance(kind, str)):
             raise ValueError(f"relation {number}: expected whole numbers for head and tail and a string for type, "
-                             f"found {head!r}, {tail!r}, {kind!r}")  # fmt: skip
+                             f"found {shown(head)}, {shown(tail)}, {shown(kind)}")  # fmt: skip
         if not (0 <= head < len(entities) and 0 <= tail < len(entities)):
             raise ValueError(f"relation {number}: links {head} and {tail}, there are {len(entities)} entities")
         relations.append(TextRelation(entities[head], entities[tail], kind, _score(item, f"relation {number}")))
@@ -254,7 +261,12 @@ def _check_bounds(bounds: Sequence[Bounds], length: int, name: str) -> None:
 def _check_annotation(text: str, entities: Sequence[TextEntity], relations: Sequence[TextRelation]) -> None:
     for e in entities:
         if e.start < 0 or e.start >= e.end or text[e.start : e.end] != e.text:
-            raise ValueError(f"entity [{e.start}, {e.end}) is {e.text!r}, the text there {text[e.start : e.end]!r}")
+            raise ValueError(
+                f"entity [{e.start}, {e.end}) is {shown(e.text)}, the text there is {shown(text[e.start : e.end])}"
+            )
+    for kind in {*(e.type for e in entities), *(r.type for r in relations)}:
+        if fault := surrogate_fault(kind):
+            raise ValueError(f"type: {fault}")
     known = set(entities)
     for relation in relations:
         if relation.head not in known or relation.tail not in known:
@@ -265,7 +277,7 @@ def _items(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     items = _list_of(values, name)
     for number, item in enumerate(items):
         if not isinstance(item, Mapping):
-            raise ValueError(f"{name}: number {number} is no object but {item!r}")
+            raise ValueError(f"{name}: number {number}: expected an object, found {shown(item)}")
     return list(items)
 
 
@@ -280,7 +292,7 @@ def _bounds_of(values: Mapping[str, Any], name: str) -> tuple[Bounds, ...]:
     found = []
     for number, pair in enumerate(_list_of(values, name)):
         if not (isinstance(pair, Sequence) and len(pair) == 2 and _is_index(pair[0]) and _is_index(pair[1])):
-            raise ValueError(f"{name}: number {number} is {pair!r}, expected [start, end]")
+            raise ValueError(f"{name}: number {number} is {shown(pair)}, expected [start, end]")
         found.append((pair[0], pair[1]))
     return tuple(found)
 
@@ -292,5 +304,5 @@ def _is_index(value: object) -> TypeGuard[int]:
 def _score(item: Mapping[str, Any], where: str) -> float:
     score = item.get("score", 1.0)
     if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
-        raise ValueError(f"{where}: expected a score in [0, 1], found {score!r}")
+        raise ValueError(f"{where}: expected a score in [0, 1], found {shown(score)}")
     return float(score)

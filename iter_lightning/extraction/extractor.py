@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, overload
 
-from iter_lightning.errors import ConfigError
+from iter_lightning.errors import ConfigError, TextError
 from iter_lightning.extraction.documents import CONTEXTS, Document
 from iter_lightning.extraction.grouping import grouped
 from iter_lightning.extraction.splitting import Splitter, resolve_language
-from iter_lightning.types import Example, Prediction, Schema
+from iter_lightning.types import Example, Prediction, Schema, surrogate_fault
 
 if TYPE_CHECKING:
     from iter_lightning.model.inference import InferenceOptions
@@ -176,19 +176,28 @@ class Extractor:
         Raises:
             ConfigError: a threshold outside [0, 1] or of no type of the model; text without a splitter, or something
                 that is neither text nor document.
+            TextError: a text that UTF-8 cannot hold, with its number and the character. Of a text or a list, before
+                anything is read; from a stream, in the place of that text's document: the next one follows.
         """
         rules = Thresholds.of(self.backend, link_threshold, thresholds)
         if isinstance(texts, (str, Document)):
-            return next(self._stream([texts], rules))
-        found = self._stream(texts, rules)
-        return list(found) if isinstance(texts, Sequence) else found
+            return next(_Results(self._found(_readable([texts]), rules)))
+        if isinstance(texts, Sequence):
+            return list(_Results(self._found(_readable(texts), rules)))
+        return _Results(self._found(_documents(texts), rules))
 
-    def _stream(self, texts: Iterable[str | Document], rules: Thresholds) -> Iterator[Document]:
-        for documents in grouped(_documents(texts), lambda document: len(document.text), _CHARACTERS, _DOCUMENTS):
-            split = self._split(documents)
+    def _found(self, documents: Iterable[Document | TextError], rules: Thresholds) -> Iterator[Document | TextError]:
+        """The documents with what is in them; errors keep their places."""
+        for group in grouped(documents, _length, _CHARACTERS, _DOCUMENTS):
+            split = self._split([document for document in group if isinstance(document, Document)])
             examples = (example for document in split for example in document.examples(self.context))
             predictions = self.backend.predict(examples, rules.lowest_link, self.max_tokens)
-            for document in split:
+            readable = iter(split)
+            for item in group:
+                if isinstance(item, TextError):
+                    yield item
+                    continue
+                document = next(readable)
                 read = list(islice(predictions, len(document.units(self.context))))
                 yield rules.apply(document.with_predictions(read, self.context))
             next(predictions, None)  # there is none: the backend lets go of what it holds
@@ -201,18 +210,49 @@ class Extractor:
         return documents
 
 
-def _documents(texts: Iterable[str | Document]) -> Iterator[Document]:
+class _Results(Iterator[Document]):
+    """A stream of documents. An error among them is raised in its place, and the next document follows it."""
+
+    def __init__(self, items: Iterator[Document | TextError]) -> None:
+        self._items = items
+
+    def __next__(self) -> Document:
+        item = next(self._items)
+        if isinstance(item, TextError):
+            raise item
+        return item
+
+
+def _documents(texts: Iterable[str | Document]) -> Iterator[Document | TextError]:
     for number, text in enumerate(texts):
         if not isinstance(text, (str, Document)):
             raise ConfigError(f"text {number}: expected a string or a Document, found {type(text).__name__}")
-        yield text if isinstance(text, Document) else Document(text)
+        if isinstance(text, Document):
+            yield text
+        elif fault := surrogate_fault(text):
+            yield TextError(number, fault)
+        else:
+            yield Document(text)
+
+
+def _readable(texts: Sequence[str | Document]) -> list[Document | TextError]:
+    """Documents of texts; raises the first `TextError`."""
+    documents = list(_documents(texts))
+    for document in documents:
+        if isinstance(document, TextError):
+            raise document
+    return documents
+
+
+def _length(item: Document | TextError) -> int:
+    return len(item.text) if isinstance(item, Document) else 0
 
 
 def check_torch() -> None:
     """Raise `ConfigError` where torch is not installed."""
     try:
         import torch  # noqa: F401
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ConfigError("the torch backend needs torch; --backend onnx runs what `export --onnx` wrote") from error
 
 

@@ -22,6 +22,8 @@ from iter_lightning.extraction.grouping import grouped
 from iter_lightning.extraction.readers import BadRecord
 from iter_lightning.files import locked, write_atomically
 
+LOCK = "lock"
+"""The file in a folder of parts that its process holds; the first that is made."""
 DOCUMENTS = 512
 CHARACTERS = 250_000
 """A chunk is complete with so many documents, or as soon as it has so many characters."""
@@ -68,7 +70,7 @@ def holding(folder: Path) -> Iterator[None]:
         ConfigError: another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / "lock", ConfigError(f"{folder}: another process extracts into it")):
+    with locked(folder / LOCK, ConfigError(f"{folder}: another process extracts into it")):
         try:
             yield
         except BaseException:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +33,7 @@ from iter_lightning.extraction.parts import (
     make_part,
     read_parts,
 )
+from iter_lightning.extraction.places import Files, check_apart, check_outputs
 from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.splitting import resolve_language
 from iter_lightning.extraction.writers import open_writer, output_format
@@ -125,20 +126,6 @@ class Summary:
     """What a format could not hold, what was passed over."""
 
 
-@dataclass(frozen=True)
-class Files:
-    """What lies beside the first output."""
-
-    parts: Path
-    errors: Path
-    manifest: Path
-
-    @classmethod
-    def beside(cls, output: Path) -> Files:
-        """Named after it."""
-        return cls(*(output.with_name(f"{output.name}.{name}") for name in ("parts", "errors.jsonl", "manifest.json")))
-
-
 def extract(
     config: ExtractionConfig, outputs: Sequence[tuple[Path, str | None]], executor: Executor,
     overwrite: bool = False, tell: Callable[[Progress], None] = lambda progress: None,
@@ -154,10 +141,11 @@ def extract(
         IterError, OSError: the disk; the parts that are there stay, and the same call goes on with them.
     """
     named = [(path, output_format(path, kind)) for path, kind in outputs]
-    settings = config.settings(model_folder(config.model))
+    files = check_outputs(named)
+    folder = model_folder(config.model)
+    check_apart([*(path for path, _ in named), *astuple(files)], config.inputs, folder)
     reading = Reading(config.inputs, config.reading)
-    files = Files.beside(named[0][0])
-    _check_places(config.inputs, [path for path, _ in named], files)
+    settings = config.settings(folder)
 
     def finished() -> Summary | None:
         return None if overwrite or begun(files.parts) else _finished(files, settings, reading, named)
@@ -203,19 +191,6 @@ def run_here(
                 documents, bad = documents + len(chunk.records) - failed, bad + failed
             yield Progress(documents, bad, behind + shard.done, total, chunk.part)
         behind += shard.done
-
-
-def _check_places(inputs: Sequence[str], outputs: Sequence[Path], files: Files) -> None:
-    """Refuse outputs that would be read as input, or take each other's place."""
-    paths = [*outputs, files.parts, files.errors, files.manifest]
-    names = [path.resolve() for path in paths]
-    if twice := sorted({str(path) for path, name in zip(paths, names, strict=True) if names.count(name) > 1}):
-        raise ConfigError(f"--output names {', '.join(twice)} more than once")
-    for given in inputs:
-        place = Path(given).resolve()
-        inside = [str(path) for path, name in zip(paths, names, strict=True) if place in (name, *name.parents)]
-        if inside:
-            raise ConfigError(f"{inside[0]} lies in the input {given}, and would be read as input: elsewhere")
 
 
 def _version(package: str) -> str | None:

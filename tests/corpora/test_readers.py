@@ -109,7 +109,7 @@ def test_damaged_files_are_told_with_their_place(tmp_path: Path) -> None:
     )
     assert "cannot be read" in faults(read_spert, tmp_path / "absent.json")[0]
     (tmp_path / "latin.json").write_bytes(b'["\xe9"]')
-    assert "no UTF-8" in faults(read_spert, tmp_path / "latin.json")[0]
+    assert "not UTF-8" in faults(read_spert, tmp_path / "latin.json")[0]
     assert "record 0: expected an object" in faults(read_spert, write(tmp_path / "n.json", [1]))[0]
     assert faults(read_spert, write(tmp_path / "d.json", "[" * 100_000)) == ["d.json: nested deeper than any corpus"]
 
@@ -141,9 +141,9 @@ def test_types_files(tmp_path: Path) -> None:
     assert read_spert_types(write(tmp_path / "t.json", spert)) == Schema(("Per",), ("Kin", "LiveIn"), ("Kin",))
     plain = Schema(("Per",), ("Kin",), ("Kin",))
     assert read_spert_types(write(tmp_path / "p.json", plain.to_dict())) == plain
-    assert "no types file" in faults(read_spert_types, write(tmp_path / "bad.json", {"relations": {}}))[0]
+    assert "not a types file" in faults(read_spert_types, write(tmp_path / "bad.json", {"relations": {}}))[0]
     (line,) = faults(read_spert_types, write(tmp_path / "s.json", {"entity_types": "Per", "relation_types": [1]}))
-    assert line == "s.json: no types file: entity_types and relation_types must be lists of names"
+    assert line == "s.json: not a types file: entity_types and relation_types must be lists of names"
 
 
 # DyGIE ---------------------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def test_conll_entities_do_not_cross_sentences(tmp_path: Path) -> None:
 def test_conll_faults(tmp_path: Path) -> None:
     found = faults(read_conll, write(tmp_path / "c.txt", "Ada I-PER\nBob\nEve PER\n"))
     assert found[0] == "c.txt: line 2: expected a word and a tag, found 'Bob'"
-    assert "line 3: 'PER' is no tag" in found[1]
+    assert "line 3: 'PER' is not a tag" in found[1]
     assert "line 1: expected a word and a tag" in faults(read_conll, write(tmp_path / "e.txt", "\tI-PER\n"))[0]
     with pytest.raises(CorpusError, match=r"e.txt: line 1: expected a tag in column 3, found 2 columns"):
         read_conll(write(tmp_path / "e.txt", "Ada I-PER\n"), tag_column=3)

@@ -78,7 +78,7 @@ def test_words_and_sentences_that_cannot_be(
     [
         ({"entities": {}}, None),
         ({"entities": "x"}, "entities: expected a list"),
-        ({"entities": [3]}, "entities: number 0 is no object"),
+        ({"entities": [3]}, "entities: number 0: expected an object"),
         ({"entities": [{"start": 0, "end": "3", "type": "P"}]}, "entity 0: expected whole numbers"),
         ({"entities": [{"start": True, "end": 3, "type": "P"}]}, "entity 0: expected whole numbers"),
         ({"entities": [{"start": 3, "end": 3, "type": "P"}]}, r"\[3, 3\) is not inside"),

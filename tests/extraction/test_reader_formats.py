@@ -158,9 +158,9 @@ def test_lines_are_named_by_their_number(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_utf8_spoil_a_file_of_one_document_and_else_a_line(tmp_path: Path) -> None:
     bad = only_bad(write(tmp_path / "a.txt", b"caf\xe9 \xff"))
-    assert (bad.place, bad.reason, bad.record) == ("file", "byte 3 (0xe9) is no UTF-8", "caf\\xe9 \\xff")
+    assert (bad.place, bad.reason, bad.record) == ("file", "byte 3 (0xe9) is not UTF-8", "caf\\xe9 \\xff")
     lines = write(tmp_path / "b.txt", b"one\ncaf\xe9\nthree\n")
-    assert told(read(lines, format="lines")) == ["one", "line 2: byte 3 (0xe9) is no UTF-8", "three"]
+    assert told(read(lines, format="lines")) == ["one", "line 2: byte 3 (0xe9) is not UTF-8", "three"]
     utf16 = write(tmp_path / "c.jsonl", '{"text": "a"}\n'.encode("utf-16"))
     assert told(read(utf16)) == ["file: UTF-16, expected UTF-8"]
 
@@ -222,7 +222,10 @@ def test_fields_may_lie_deeper_unless_one_has_the_very_name(tmp_path: Path) -> N
         ('{"body": "a"}', "neither 'text' nor tokens or words, found 'body'"),
         ('["a"]', "expected an object, found a list"),
         ('{"text": "a"', "column 13: no JSON: Expecting ',' delimiter"),
-        ('{"text": "a\\ud800"}', "text: character 1 is '\\ud800': half of a pair, or a byte that is no UTF-8"),
+        (
+            '{"text": "a\\ud800"}',
+            "text: character 1 is '\\ud800', a lone surrogate (half of a pair, or a byte that is not UTF-8)",
+        ),
         ('{"text": "a", "id": "\\udfff"}', "id: character 0 is '\\udfff'"),
         ('{"text": ' + "1" * 5000 + "}", "Exceeds the limit (4300 digits)"),
         ("[" * 200_000, "nested too deep"),
@@ -401,7 +404,7 @@ def test_a_number_that_is_cut_by_a_window_is_one(tmp_path: Path, monkeypatch: py
 
 def test_a_byte_that_is_no_utf8_spoils_its_record_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", b'[{"text": "a"}, {"text": "caf\xe9"}, {"text": "b", "other": "\xff"}]')
-    bad = "record 1: text: character 3 is '\\udce9': half of a pair, or a byte that is no UTF-8"
+    bad = "record 1: text: character 3 is '\\udce9', a lone surrogate (half of a pair, or a byte that is not UTF-8)"
     assert told(read(path)) == ["a", bad, "b"]
 
 
@@ -459,7 +462,7 @@ def test_a_field_may_be_longer_than_the_csv_module_allows_unasked(tmp_path: Path
         ('text\n"a"b\nc\n', ["line 2: no CSV: ',' expected after '\"'", "c"]),
         ('text\n"a\nb"c\nd\n', ["line 2: no CSV: ',' expected after '\"' (line 3); where it ends cannot be told"]),
         ('text\na\n"b\nc\n', ["a", "line 3: no CSV: unexpected end of data (line 4); where it ends cannot be told"]),
-        (b"text,n\ncaf\xe9,1\nb,\xff\n", ["line 2: text: the byte 0xe9 is no UTF-8", "b"]),
+        (b"text,n\ncaf\xe9,1\nb,\xff\n", ["line 2: text: the byte 0xe9 is not UTF-8", "b"]),
         ('a "quoted" word,text\n1,a "quoted" word\n', ['a "quoted" word']),
         ("text\n\x00\n", ["\x00"]),
     ],
@@ -580,10 +583,10 @@ def test_a_bad_line_spoils_its_document_once_and_the_next_is_read(tmp_path: Path
     path = write(tmp_path / "a.conll", b"Ada\tB-Per\nworks\tX\nhere\tY\n\nBo\tO\n\n\tO\n\ncaf\xe9\tO\n\nAda\n")
     assert told(read(path, gold=True)) == [
         "line 2: 'X' is no tag (O, B-X, I-X, E-X, S-X) (the document begins at line 1)", "Bo",
-        "line 7: the word in the first column is empty", "line 9: byte 3 (0xe9) is no UTF-8",
+        "line 7: the word in the first column is empty", "line 9: byte 3 (0xe9) is not UTF-8",
         "line 11: expected a word and a tag, found one column",
     ]  # fmt: skip
     assert told(read(path)) == [
-        "Ada works here", "Bo", "line 7: the word in the first column is empty", "line 9: byte 3 (0xe9) is no UTF-8",
+        "Ada works here", "Bo", "line 7: the word in the first column is empty", "line 9: byte 3 (0xe9) is not UTF-8",
         "Ada",
     ]  # fmt: skip

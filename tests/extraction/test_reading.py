@@ -8,8 +8,8 @@ import json
 import os
 import pickle
 import random
+import socket
 import sys
-import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -142,22 +142,47 @@ def test_a_line_of_a_pipe_is_there_before_the_next_is_written(monkeypatch: pytes
 
 def test_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    (bad,) = Reading(["-"])
-    assert isinstance(bad, BadRecord)
-    assert (bad.source, bad.reason) == ("-", "standard input is closed")
+    with pytest.raises(ConfigError, match="-: standard input is closed"):
+        Reading(["-"])
 
 
-def test_named_pipes_are_streams(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    for pack in (bytes, gzip.compress):
-        reading = Reading([str(pipe)], ReadOptions("csv"))
-        writer = threading.Thread(target=pipe.write_bytes, args=(pack(b"id,text\nx,one\n"),))
-        writer.start()
-        assert list(reading) == [Document("one", id="x")]
-        writer.join()
+@pytest.mark.parametrize("format", [None, "csv", "parquet"])
+def test_devices_fifos_and_sockets_are_refused(tmp_path: Path, format: str | None) -> None:
+    fifo = tmp_path / "pipe.csv"
+    os.mkfifo(fifo)
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "socket"))
+        for path, kind in ((fifo, "a FIFO"), (tmp_path / "socket", "a socket"), (Path("/dev/zero"), "a device")):
+            with pytest.raises(ConfigError, match=f"{path} is {kind}, expected a file or a folder"):
+                Reading([str(path)], ReadOptions(format))
+    with pytest.raises(ConfigError, match=r"pipe\.csv is a FIFO, expected a file"):
+        Reading([str(tmp_path)])
+
+
+def test_parquet_cannot_be_read_from_standard_input() -> None:
     with pytest.raises(ConfigError, match="parquet cannot be read from a stream"):
-        Reading([str(pipe)], ReadOptions("parquet"))
+        Reading(["-"], ReadOptions("parquet"))
+
+
+def test_text_named_as_parquet_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "Ada lives in London.")
+    with pytest.raises(ConfigError, match=r"a\.txt: not a Parquet file: it begins with b'Ada ', expected b'PAR1'"):
+        Reading([path], ReadOptions("parquet"))
+
+
+def test_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    small = gzip.compress(bytes(1 << 20), 9)
+    path = tmp_path / "bomb.jsonl.gz"
+    path.write_bytes(small * 1024)  # a gigabyte
+    reading = Reading([str(path)])
+    (bad,) = reading
+    assert isinstance(bad, BadRecord)
+    assert "it unpacks to more than 256 times its size" in bad.reason
+    assert reading.sources[0].size == reading.done
+    allowed = tmp_path / "allowed.txt.gz"
+    allowed.write_bytes(gzip.compress(b"a" * 1000 + b" " * (1 << 20), 9))
+    (document,) = Reading([str(allowed)])
+    assert isinstance(document, Document)
 
 
 def test_a_missing_column_of_a_stream_is_told_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,7 +207,7 @@ def test_what_cannot_be_written_is_told_before_it_is_extracted(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     before = sorted(tmp_path.iterdir())
     for name, told in (("taken.jsonl", "is a folder"), ("brat", "holds thesis.doc"), ("x.parquet", "needs pyarrow"),
-                       ("file/x.csv", "is no folder")):  # fmt: skip
+                       ("file/x.csv", "is not a folder")):  # fmt: skip
         with pytest.raises(ConfigError, match=told):
             run(model, texts, tmp_path / name, dying(0), overwrite=True)
         assert sorted(tmp_path.iterdir()) == before

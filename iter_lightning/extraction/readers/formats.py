@@ -20,4 +20,4 @@ FORMATS: dict[str, Reader] = {
 }
 BY_SUFFIX = {suffix: name for name, reader in FORMATS.items() for suffix in reader.suffixes}
 STREAM_FORMAT = "lines"
-"""Of standard input and pipes that no suffix tells."""
+"""Of standard input."""

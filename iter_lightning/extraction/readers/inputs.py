@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.readers.formats import BY_SUFFIX, FORMATS, STREAM_FORMAT
 from iter_lightning.extraction.readers.items import ReadOptions, Source
+from iter_lightning.files import kind_of_file
 
 STANDARD_INPUT = "-"
 _FAULTS = 20
@@ -74,7 +76,7 @@ class _Finder:
     def add(self, given: str) -> None:
         """One input, and all there is in it."""
         if given == STANDARD_INPUT:
-            self._add_stream(given, None)
+            self._add_standard_input()
             return
         try:
             mode = os.stat(given).st_mode if given else 0  # noqa: PTH116 (names of any bytes)
@@ -86,7 +88,9 @@ class _Finder:
         elif stat.S_ISDIR(mode):
             self._add_folder(given)
         elif not stat.S_ISREG(mode):
-            self._add_stream(given, given)
+            self.faults.append(
+                f"{_name(given)} is {kind_of_file(mode)}, expected a file or a folder ('-' reads standard input)"
+            )
         elif (kind := self._format or BY_SUFFIX.get(_suffix(given))) is None:
             suffix = f"the suffix {_suffix(given)!r}" if _suffix(given) else "no suffix"
             self.faults.append(
@@ -160,22 +164,23 @@ class _Finder:
         if FORMATS[kind].seeks and path.lower().endswith(".gz"):
             self.faults.append(f"{_name(path)}: {kind} cannot be read gzipped, unpack it")
         elif not stat.S_ISREG(status.st_mode):
-            self.faults.append(f"{_name(path)}: neither a file nor a folder")
+            self.faults.append(f"{_name(path)} is {kind_of_file(status.st_mode)}, expected a file")
         elif not readable:
             self.faults.append(f"{_name(path)}: Permission denied")
         source = Source(_name(name), path, kind, status.st_size, status.st_mtime_ns)
         self.found.append(_Found(source, folder))
         return True
 
-    def _add_stream(self, given: str, path: str | None) -> None:
-        """Standard input, or a pipe."""
-        kind = self._format or BY_SUFFIX.get(_suffix(given), STREAM_FORMAT)
-        if given in self._seen:
-            self.faults.append(f"{_name(given)}: given more than once, and can be read once")
+    def _add_standard_input(self) -> None:
+        kind = self._format or STREAM_FORMAT
+        if sys.stdin is None:
+            self.faults.append(f"{STANDARD_INPUT}: standard input is closed")
+        elif STANDARD_INPUT in self._seen:
+            self.faults.append(f"{STANDARD_INPUT}: given more than once, and can be read once")
         elif FORMATS[kind].seeks:
-            self.faults.append(f"{_name(given)}: {kind} cannot be read from a stream: give a file")
-        self._seen.add(given)
-        self.found.append(_Found(Source(_name(given), path, kind, None), ""))
+            self.faults.append(f"{STANDARD_INPUT}: {kind} cannot be read from a stream: give a file")
+        self._seen.add(STANDARD_INPUT)
+        self.found.append(_Found(Source(STANDARD_INPUT, None, kind, None), ""))
 
 
 def _suffix(path: str) -> str:

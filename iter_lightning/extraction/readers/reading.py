@@ -58,7 +58,7 @@ class Reading:
 
     def __iter__(self) -> Iterator[Document | BadRecord]:
         if self._used and self.total is None:
-            raise ConfigError("standard input or a pipe can be read once")
+            raise ConfigError("standard input can be read once")
         self._used = True
         self.done = behind = 0
         for source in self.sources:

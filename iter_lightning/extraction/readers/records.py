@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.corpora.records import Faults, build_example, check_list, required_list, take_keys
+from iter_lightning.errors import shown
 from iter_lightning.extraction.documents import Annotation, Document, TextEntity, TextRelation, annotation_of
 from iter_lightning.extraction.readers.items import ReadOptions, checked_length
 from iter_lightning.types import Example
@@ -50,7 +51,7 @@ def document_of(record: Any, options: ReadOptions, place: str) -> Document:
         raise ValueError(f"neither {options.text_field!r} nor tokens or words, found {_names(record)}")
     if options.gold:
         document = replace(document, gold=_gold_of(record, document, in_words=text is None))
-    return encodable(document)
+    return document
 
 
 def look_up(record: Mapping[str, Any], field: str) -> Any:
@@ -73,27 +74,7 @@ def word_annotation(document: Document, example: Example) -> Annotation:
     return Annotation(tuple(entities.values()), tuple(relations))
 
 
-def encodable(document: Document) -> Document:
-    """The document.
-
-    Raises:
-        ValueError: it holds what no file in UTF-8 can hold.
-    """
-    gold = document.gold or Annotation()
-    types = [*(entity.type for entity in gold.entities), *(relation.type for relation in gold.relations)]
-    for name, text in (("text", document.text), ("id", document.id), *(("type", kind) for kind in types)):
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(
-                    f"{name}: character {error.start} is {text[error.start]!a}: half of a pair, or a byte that is no "
-                    "UTF-8"
-                ) from None
-    return document
-
-
-def shown(record: Any) -> str:
+def record_text(record: Any) -> str:
     """A record as JSON, for a `BadRecord`."""
     return json.dumps(record, ensure_ascii=False, default=str)
 
@@ -142,7 +123,7 @@ def _bounds_of(record: Mapping[str, Any], name: str) -> list[Any]:
         raise ValueError(f"{name}: expected a list of [start, end], found {_found(bounds)}")
     for number, pair in enumerate(bounds):
         if not isinstance(pair, list) or len(pair) != 2 or type(pair[0]) is not int or type(pair[1]) is not int:
-            raise ValueError(f"{name}: number {number} is {repr(pair)[:60]}, expected [start, end] in characters")
+            raise ValueError(f"{name}: number {number} is {shown(pair)}, expected [start, end] in characters")
     return bounds
 
 
@@ -209,4 +190,4 @@ def _names(names: Iterable[str]) -> str:
 
 def _found(value: Any) -> str:
     kinds = {dict: "an object", list: "a list", type(None): "null", bytes: "bytes"}
-    return kinds.get(type(value)) or repr(value)[:60]
+    return kinds.get(type(value)) or shown(value)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
 from iter_lightning.extraction.readers.items import Advance, DamagedError, Source
+from iter_lightning.files import GzipReader
 
 BLOCK = 1 << 16
 """Bytes read at once."""
-FAULTS = (OSError, EOFError, zlib.error)
+FAULTS = (OSError, EOFError)
 """What reading a file raises where the file or what it lies on is damaged."""
 _BOM = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -55,8 +54,6 @@ def opened(source: Source, advance: Advance) -> Iterator[io.BufferedReader[Any]]
     Raises:
         DamagedError: it cannot be opened, its beginning cannot be read, or it is UTF-16.
     """
-    if source.path is None and sys.stdin is None:
-        raise DamagedError("file", "standard input is closed")
     with ExitStack() as stack:
         try:
             if source.path is None:
@@ -67,8 +64,7 @@ def opened(source: Source, advance: Advance) -> Iterator[io.BufferedReader[Any]]
             # a stream has no suffix to tell it
             packed = stream.peek(2)[:2] == b"\x1f\x8b" if source.size is None else source.compressed
             if packed:
-                unpacked: Any = stack.enter_context(gzip.GzipFile(fileobj=stream, mode="rb"))
-                stream = io.BufferedReader(unpacked, BLOCK)
+                stream = stack.enter_context(io.BufferedReader(GzipReader(stream), BLOCK))
             head = stream.peek(3)[:3]
             if head == _BOM:
                 stream.read(3)
@@ -112,7 +108,7 @@ def decoded(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} (0x{data[error.start]:02x}) is no UTF-8") from None
+        raise ValueError(f"byte {error.start} (0x{data[error.start]:02x}) is not UTF-8") from None
 
 
 def told(error: BaseException, opened: bool = True) -> str:

@@ -8,13 +8,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.readers.items import Advance, BadRecord, DamagedError, Item, ReadOptions, Source
-from iter_lightning.extraction.readers.records import GOLD_FIELDS, ID_FIELDS, WORD_FIELDS, document_of, shown
+from iter_lightning.extraction.readers.records import GOLD_FIELDS, ID_FIELDS, WORD_FIELDS, document_of, record_text
 from iter_lightning.extraction.readers.streams import FAULTS, lines_of, opened, told
 
 _ROWS = 64
 """Rows in memory at once, at most."""
 _ROW_BYTES = 1 << 25
 """Bytes they may have together, by the average the file tells."""
+_PARQUET = b"PAR1"
+"""How a Parquet file begins."""
 _ESCAPED = range(0xDC80, 0xDD00)
 """What bytes that are no UTF-8 are read as."""
 
@@ -114,7 +116,7 @@ def _record(names: list[str], fields: list[str], options: ReadOptions) -> dict[s
     record = {name: fields[names.index(name)] for name in (options.text_field, options.id_field) if name in names}
     for name, text in record.items():
         if not text.isascii() and (wrong := next((c for c in text if ord(c) in _ESCAPED), "")):
-            raise ValueError(f"{name}: the byte 0x{ord(wrong) - 0xDC00:02x} is no UTF-8")
+            raise ValueError(f"{name}: the byte 0x{ord(wrong) - 0xDC00:02x} is not UTF-8")
     return record
 
 
@@ -150,13 +152,20 @@ def read_parquet(source: Source, options: ReadOptions, advance: Advance) -> Iter
 
 
 def check_parquet(source: Source, options: ReadOptions) -> str | None:
-    """pyarrow or a column that is missing; damage is told when it is read."""
+    """What is missing: pyarrow, a column, or the mark of the format where it was named.
+
+    A damaged file is reported when it is read: its suffix said Parquet.
+    """
     try:
         import pyarrow
     except ImportError:
         return "reading Parquet needs pyarrow (pip install 'iter-lightning[extract]')"
     try:
         with open(source.path or "", "rb") as stream:  # noqa: PTH123 (names of any bytes)
+            if options.format is not None and (head := stream.read(4)) != _PARQUET:
+                return (
+                    f"not a Parquet file: it begins with {head!r}, expected {_PARQUET!r}; give another --input-format"
+                )
             return _missing(_parquet(stream).schema_arrow.names, options, records=True)
     except (*FAULTS, ValueError, pyarrow.ArrowException):
         return None
@@ -195,7 +204,7 @@ def _plain_rows(batch: Any) -> Iterator[dict[str, Any] | ValueError]:
     """The rows as Python's values; the error of one that has none."""
     try:
         yield from batch.to_pylist()
-    except ValueError:  # a string that is no UTF-8
+    except ValueError:  # a string that is not UTF-8
         for index in range(batch.num_rows):
             try:
                 yield batch.slice(index, 1).to_pylist()[0]
@@ -209,7 +218,7 @@ def _row_item(source: Source, place: str, row: dict[str, Any] | ValueError, opti
     try:
         return document_of(row, options, f"{source.name}:{place}")
     except ValueError as error:
-        return BadRecord(source.name, place, str(error), shown(row))
+        return BadRecord(source.name, place, str(error), record_text(row))
 
 
 def _missing(names: list[str], options: ReadOptions, records: bool = False) -> str | None:

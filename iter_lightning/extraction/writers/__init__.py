@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS, Document
@@ -133,7 +133,7 @@ def open_writer(path: str | Path, format: str | None, schema: Schema, context: s
 
 
 class _Output:
-    """What all formats share: text that has no place in UTF-8, gold, and errors that name the path."""
+    """What all formats share: notes on gold that a format cannot hold, and errors that name the path."""
 
     def __init__(self, name: str, path: Path, part: Path, schema: Schema, context: str) -> None:
         self.notes: list[str] = []
@@ -148,7 +148,7 @@ class _Output:
         if document.gold and not FORMATS[self._name].gold:
             self._losses.add("holds no document's gold")
         with cannot_be_written(self._path):
-            self._writer.write(self._encodable(document))
+            self._writer.write(document)
 
     def close(self) -> None:
         if not self._open:
@@ -163,25 +163,3 @@ class _Output:
         if self._open and hasattr(self._writer, "discard"):
             with suppress(Exception):
                 self._writer.discard()
-
-    def _encodable(self, document: Document) -> Document:
-        names: set[str] = set()
-        for found in (document, document.gold):
-            if found:
-                names.update(entity.type for entity in found.entities)
-                names.update(relation.type for relation in found.relations)
-        try:
-            for text in (document.text, document.id, *names):
-                text.encode()
-        except UnicodeEncodeError:
-            self._losses.add("holds no lone surrogates in documents", 1, "written with U+FFFD in their place")
-            return Document.from_dict(_replace_surrogates(document.to_dict()))
-        return document
-
-
-def _replace_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in value)  # offsets stay
-    if isinstance(value, dict):
-        return {key: _replace_surrogates(item) for key, item in value.items()}
-    return [_replace_surrogates(item) for item in value] if isinstance(value, list) else value

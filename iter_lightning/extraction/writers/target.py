@@ -31,14 +31,10 @@ def replacing(path: Path, folder: bool) -> Iterator[Path]:
         ConfigError: something else is at `path`.
         IterError: the file system refuses.
     """
+    check_target(path, folder)
     path = Path(os.path.realpath(path))
     with cannot_be_written(path):
-        _check(path, folder)
-    with cannot_be_written(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise ConfigError(f"{path}: {error.filename} is no folder") from error
+        path.parent.mkdir(parents=True, exist_ok=True)
         prefix = f".{path.name[:20]}."
         _sweep(path.parent, prefix)
         home = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix, suffix=_HOME))
@@ -51,6 +47,26 @@ def replacing(path: Path, folder: bool) -> Iterator[Path]:
                 _move(part, path, home)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def check_target(path: Path, folder: bool) -> None:
+    """Check that a file or folder can be written at `path`; creates nothing.
+
+    Raises:
+        ConfigError: a path without a name of its own (`.`, `/`), something else at it, or a folder above it that
+            cannot be written to.
+        IterError: the file system refuses.
+    """
+    if path.name in ("", "..") or "\0" in str(path):
+        raise ConfigError(f"output {str(path)!r}: expected a path that ends in a name")
+    with cannot_be_written(path):
+        real = Path(os.path.realpath(path))
+        _check(real, folder)
+        above = next(parent for parent in real.parents if parent.exists())
+        if not above.is_dir():
+            raise ConfigError(f"{path}: {above} is not a folder")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise ConfigError(f"{path}: cannot be written: the folder {above} is read-only")
 
 
 def _sweep(parent: Path, prefix: str) -> None:

@@ -1,0 +1,71 @@
+"""Where the outputs of an extraction may lie. All of it is checked before a model is loaded or anything is created."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.parts import LOCK
+from iter_lightning.extraction.writers import FORMATS
+from iter_lightning.extraction.writers.target import cannot_be_written, check_target
+
+
+@dataclass(frozen=True)
+class Files:
+    """What lies beside the first output."""
+
+    parts: Path
+    errors: Path
+    manifest: Path
+
+    @classmethod
+    def beside(cls, output: Path) -> Files:
+        """Named after it."""
+        return cls(*(output.with_name(f"{output.name}.{name}") for name in ("parts", "errors.jsonl", "manifest.json")))
+
+
+def check_outputs(outputs: Sequence[tuple[Path, str]]) -> Files:
+    """Check the places of all outputs, and of what lies beside the first.
+
+    Args:
+        outputs: path and format.
+
+    Raises:
+        ConfigError: an output without a name of its own, whose place is taken, or that lies where nothing can be
+            written; outputs that take each other's place.
+    """
+    for path, kind in outputs:
+        check_target(path, FORMATS[kind].folder)
+    files = Files.beside(outputs[0][0])
+    for path in (files.errors, files.manifest):
+        check_target(path, folder=False)
+    with cannot_be_written(files.parts):
+        if files.parts.exists() and not files.parts.is_dir():
+            raise ConfigError(f"{files.parts} is a file, and would be the folder of parts: name another output")
+        if files.parts.is_dir() and any(files.parts.iterdir()) and not (files.parts / LOCK).is_file():
+            raise ConfigError(f"{files.parts} is not a folder of parts, and would be removed: name another output")
+    paths = [*(path for path, _ in outputs), files.parts, files.errors, files.manifest]
+    names = [path.resolve() for path in paths]
+    for path, name in zip(paths, names, strict=True):
+        if names.count(name) > 1:
+            raise ConfigError(f"--output names {path} more than once")
+        for other in paths:
+            if other.resolve() in name.parents:
+                raise ConfigError(f"{path} lies in {other}, which is an output, too: name a place outside of it")
+    return files
+
+
+def check_apart(paths: Sequence[Path], inputs: Sequence[str], model: Path) -> None:
+    """Refuse outputs that would be read as input, or as part of the model."""
+    for given in inputs:
+        if inside := _inside(paths, Path(given)):
+            raise ConfigError(f"{inside} lies in the input {given}, and would be read as input: elsewhere")
+    if inside := _inside(paths, model):
+        raise ConfigError(f"{inside} lies in the model's folder {model}: name a place outside of it")
+
+
+def _inside(paths: Sequence[Path], place: Path) -> Path | None:
+    place = place.resolve()
+    return next((path for path in paths if place in (path.resolve(), *path.resolve().parents)), None)

@@ -1,0 +1,98 @@
+"""The machine a command runs on: closed streams, missing folders, too little memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import sys
+from pathlib import Path
+
+from iter_lightning.errors import ConfigError
+
+LEAST_ADDRESS_SPACE = 900 << 20
+"""Bytes that torch and transformers map when they are imported; with fewer the process is aborted by native code."""
+_OUT_OF_MEMORY = re.compile(
+    r"(can't|cannot|unable to|failed to) (allocate|map|mmap)|out of memory|bad_alloc|can't start new thread",
+    re.IGNORECASE,
+)  # fmt: skip
+_closed: set[str] = set()
+"""The standard streams that were closed when the process started."""
+
+
+def open_standard_streams() -> None:
+    """Open the null device in place of closed standard streams, so that no other file takes their descriptors."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        _closed.add(name)
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if name != "stdin":  # `-` as an input must be refused
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+
+
+def require_standard_output() -> None:
+    """Raise `ConfigError` when the results of a command would go to a standard output that is closed."""
+    if "stdout" in _closed:
+        raise ConfigError("standard output is closed, where the result would be written: open it, or name a file")
+
+
+def flush_standard_output() -> str | None:
+    """Write out what is buffered; returns what failed. A reader that has closed its pipe is no failure."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # the interpreter flushes once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return None if isinstance(error, BrokenPipeError) else f"standard output: {error.strerror}"
+    return None
+
+
+def check_machine(heavy: bool) -> None:
+    """Check what every command needs.
+
+    Args:
+        heavy: whether the command imports torch.
+
+    Raises:
+        ConfigError: the working directory or TMPDIR does not exist, or the limit on memory is too low.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ConfigError("the working directory does not exist any more: change to one that does") from error
+    temporary = os.environ.get("TMPDIR")
+    if temporary and not Path(temporary).is_dir():
+        raise ConfigError(f"TMPDIR is {temporary!r}, which is not a folder: create it, or unset TMPDIR")
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if heavy and resource.RLIM_INFINITY != limit < LEAST_ADDRESS_SPACE:
+        raise ConfigError(
+            f"memory is limited to {limit >> 20:,} MiB (ulimit -v), expected at least {LEAST_ADDRESS_SPACE >> 20:,} "
+            "MiB: raise the limit"
+        )
+
+
+def machine_fault(error: BaseException) -> str | None:
+    """One line for an error that the machine caused, not the program; None for any other."""
+    text = str(error)
+    if isinstance(error, BrokenPipeError):
+        return "standard output: its reader has closed the pipe"
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text) or _is_failed_import(error):
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limited = "" if limit == resource.RLIM_INFINITY else f" (limited to {limit >> 20:,} MiB, ulimit -v)"
+        return f"out of memory{limited}: give the process more, or less at once (smaller batches, a smaller model)"
+    if isinstance(error, ModuleNotFoundError):
+        return f"the package {error.name} is not installed: install it, or iter-lightning with the extra that needs it"
+    if isinstance(error, ImportError):
+        return f"{error.name or 'a package'} cannot be imported: {(text.strip() or 'no reason given').splitlines()[0]}"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the file system'}: {error.strerror or error}"
+    return None
+
+
+def _is_failed_import(error: BaseException) -> bool:
+    """Whether an import ended without an exception, as it does when memory for one is missing."""
+    return isinstance(error, SystemError) and resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
