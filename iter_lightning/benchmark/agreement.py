@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
-from iter_lightning.benchmark.shapes import Measurement, Plan, options_of
+from iter_lightning.benchmark.shapes import Measurement, Plan, kernels_of, options_of
 from iter_lightning.benchmark.subjects import Subject
 from iter_lightning.errors import ConfigError
 from iter_lightning.metrics import ExtractionMetric
@@ -32,6 +32,7 @@ def agreement(subject: Subject, plan: Plan) -> Iterator[Measurement]:
         found = prepare(deepcopy(subject.model), options).predict(subject.examples, BATCH)
         now = scores(found, subject.examples, plain.config.schema)
         yield options_of(options), {
+            "kernels": kernels_of(options, subject.model),
             "plain": before, "scores": now, "entities": sum(len(p.entities) for p in expected),
             "relations": sum(len(p.relations) for p in expected), "flips": flips(found, expected),
         }  # fmt: skip

@@ -25,6 +25,7 @@ from iter_lightning.benchmark.shapes import (
     Setting,
     Shape,
     batchings,
+    kernels_of,
     options_of,
     own_setting,
     shaped_setting,
@@ -116,6 +117,7 @@ def compare(
     seconds = interleaved({"floor": floor, "ours": predict}, plan.passes, device, warm_up)
     share, stage_seconds, work = shares(prepared, examples, size, budget, max(1, plan.passes // 2))
     return {
+        "kernels": kernels_of(options, setting.model),
         "sentences": len(examples), "subwords": sum(floor.lengths), "longest": max(floor.lengths),
         "seconds": seconds, **ratio_of(seconds["ours"], seconds["floor"]), "floor_attention": attention_of(encoder),
         "shares": share, "stage_seconds": stage_seconds, "work": asdict(work),

@@ -87,7 +87,7 @@ def predict_once(work: dict[str, Any]) -> float:
     subject = load_subject(SubjectSpec(**work["subject"]))
     setting = shaped_setting(subject, Shape(**work["shape"])) if work["shape"] else own_setting(subject)
     del subject
-    prepared, _ = setting.prepare(InferenceOptions(**work["options"]), 1, keep=False)
+    prepared, _ = setting.prepare(InferenceOptions(**work["options"], allow_slow=True), 1, keep=False)
     examples = setting.examples
     del setting
     loaded = resident_peak()

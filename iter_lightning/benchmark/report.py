@@ -54,16 +54,24 @@ def show(entries: Sequence[Entry], console: Console) -> None:
 
 
 class _Runs:
-    """Numbers for (command, machine), in the order they are first asked for."""
+    """Numbers for (command, machine), in the order they are first asked for, and the kernels of each."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], int] = {}
+        self.kernels: dict[int, list[str]] = {}
 
     def number(self, entry: Entry) -> str:
-        return str(self.known.setdefault((entry.command, _machine(entry.machine)), len(self.known) + 1))
+        number = self.known.setdefault((entry.command, _machine(entry.machine)), len(self.known) + 1)
+        kernels, used = self.kernels.setdefault(number, []), entry.values.get("kernels")
+        if used and used not in kernels:
+            kernels.append(used)
+        return str(number)
 
     def listed(self) -> str:
-        return "\n".join(f"{n}. `{command}`  \n   {where}" for (command, where), n in self.known.items())
+        return "\n".join(
+            "  \n   ".join([f"{number}. `{command}`", where, *self.kernels[number]])
+            for (command, where), number in self.known.items()
+        )
 
 
 def _machine(machine: dict[str, Any]) -> str:

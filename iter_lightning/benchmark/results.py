@@ -37,7 +37,7 @@ class Entry:
     @property
     def key(self) -> str:
         """Entries of one key are measurements of the same thing on the same machine."""
-        machine = {name: self.machine.get(name) for name in ("cpu", "gpu", "threads")}
+        machine = {name: self.machine.get(name) for name in ("cpu", "cpu_capability", "gpu", "threads")}
         return json.dumps([self.section, self.subject, self.settings, machine], sort_keys=True)
 
 

@@ -12,6 +12,7 @@ from iter_lightning.benchmark.subjects import Subject, samples_of_length, varian
 from iter_lightning.errors import ConfigError
 from iter_lightning.model import IterModel
 from iter_lightning.model.inference import InferenceOptions, prepare
+from iter_lightning.model.kernels import describe
 from iter_lightning.types import Example
 
 Measurement = tuple[dict[str, Any], dict[str, Any]]
@@ -74,8 +75,10 @@ class Plan:
 
     @property
     def options(self) -> list[InferenceOptions]:
-        """One for each precision."""
-        return [InferenceOptions(precision, self.compile, self.packing) for precision in self.precisions]
+        """One for each precision, slow ones too: how slow they are is what a benchmark tells."""
+        return [
+            InferenceOptions(precision, self.compile, self.packing, allow_slow=True) for precision in self.precisions
+        ]
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,11 @@ def shaped_setting(subject: Subject, shape: Shape, longest_batch: int | None = N
     model = variant(subject.model, max(shape.subwords, 16), omega=omega, flat=False)
     examples = samples_of_length(model, subject.examples, shape.subwords, shape.sentences)
     return Setting(model, examples, Density.of(subject.examples).with_spans(shape.entities), longest_batch)
+
+
+def kernels_of(options: InferenceOptions, model: IterModel) -> str:
+    """The kernels that a model runs on under these options; see `kernels.describe`."""
+    return describe(options.precision, next(model.parameters()).device, options.compile)
 
 
 def options_of(options: InferenceOptions) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from iter_lightning.benchmark.floor import id_rows
 from iter_lightning.benchmark.inference import density_of, flops_of
-from iter_lightning.benchmark.shapes import Measurement, Plan, batchings, options_of, own_setting
+from iter_lightning.benchmark.shapes import Measurement, Plan, batchings, kernels_of, options_of, own_setting
 from iter_lightning.benchmark.stages import watched_pass
 from iter_lightning.benchmark.subjects import Subject
 from iter_lightning.model import IterModel, pipeline
@@ -33,6 +33,7 @@ def stream(subject: Subject, plan: Plan) -> Iterator[Measurement]:
             _, work, _ = watched_pass(prepared, examples, size or len(examples), budget)
             once = median(seconds) * len(examples) / pipeline.POOL
             values: dict[str, Any] = {
+                "kernels": kernels_of(options, setting.model),
                 "sentences": pipeline.POOL, "subwords": round(pipeline.POOL * sum(lengths) / len(examples)),
                 "seconds": {"ours": seconds}, "work": asdict(work),
                 **flops_of(setting.model, lengths, work, once, options.precision), **density_of(setting, found),

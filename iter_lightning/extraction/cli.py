@@ -113,7 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     how = parser.add_argument_group("how")
     how.add_argument("--backend", choices=BACKENDS, default="torch")
     how.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU where there is one)")
-    how.add_argument("--precision", choices=("fp32", "bf16", "fp16", "int8"), default="fp32")
+    how.add_argument("--precision", choices=("fp32", "bf16", "fp16", "int8"), default="fp32",
+                     help="default fp32; others are refused on CPUs that are slower at them")  # fmt: skip
+    how.add_argument("--allow-slow", action="store_true", help="compute in --precision even if fp32 would be faster")
     how.add_argument("--compile", action="store_true", help="compile the encoder: pays for long runs in int8")
     how.add_argument("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="subwords a batch (%(default)s)")
     how.add_argument("--launcher", choices=LAUNCHERS, default="local")
@@ -127,14 +129,17 @@ def _config(options: argparse.Namespace) -> ExtractionConfig:
     reading = ReadOptions(
         options.input_format, options.text_field, options.id_field, options.gold, options.max_characters
     )
-    if options.backend == "onnx" and (options.precision != "fp32" or options.compile):
-        raise ConfigError("the onnx backend has neither --compile nor --precision: export --onnx decides it")
+    if options.backend == "onnx" and (options.precision != "fp32" or options.compile or options.allow_slow):
+        raise ConfigError(
+            "--precision, --compile and --allow-slow go with --backend torch; the graphs of --backend onnx have the "
+            "precision that `export --onnx` gave them"
+        )
     return ExtractionConfig(
         model=options.model, inputs=tuple(options.inputs), reading=reading,
         language=options.language, context=options.context,
         link_threshold=options.link_threshold, thresholds=_thresholds(options.threshold),
         backend=options.backend, device=options.device, precision=options.precision, compile=options.compile,
-        max_tokens=options.max_tokens,
+        allow_slow=options.allow_slow, max_tokens=options.max_tokens,
     )  # fmt: skip
 
 
@@ -201,6 +206,8 @@ def _report(summary: Summary, outputs: list[Path], again: bool, seconds: float) 
         with suppress(OSError), errors.open(encoding="utf-8") as file:  # of an earlier run, it may be gone
             what += f", the first {_told(BadRecord(**json.loads(file.readline())))}"
         lines.append(f"{what}; all, with reasons, in {errors}")
+    if summary.kernels:
+        lines.append(f"computed by {summary.kernels}")
     documents = "1 document" if summary.documents == 1 else f"{summary.documents:,} documents"
     what = f"{documents}, {summary.entities:,} entities, {summary.relations:,} relations"
     how = "done already (--overwrite does it again)" if again else f"in {seconds:.0f} s"

@@ -89,7 +89,7 @@ class RayExecutor:
             if row["error"]:
                 raise pickle.loads(row["error"])  # what a worker of ours has met
             documents, bad, done = documents + row["documents"], bad + row["bad"], done + row["bytes"]
-            yield Progress(int(documents), int(bad), int(done), total, row["part"])
+            yield Progress(int(documents), int(bad), int(done), total, row["part"], row["kernels"])
 
     def _share(self) -> tuple[dict[str, float], int]:
         """What an extractor takes of a machine, and how many there are."""
@@ -144,17 +144,17 @@ class _ExtractChunks:
         return extractor
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        documents, bad, error = 0, 0, batch["error"][0]
+        documents, bad, kernels, error = 0, 0, "", batch["error"][0]
         if pickled := batch["chunk"][0]:
             chunk: Chunk = pickle.loads(pickled)  # what `_read_shards` has made
             try:
                 with _tried(chunk, self._there.folder):
                     bad = make_part(self._extractor, chunk, self._there.config.rules(), self._there.folder)
-                documents = len(chunk.records) - bad
+                documents, kernels = len(chunk.records) - bad, self._extractor.kernels
             except (IterError, OSError) as failure:
                 error = pickle.dumps(failure)
         counts = {"documents": np.array([documents]), "bad": np.array([bad]), "error": [error]}
-        return {"part": batch["part"], "bytes": batch["bytes"], **counts}
+        return {"part": batch["part"], "bytes": batch["bytes"], "kernels": np.array([kernels]), **counts}
 
 
 @contextmanager

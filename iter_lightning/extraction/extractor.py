@@ -36,6 +36,10 @@ class Backend(Protocol):
     def link_threshold(self) -> float:
         """The model's own lambda."""
 
+    @property
+    def kernels(self) -> str:
+        """What computes, in one line for reports."""
+
     def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
         """One prediction an example, in order, as they come; links above the threshold."""
 
@@ -45,6 +49,8 @@ class TorchBackend:
     """An `IterModel`, on its device and as `prepare` has left it."""
 
     model: IterModel
+    kernels: str = "torch"
+    """See `Backend`."""
 
     @property
     def schema(self) -> Schema:
@@ -58,20 +64,28 @@ class TorchBackend:
 
     @classmethod
     def load(cls, folder: Path, device: str | None, options: InferenceOptions | None) -> TorchBackend:
-        """A folder's model on `device` (None: a GPU where there is one), made fast."""
+        """A folder's model on `device` (None: a GPU where there is one), made fast.
+
+        Raises:
+            ConfigError: torch or the device is missing, or the device does not compute the precision or is slow at it.
+        """
         check_torch()
         import torch
 
         from iter_lightning.model import IterModel
         from iter_lightning.model.inference import InferenceOptions, prepare
+        from iter_lightning.model.kernels import check_precision, describe
 
+        options = options or InferenceOptions()
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        loaded = IterModel.from_pretrained(folder)
         try:
-            loaded = loaded.to(device)
-        except (RuntimeError, AssertionError) as error:  # torch's, for a device that is not there
+            place = torch.device(device)
+            torch.empty(1, device=place)
+        except (RuntimeError, AssertionError) as error:  # torch's, if the device does not exist
             raise ConfigError(f"device {device!r}: {str(error).splitlines()[0]}") from error
-        return cls(prepare(loaded, options or InferenceOptions()))
+        check_precision(options.precision, place, options.allow_slow)
+        model = prepare(IterModel.from_pretrained(folder).to(place), options)
+        return cls(model, describe(options.precision, place, options.compile))
 
     def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
         """See `Backend`."""
@@ -146,6 +160,11 @@ class Extractor:
     def schema(self) -> Schema:
         """The types the model finds."""
         return self.backend.schema
+
+    @property
+    def kernels(self) -> str:
+        """What computes, in one line for reports."""
+        return self.backend.kernels
 
     @overload  # a text is a sequence of texts to a type checker
     def __call__(  # type: ignore[overload-overlap]

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,6 +62,8 @@ class ExtractionConfig:
     device: str | None = None
     precision: str = "fp32"
     compile: bool = False
+    allow_slow: bool = False
+    """See `InferenceOptions`; decides nothing about what is found."""
     max_tokens: int = MAX_TOKENS
 
     def rules(self) -> Rules:
@@ -75,7 +77,7 @@ class ExtractionConfig:
             check_torch()
             from iter_lightning.model.inference import InferenceOptions
 
-            options = InferenceOptions(self.precision, self.compile)
+            options = InferenceOptions(self.precision, self.compile, allow_slow=self.allow_slow)
         return Extractor.from_pretrained(
             self.model, language=self.language, context=self.context, device=self.device, options=options,
             backend=self.backend, max_tokens=self.max_tokens,
@@ -83,8 +85,10 @@ class ExtractionConfig:
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """Plain values, with what they stand for: the model's digest, the chunks, the versions."""
+        given = asdict(self)
+        del given["allow_slow"]
         return {
-            **asdict(self), "language": resolve_language(self.language, folder),
+            **given, "language": resolve_language(self.language, folder),
             "model_sha256": model_digest(folder), "chunk": [DOCUMENTS, CHARACTERS, SHARD_BYTES],
             "versions": {name: _version(name) for name in ("iter-lightning", "torch", "transformers", "spacy")},
         }  # fmt: skip
@@ -103,6 +107,8 @@ class Progress:
     """Bytes of all input; None where it is not known."""
     part: str = field(default="", compare=False)
     """The part that is there now."""
+    kernels: str = field(default="", compare=False)
+    """What computed the part; empty if it was there before."""
 
 
 class Executor(Protocol):
@@ -124,6 +130,8 @@ class Summary:
     relations: int = 0
     notes: tuple[str, ...] = ()
     """What a format could not hold, what was passed over."""
+    kernels: str = ""
+    """What computed the parts that the last process or its workers made."""
 
 
 def extract(
@@ -152,7 +160,8 @@ def extract(
 
     if (done := finished()) is not None:
         return done, True
-    extractor = config.extractor()
+    # workers elsewhere check their own processors
+    extractor = (config if executor is run_here else replace(config, allow_slow=True)).extractor()
     settle()
     config.rules().check(extractor)
     _try(named, extractor.schema, config.context)
@@ -160,13 +169,15 @@ def extract(
         if (done := finished()) is not None:  # by another process, in the meantime
             return done, True
         claim(files.parts, settings, overwrite)
-        started, progress, made = time.monotonic(), Progress(), set()
+        started, progress, made, kernels = time.monotonic(), Progress(), set(), set()
         for progress in executor(config, extractor, reading.shards(SHARD_BYTES), files.parts):
             made.add(progress.part)
+            kernels.add(progress.kernels)
             tell(progress)
         seconds = time.monotonic() - started
         check_parts(files.parts, made - {""})
         summary = _assemble(files, named, extractor.schema, config.context, reading.notes)
+        summary = replace(summary, kernels="; ".join(sorted(kernels - {""})))
         manifest = {
             "settings": settings, "inputs": reading.files(), "outputs": [[str(path), kind] for path, kind in named],
             "summary": asdict(summary),
@@ -186,10 +197,11 @@ def run_here(
     yield Progress(total=total)
     for number, shard in enumerate(shards):
         for chunk in chunks(number, shard):
-            if not parts.has(chunk):
+            if missing := not parts.has(chunk):
                 failed = make_part(extractor, chunk, rules, folder)
                 documents, bad = documents + len(chunk.records) - failed, bad + failed
-            yield Progress(documents, bad, behind + shard.done, total, chunk.part)
+            kernels = extractor.kernels if missing else ""
+            yield Progress(documents, bad, behind + shard.done, total, chunk.part, kernels)
         behind += shard.done
 
 

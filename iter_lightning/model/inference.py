@@ -13,6 +13,7 @@ import torch
 from iter_lightning.errors import ConfigError
 from iter_lightning.model import packing
 from iter_lightning.model.compilation import check_compiler, compile_encoder
+from iter_lightning.model.kernels import check_precision
 from iter_lightning.model.linear import Int8Linear, PrepackedLinear, replace_linears
 
 if TYPE_CHECKING:
@@ -26,37 +27,44 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """How a model that is not trained any more computes.
+    """How a trained model computes.
 
     Raises:
-        ConfigError: a precision that is none.
+        ConfigError: `precision` is not a valid name.
     """
 
     precision: str = "fp32"
-    """fp32, bf16, fp16, or int8 (linear layers quantised as they run; on a CPU alone)."""
+    """fp32, bf16, fp16 or int8.
+
+    On a GPU: fp32, bf16 or fp16. On a CPU a reduced precision is accepted only where it is faster than fp32: bf16 with
+    AVX-512 BF16, int8 (linear layers, quantized as they run) with AVX-512 VNNI, fp16 nowhere. Otherwise `prepare`
+    refuses it and says what to use instead. It never chooses another precision: what a model finds would then depend on
+    the machine.
+    """
     compile: bool = False
     """Compile the encoder (`torch.compile`, for any shapes); worth its half a minute for long runs alone."""
     packing: bool | None = None
     """Leave padding out: True, False, or None, where the encoder can."""
+    allow_slow: bool = False
+    """Accept a precision that is slower than fp32 on this CPU, to measure or to compare what it finds."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise ConfigError(f"precision {self.precision!r} is none of {', '.join(PRECISIONS)}")
+            raise ConfigError(f"precision: expected one of {', '.join(PRECISIONS)}, found {self.precision!r}")
 
 
 def prepare(model: IterModel, options: InferenceOptions) -> IterModel:
     """Make the model fast as `options` say, in place; it can neither be trained nor saved afterwards.
 
     Raises:
-        ConfigError: what the encoder or the device cannot do, or a model that is prepared already.
+        ConfigError: what the encoder or the device cannot do or computes slowly, or a model that is prepared already.
     """
     if model.prepared:
-        raise ConfigError("the model is prepared for inference already: load it anew for other options")
+        raise ConfigError("the model is prepared for inference already: load it again for other options")
     device, config = next(model.parameters()).device, cast("PretrainedConfig", model.encoder.config)
     if options.packing and not packing.can_pack(config):
         raise ConfigError(f"packing: an encoder of type {config.model_type} cannot do without padding")
-    if options.precision == "int8" and device.type != "cpu":
-        raise ConfigError(f"precision int8 is for a CPU; on {device} take bf16 or fp16")
+    check_precision(options.precision, device, options.allow_slow)
     if options.compile:
         check_compiler(device)
     model.eval().requires_grad_(False)

@@ -32,9 +32,11 @@ class PrepackedLinear(nn.Module):
 
     @staticmethod
     def available(dtype: torch.dtype) -> bool:
-        """Whether this build of torch, on this processor, has it."""
-        available: Any = torch.backends.mkldnn.is_available
-        if not available() or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        """Whether this build of torch has the operators, which are not public, for this type on this processor."""
+        needed = ["_reorder_linear_weight", "_linear_pointwise"]
+        if dtype == torch.bfloat16:
+            needed.append("_is_mkldnn_bf16_supported")
+        if not _has_onednn() or not all(hasattr(torch.ops.mkldnn, name) for name in needed):
             return False
         return dtype == torch.float32 or (
             dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -72,6 +74,11 @@ class Int8Linear(nn.Module):
         self.sum_O = nn.Buffer(quantised_OI.float().sum(dim=1))
         self.bias_O = nn.Buffer(self.scale_O.new_zeros(len(weight_OI)) if bias_O is None else bias_O.detach().float())
 
+    @staticmethod
+    def available() -> bool:
+        """Whether this build of torch multiplies integers by oneDNN; without it the layer works, slowly."""
+        return _has_onednn() and hasattr(torch, "_int_mm")
+
     def forward(self, x: Tensor) -> Tensor:
         """[..., I] to [..., O]."""
         if not x.numel():
@@ -89,9 +96,22 @@ class Int8Linear(nn.Module):
         middle_X1 = low_X1 + 128 * step_X1
         # low becomes -128 and high 127, so that nothing is to be clamped
         quantised_XI = torch.addcmul(-middle_X1 / step_X1, x_XI.float(), 1 / step_X1).round_().to(torch.int8)
-        product_XO = torch._int_mm(quantised_XI, self.weight_IO).float()
+        product_XO = _integer_product(quantised_XI, self.weight_IO)
         product_XO.mul_(step_X1).addr_(middle_X1.squeeze(1), self.sum_O)
         return torch.addcmul(self.bias_O, product_XO, self.scale_O).to(x_XI.dtype)
+
+
+def _integer_product(x_XI: Tensor, weight_IO: Tensor) -> Tensor:
+    """The product of two int8 matrices, summed in int32, as float32 [X, O]."""
+    product: Any = getattr(torch, "_int_mm", None)  # not public
+    if product is None:
+        return (x_XI.int() @ weight_IO.int()).float()
+    return product(x_XI, weight_IO).float()  # type: ignore[no-any-return]
+
+
+def _has_onednn() -> bool:
+    available: Any = torch.backends.mkldnn.is_available
+    return bool(available())
 
 
 def replace_linears(module: nn.Module, make: type[PrepackedLinear] | type[Int8Linear]) -> None:

@@ -46,6 +46,8 @@ def test_speed_of_a_trained_model(model_dir: Path, tmp_path: Path, capsys: pytes
         )
     text = output.with_suffix(".md").read_text()
     assert "x floor" in text
+    assert entries[0].values["kernels"].startswith("torch ")
+    assert text.count(f"\n   {entries[0].values['kernels']}\n") == 1
     assert entries[0].command in text
     for written in (text, output.with_suffix(".json").read_text()):
         assert str(tmp_path) not in written
@@ -60,6 +62,8 @@ def test_agreement_counts_what_one_side_alone_finds(model_dir: Path, tmp_path: P
     exact, rough = (entry.values for entry in read_entries(output.with_suffix(".json")))
     assert exact["flips"] == {"entities": 0, "relations": 0}
     assert exact["plain"] == exact["scores"] == rough["plain"]
+    assert ": fp32, " in exact["kernels"]
+    assert ": int8" in rough["kernels"]
     assert "## Agreement" in output.with_suffix(".md").read_text(encoding="utf-8")
     one = Prediction((Entity(0, 1, "A"), Entity(1, 2, "A")), (), (0.9, 0.9), ())
     other = Prediction((Entity(0, 1, "A"), Entity(1, 2, "B")), (), (0.8, 0.9), ())

@@ -222,6 +222,7 @@ def test_int8_is_smaller_and_says_how_near_it_is(tmp_path: Path) -> None:
     manifest = Manifest.read(tmp_path / "model" / "onnx")
     assert (manifest.precision, manifest.parity) == ("int8", json.loads(json.dumps(vars_of(parity))))
     backend = OnnxBackend.from_pretrained(tmp_path / "model")
+    assert backend.kernels.endswith("CPUExecutionProvider: int8 graphs")
     theirs = predictions(TorchBackend(model), sentences())
     mine = predictions(backend, sentences())
     shared = sum(len(set(a.entities) & set(b.entities)) for a, b in zip(mine, theirs, strict=True))
@@ -290,6 +291,7 @@ import iter_lightning.features.alignment, iter_lightning.model.config, iter_ligh
 from iter_lightning import Document, Extractor, IterConfig
 from iter_lightning.errors import EncoderError
 extractor = Extractor.from_pretrained(sys.argv[1], language="none", backend="onnx")
+assert extractor.kernels.startswith("onnxruntime ") and extractor.kernels.endswith("CPUExecutionProvider: fp32 graphs")
 try:
     Extractor.from_pretrained("nowhere", language="none", backend="onnx")
 except EncoderError as error:

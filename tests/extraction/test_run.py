@@ -321,11 +321,34 @@ def test_command_line(model: Path, texts: Path, tmp_path: Path, capsys: pytest.C
     assert cli.main(command(model, texts, *options, "--threshold", "Kin=0.9", "--device", "cpu")) == 0
     told = capsys.readouterr().err
     assert "29 documents" in told
+    kernels = json.loads((tmp_path / "a.jsonl.manifest.json").read_text(encoding="utf-8"))["summary"]["kernels"]
+    assert kernels.startswith("torch ")
+    assert f"\ncomputed by {kernels}\n" in f"\n{told}"
     assert "1 bad record, the first" in told
     assert "texts.jsonl: line 18: text: expected a string" in told
     assert all(path.exists() for path in outputs)
     assert cli.main(command(model, texts, *options, "--threshold", "Kin=0.9", "--device", "cpu")) == 0
     assert "done already" in capsys.readouterr().err
+
+
+def test_a_slow_precision_is_refused_where_it_is_computed(
+    model: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr("iter_lightning.model.kernels.instruction_sets", frozenset)
+    config = ExtractionConfig(str(model), (str(texts),), device="cpu", precision="int8")
+    outputs = [(tmp_path / "out" / "found.jsonl", None)]
+
+    def elsewhere(config: ExtractionConfig, *rest: Any) -> Iterator[Progress]:
+        with pytest.raises(ConfigError, match="precision int8 would be slower than fp32"):
+            config.extractor()
+        yield from run_here(config, *rest)
+
+    with pytest.raises(ConfigError, match="precision int8 would be slower than fp32"):
+        extract(config, outputs, run_here)
+    assert not outputs[0][0].parent.exists()
+    summary, _ = extract(config, outputs, elsewhere)  # the machine that starts a cluster need not compute
+    assert summary.kernels.endswith("int8 without fast kernels (slower than fp32)")
+    assert extract(replace(config, allow_slow=True), outputs, run_here) == (summary, True)  # finds the same
 
 
 def test_command_line_to_the_terminal(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -411,7 +434,10 @@ def test_words_of_their_own_need_no_language(model: Path, tmp_path: Path) -> Non
         (("-o", "x.jsonl", "--workers", "2"), "--workers goes with --launcher ray"),
         (("--overwrite",), "go with --output"),
         (("-o", "x.jsonl", "--device", "nowhere"), "device 'nowhere'"),
-        (("-o", "x.jsonl", "--backend", "onnx", "--compile"), "the onnx backend has neither --compile nor --precision"),
+        (
+            ("-o", "x.jsonl", "--backend", "onnx", "--compile"),
+            "--precision, --compile and --allow-slow go with --backend torch",
+        ),
         (("-o", "x.jsonl", "--text-field", "none.of.it"), None),
     ],
 )
@@ -500,3 +526,6 @@ def test_a_cluster_finds_the_same(model: Path, texts: Path, tmp_path: Path) -> N
     assert cli.main([*there, "--workers", "2"]) == 0
     assert (tmp_path / "there.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
     assert records(tmp_path / "there.jsonl.errors.jsonl") == records(tmp_path / "here.jsonl.errors.jsonl")
+    kernels = [json.loads((tmp_path / f"{name}.jsonl.manifest.json").read_text())["summary"]["kernels"]
+               for name in ("here", "there")]  # fmt: skip
+    assert kernels[0] == kernels[1] != ""

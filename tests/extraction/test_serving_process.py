@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -17,13 +19,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.extractor import Extractor, TorchBackend
-from iter_lightning.extraction.serving import cli, load
+from iter_lightning.extraction.serving import cli, load, server
+from iter_lightning.extraction.serving.app import create_app
+from iter_lightning.extraction.serving.options import ModelInfo
 from iter_lightning.extraction.serving.server import listen
 from tests.builders import tiny_model
-from tests.extraction.serving_builders import alone, splitter
+from tests.extraction.serving_builders import RuleBackend, alone, splitter
 
 RULES = """
 import sys
@@ -145,6 +150,21 @@ def test_the_command_line_tells_what_cannot_be_served(tmp_path: Path, monkeypatc
         cli.main([str(tmp_path)])
 
 
+def test_the_line_at_the_start_names_the_kernels(caplog: pytest.LogCaptureFixture,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    async def started(itself: uvicorn.Server, sockets: object) -> None: ...
+
+    monkeypatch.setattr(uvicorn.Server, "startup", started)
+    monkeypatch.setattr(logging.getLogger("iter_lightning"), "propagate", True)
+    info = ModelInfo("mine", kernels="torch 2, cpu (AVX2): fp32, prepacked by oneDNN")
+    app = create_app(Extractor(RuleBackend(), splitter()), info=info)
+    with listen("127.0.0.1", 0) as listening, caplog.at_level(logging.INFO):
+        asyncio.run(server._Server(uvicorn.Config(app), app).startup([listening]))
+        port = listening.getsockname()[1]
+    expected = f"serving mine (torch 2, cpu (AVX2): fp32, prepacked by oneDNN) on http://127.0.0.1:{port}"
+    assert expected in caplog.messages
+
+
 def test_names_tell_the_run_and_not_the_machine(tmp_path: Path) -> None:
     (folder := tmp_path / "conll04" / "seed1" / "model").mkdir(parents=True)
     assert cli.name_of(str(folder)) == cli.name_of(str(folder.parent)) == "seed1"
@@ -218,6 +238,7 @@ def test_a_real_model_is_served_from_the_command_line(tmp_path: Path) -> None:
         described = httpx.get(f"{url}/model").json()
         assert re.fullmatch("sha256:[0-9a-f]{64}", described["digest"])
         assert (described["device"], described["precision"]) == ("cpu", "fp32")
+        assert re.fullmatch(r"torch \S+, cpu \(.+\): fp32, .+", described["kernels"])
         (tmp_path / "sentences").write_text(text)
         check = ["--file", str(tmp_path / "sentences"), "--check", str(tmp_path / "run"), "--requests", "20"]
         assert load.main([url, *check]) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
@@ -48,7 +49,7 @@ def test_float32_finds_the_same(family: str, omega: int) -> None:
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.02), ("fp16", 0.005), ("int8", 0.03)])
 def test_reduced_precision_is_near(family: str, precision: str, tolerance: float) -> None:
     model, texts = tiny_model(family), sentences()
-    reduced = prepare(copy.deepcopy(model), InferenceOptions(precision))
+    reduced = prepare(copy.deepcopy(model), InferenceOptions(precision, allow_slow=True))
     for found, expected in zip(outputs(reduced, texts), outputs(model, texts), strict=True):
         assert found.dtype == torch.float32
         assert (found - expected).norm() < tolerance * expected.norm()
@@ -70,6 +71,26 @@ def test_linear_layers_of_inference(rows: int, bias: bool) -> None:
         if PrepackedLinear.available(torch.float32):
             packed = PrepackedLinear(linear.weight, linear.bias)(x)
             torch.testing.assert_close(packed, expected, rtol=0, atol=1e-5)
+
+
+def test_int8_without_torchs_product_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layer, x = Int8Linear(torch.randn(33, 1500), None), torch.randn(5, 1500)
+    expected = layer(x)
+    monkeypatch.delattr(torch, "_int_mm")
+    assert not Int8Linear.available()
+    assert torch.equal(layer(x), expected)
+
+
+@pytest.mark.parametrize("missing", ["_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported"])
+def test_float32_without_torchs_operators_finds_the_same(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported"} - {missing}
+    there = {name: getattr(torch.ops.mkldnn, name) for name in names if hasattr(torch.ops.mkldnn, name)}
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**there))
+    assert not PrepackedLinear.available(torch.bfloat16)
+    model, texts = tiny_model("bert"), sentences()
+    expected = model.predict(texts)
+    assert_close(prepare(model, InferenceOptions()).predict(texts), expected)
 
 
 def test_int8_reaches_both_ends_of_a_rows_range() -> None:
@@ -94,7 +115,7 @@ def test_replaces_linears_everywhere_and_nothing_else() -> None:
 
 
 def test_what_cannot_be_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"precision 'fp8' is none of fp32, bf16, fp16, int8"):
+    with pytest.raises(ConfigError, match=r"precision: expected one of fp32, bf16, fp16, int8, found 'fp8'"):
         InferenceOptions("fp8")
     with pytest.raises(ConfigError, match=r"packing: an encoder of type deberta-v2 cannot do without padding"):
         prepare(tiny_model("deberta_v3"), InferenceOptions(packing=True))
@@ -151,6 +172,6 @@ def test_any_shape_runs_in_few_compiled_graphs(family: str, monkeypatch: pytest.
 @pytest.mark.parametrize("precision", sorted(PRECISIONS))
 def test_the_real_compiler(precision: str) -> None:
     model, texts = tiny_model("bert"), sentences()
-    compiled = prepare(copy.deepcopy(model), InferenceOptions(precision, compile=True))
+    compiled = prepare(copy.deepcopy(model), InferenceOptions(precision, compile=True, allow_slow=True))
     for found, expected in zip(outputs(compiled, texts), outputs(model, texts), strict=True):
         assert (found - expected).norm() < 0.03 * expected.norm()

@@ -29,12 +29,14 @@ class OnnxBackend:
         graphs: sessions of onnxruntime.
         aligner: the model's, with its tokenizer.
         pad_id: the token that fills.
+        precision: of the graphs, `fp32` or `int8`.
     """
 
     config: IterConfig
     graphs: Graphs
     aligner: Aligner
     pad_id: int
+    precision: str = "fp32"
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, threads: int | None = None) -> OnnxBackend:
@@ -61,7 +63,8 @@ class OnnxBackend:
             raise EncoderError(f"{source}: {error}") from error
         pretrained.check_tokenizer(aligner, config, source)
         graphs = load_graphs(source / FOLDER, config, threads)
-        return cls(config, graphs, aligner, pretrained.padding_id(tokenizer))._tried_out(source)
+        backend = cls(config, graphs, aligner, pretrained.padding_id(tokenizer), manifest.precision)
+        return backend._tried_out(source)
 
     def _tried_out(self, source: Path) -> OnnxBackend:
         """Return this backend after it has read a few words.
@@ -84,6 +87,11 @@ class OnnxBackend:
     def link_threshold(self) -> float:
         """The model's own lambda."""
         return self.config.link_threshold
+
+    @property
+    def kernels(self) -> str:
+        """See `extractor.Backend`."""
+        return f"{self.graphs.engine}: {self.precision} graphs"
 
     def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
         """See `Backend`; holds `POOL` examples at a time, sorted by length inside it."""

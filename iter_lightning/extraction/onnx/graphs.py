@@ -42,6 +42,13 @@ class Graphs:
     pairs: int
     entities: int
 
+    @property
+    def engine(self) -> str:
+        """What runs the graphs, as `onnxruntime 1.20.0, CPUExecutionProvider`."""
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}, {', '.join(self.sessions['encoder'].get_providers())}"
+
     def run(self, name: str, *values: np.ndarray) -> list[np.ndarray]:
         """All outputs of a graph."""
         session = self.sessions[name]

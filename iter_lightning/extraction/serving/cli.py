@@ -66,7 +66,8 @@ def load(given: argparse.Namespace) -> tuple[Extractor, ModelInfo]:
     extractor = Extractor(backend, splitter, given.context, given.max_tokens)
     precision = "as exported" if given.backend == "onnx" else given.precision or "fp32"
     name = given.name or name_of(given.model)
-    return extractor, ModelInfo(name, f"sha256:{model_digest(folder)}", given.backend, device, precision)
+    digest = f"sha256:{model_digest(folder)}"
+    return extractor, ModelInfo(name, digest, given.backend, device, precision, extractor.kernels)
 
 
 def _backend(given: argparse.Namespace, folder: Path) -> tuple[Backend, str]:
@@ -74,7 +75,7 @@ def _backend(given: argparse.Namespace, folder: Path) -> tuple[Backend, str]:
     if given.backend == "onnx":
         from iter_lightning.extraction.onnx import OnnxBackend
 
-        if given.device not in (None, "cpu") or given.precision is not None:
+        if given.device not in (None, "cpu") or given.precision is not None or given.allow_slow:
             raise ConfigError("the onnx backend runs on a CPU, in the precision that export decided")
         return OnnxBackend.from_pretrained(folder, given.threads), "cpu"
     import torch
@@ -84,7 +85,8 @@ def _backend(given: argparse.Namespace, folder: Path) -> tuple[Backend, str]:
 
     if given.threads is not None:
         torch.set_num_threads(given.threads)
-    backend = TorchBackend.load(folder, given.device, InferenceOptions(precision=given.precision or "fp32"))
+    options = InferenceOptions(precision=given.precision or "fp32", allow_slow=given.allow_slow)
+    backend = TorchBackend.load(folder, given.device, options)
     return backend, str(next(backend.model.parameters()).device)
 
 
@@ -127,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
         help="what is read at once: relations reach as far; default %(default)s")  # fmt: skip
     add("--backend", choices=BACKENDS, default="torch", help="default %(default)s")
     add("--device", metavar="NAME", help="torch's name; default: a GPU where there is one")
-    add("--precision", choices=PRECISIONS, help="default fp32")
+    add("--precision", choices=PRECISIONS,
+        help="default fp32; others are refused on CPUs that are slower at them")  # fmt: skip
+    add("--allow-slow", action="store_true", help="compute in --precision even if fp32 would be faster")
     add("--link-threshold", type=float, metavar="P", help="of requests that name none; default: the model's own")
     add("--threads", type=_at_least_one, metavar="N", help="of the model; default: torch's choice")
     _add_limits(parser)

@@ -62,3 +62,5 @@ class ModelInfo:
     backend: str = "torch"
     device: str = "cpu"
     precision: str = "fp32"
+    kernels: str = ""
+    """What computes: `Backend.kernels`."""

@@ -191,6 +191,7 @@ class ModelResponse(Origin):
     backend: str
     device: str
     precision: str
+    kernels: str = Field(description="What computes: library, processor, kernels.")
     limits: Limits
     versions: dict[str, str]
 

@@ -87,7 +87,8 @@ class _Server(uvicorn.Server):
         for listening in sockets or []:
             host, port = listening.getsockname()[:2]
             where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            logger.info("serving %s (%s, %s, %s) on %s", info.name, info.backend, info.precision, info.device, where)
+            how = info.kernels or f"{info.backend}, {info.precision}, {info.device}"
+            logger.info("serving %s (%s) on %s", info.name, how, where)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
