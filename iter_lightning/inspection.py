@@ -41,6 +41,7 @@ def inspect_corpus(name: str, data_dir: Path, encoder: str, fold: int = 0) -> di
         EncoderError: the tokenizer cannot be loaded.
     """
     title, schema, omega, splits = _load(name, data_dir, fold)
+    unit = "sentences" if name == "synthetic" else CATALOG[name].unit
     report = check_corpus(splits, schema)
     aligner = Aligner(
         load_tokenizer(encoder), schema, omega, position_limit(load_config(encoder)),
@@ -49,13 +50,20 @@ def inspect_corpus(name: str, data_dir: Path, encoder: str, fold: int = 0) -> di
     encoded = {split: encoding_report(aligner.encode(examples)) for split, examples in splits.items()}
     return {
         "corpus": title,
+        "unit": unit,
         "omega": omega,
         "encoder": encoder,
         **report.to_dict(),
         "encoding": {split: found.to_dict() for split, found in encoded.items()},
         "word_level_recall": {split: word_level_recall(examples, omega) for split, examples in splits.items()},
         "text": render(
-            title, omega, encoder, report, encoded, {s: word_level_recall(x, omega) for s, x in splits.items()}
+            title,
+            omega,
+            encoder,
+            report,
+            encoded,
+            {s: word_level_recall(x, omega) for s, x in splits.items()},
+            unit,
         ),
     }
 
@@ -73,28 +81,28 @@ def _load(name: str, data_dir: Path, fold: int) -> tuple[str, Schema, int, dict[
 
 def render(
     title: str, omega: int, encoder: str, report: CorpusReport, encoded: Mapping[str, EncodingReport],
-    words: Mapping[str, tuple[float, float]],
+    words: Mapping[str, tuple[float, float]], unit: str = "sentences",
 ) -> str:  # fmt: skip
     """The report as text: a table with a column a split, then what a person should know."""
     splits = report.splits
     rows: list[tuple[str, Sequence[object]]] = [
-        ("sentences", [s.sentences for s in splits.values()]),
+        (unit, [s.sentences for s in splits.values()]),
         ("words", [s.words for s in splits.values()]),
         *_by_type("entities", [s.entities for s in splits.values()]),
         *_by_type("relations", [s.relations for s in splits.values()]),
         ("omega needed", [max(s.omega_needed, default=0) for s in splits.values()]),
         ("  entities by omega", [_histogram(s) for s in splits.values()]),
-        ("overlapping, % of sentences", [_percent(s.overlapping_sentences, s.sentences) for s in splits.values()]),
+        (f"overlapping, % of {unit}", [_percent(s.overlapping_sentences, s.sentences) for s in splits.values()]),
         ("overlapping pairs", [s.overlapping_pairs for s in splits.values()]),
         ("nested entities", [s.nested_entities for s in splits.values()]),
         ("nesting depth", [s.depth for s in splits.values()]),
         ("without entities", [s.without_entities for s in splits.values()]),
-        ("duplicate sentences", [s.duplicates for s in splits.values()]),
+        (f"duplicate {unit}", [s.duplicates for s in splits.values()]),
         ("spans of several types", [s.several_types for s in splits.values()]),
         ("relations to itself", [s.self_relations for s in splits.values()]),
         ("subwords median / 95 % / max",
          [f"{e.subwords_median} / {e.subwords_p95} / {e.subwords_max}" for e in encoded.values()]),
-        ("sentences in several windows", [e.windowed for e in encoded.values()]),
+        (f"{unit} in several windows", [e.windowed for e in encoded.values()]),
         ("oracle NER recall, words, %", [f"{100 * words[s][0]:.2f}" for s in splits]),
         ("oracle NER recall, encoded, %", [f"{100 * e.ner_recall:.2f}" for e in encoded.values()]),
         ("oracle RE+ recall, words, %", [f"{100 * words[s][1]:.2f}" for s in splits]),
@@ -105,10 +113,15 @@ def render(
     lines = [f"{title} · omega {omega} · encoder {encoder}", ""]
     lines.append(" " * name_width + "".join(f"{split:>{width}}" for split in splits))
     lines += [f"{label:<{name_width}}" + "".join(f"{_number(v):>{width}}" for v in values) for label, values in rows]
-    lines += ["", "sentence texts shared: " + ", ".join(f"{pair} {count}" for pair, count in report.leakage.items())]
+    lines += [
+        "",
+        f"{unit[:-1]} texts shared: " + ", ".join(f"{pair} {count}" for pair, count in report.leakage.items()),
+    ]
     for split, found in encoded.items():
         for example, word, place in found.erased[:ERASED_SHOWN]:
-            lines.append(f"{split}: the tokenizer erases word {place} {word!r} of sentence {example}; read as unknown")
+            lines.append(
+                f"{split}: the tokenizer erases word {place} {word!r} of {unit[:-1]} {example}; read as unknown"
+            )
         if len(found.erased) > ERASED_SHOWN:
             lines.append(f"{split}: and {len(found.erased) - ERASED_SHOWN} more")
         if found.clipped_words:

@@ -9,10 +9,11 @@ import yaml
 
 from iter_lightning.study.published import published
 from iter_lightning.study.search import Search
-from iter_lightning.study.space import APPENDIX_D, lookup
+from iter_lightning.study.space import APPENDIX_D
 from iter_lightning.study.sweep_config import load_sweep
 from iter_lightning.study.sweep_report import corpus_of
 from iter_lightning.training.cli import build_cli
+from iter_lightning.training.extends import lookup
 
 FOLDER = Path(__file__).parents[1] / "sweeps"
 FILES = sorted(FOLDER.glob("*.yaml"))

@@ -56,6 +56,8 @@ class Corpus:
     citation: str
     obtain: str | None = None
     """What to obtain, from whom, where to put it: for corpora that may not be downloaded."""
+    unit: str = "sentences"
+    """What its examples are, in the plural: sentences or documents."""
     overlapping: str = field(default="0")
     """Share of overlapping entities as Table 1 prints it."""
 
@@ -104,7 +106,7 @@ def _spert(corpus: str, name: str, split: str, sha256: str) -> CorpusFile:
 
 
 CONLL03 = Corpus(
-    name="conll03", title="CoNLL03", layout="conll", omega=1,
+    name="conll03", title="CoNLL03", layout="conll", omega=1, unit="documents",
     schema=Schema(("LOC", "MISC", "ORG", "PER")),
     files=(CorpusFile("eng.train", "train"), CorpusFile("eng.testa", "dev"), CorpusFile("eng.testb", "test")),
     counts={"train": Counts(946), "dev": Counts(216), "test": Counts(231)},
@@ -180,7 +182,7 @@ SCIERC = Corpus(
     citation="Luan et al., EMNLP 2018 (D18-1360)",
 )  # fmt: skip
 SCIERC_DOCUMENTS = replace(
-    SCIERC, title="SciERC documents with coreference", layout="dygie",
+    SCIERC, title="SciERC documents with coreference", layout="dygie", unit="documents",
     schema=Schema(
         SCIERC.schema.entity_types, (*SCIERC.schema.relation_types, COREFERENCE),
         (*SCIERC.schema.symmetric, COREFERENCE),

@@ -5,6 +5,7 @@ Works on folders that `prepare` wrote and on the owners' files as they are. Ever
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,11 @@ from iter_lightning.types import Example, Schema
 Splits = dict[str, list[Example]]
 DYGIE_NAMES = {"train": "train.json", "dev": "dev.json", "test": "test.json"}
 GENIA_PREPARED = {"train": "genia_train_dev.json", "test": "genia_test.json"}
+
+
+def data_folder(given: str | Path | None = None) -> Path:
+    """The folder of corpora: the one given, else the environment's ITER_DATA, else `data`."""
+    return Path(given or os.environ.get("ITER_DATA") or "data")
 
 
 def load_corpus(name: str, data_dir: str | Path, *, fold: int | None = None, level: str = "document") -> Splits:

@@ -53,15 +53,14 @@ def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) 
             _convert_genia(staged)
         sizes = _verify(corpus, work)
         digests = {file: _sha256(staged / file) for file in files}
-        mark = {"corpus": name, "sha256": digests, "sentences": sizes, "licence": corpus.licence}
+        mark = {"corpus": name, "sha256": digests, corpus.unit: sizes, "licence": corpus.licence}
         (staged / MARK).write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
         staged.replace(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     numbers = ", ".join(f"{split} {count:,}" for split, count in sizes.items())
-    return (
-        f"{corpus.title} prepared in {target}: {numbers} sentences\nlicence: {corpus.licence}\ncite: {corpus.citation}"
-    )
+    rights = f"licence: {corpus.licence}\ncite: {corpus.citation}"
+    return f"{corpus.title} prepared in {target}: {numbers} {corpus.unit}\n{rights}"
 
 
 def _take(corpus: Corpus, source: Path, staged: Path) -> list[str]:
@@ -123,13 +122,15 @@ def _verify(corpus: Corpus, data_dir: Path) -> dict[str, int]:
             found.update({f"{k}{fold}": v for k, v in load_corpus("ade", data_dir, fold=fold).items()})
     else:
         found = load_corpus(corpus.name, data_dir)
-    faults = [fault for split, counts in corpus.counts.items() for fault in _compare(split, counts, found[split])]
+    faults = [
+        fault for split, counts in corpus.counts.items() for fault in _compare(split, counts, found[split], corpus.unit)
+    ]
     if faults:
         raise CorpusError([f"{corpus.title}: {fault}" for fault in faults])
     return {split: len(found[split]) for split in (["full"] if corpus.name == "ade" else found)}
 
 
-def _compare(split: str, expected: Counts, examples: list[Example]) -> Iterable[str]:
+def _compare(split: str, expected: Counts, examples: list[Example], unit: str) -> Iterable[str]:
     measured = {
         "sentences": len(examples),
         "entities": sum(len(e.entities) for e in examples),
@@ -138,7 +139,7 @@ def _compare(split: str, expected: Counts, examples: list[Example]) -> Iterable[
     for what, number in measured.items():
         wanted = getattr(expected, what)
         if wanted is not None and wanted != number:
-            yield f"{split} has {number} {what}, expected {wanted}"
+            yield f"{split} has {number} {unit if what == 'sentences' else what}, expected {wanted}"
 
 
 def _sha256(path: Path) -> str:

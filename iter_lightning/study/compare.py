@@ -38,6 +38,8 @@ class Row:
     task: str
     sentences: int
     folds: int
+    unit: str
+    """What is counted under `sentences`: sentences or documents."""
     a: Summary
     """Micro F1 of A's runs."""
     b: Summary
@@ -209,7 +211,8 @@ def _test(
     difference, p = permutation(a, b, resamples, seed)
     low, high, flips = bootstrap(a, b, 1 - alpha, resamples, seed)
     return Row(
-        corpus=corpus, task=task, sentences=a.shape[1], folds=len(sides[0]), a=summarize(micro_f1(a)),
+        corpus=corpus, task=task, sentences=a.shape[1], folds=len(sides[0]),
+        unit=next(iter(sides[0].values()))[0].unit, a=summarize(micro_f1(a)),
         b=summarize(micro_f1(b)), difference=difference, low=low, high=high, flips=flips, p=p, corrected_p=p,
         verdict=VERDICTS[0], notes=_notes(*sides, links=task != "NER"),
     )  # fmt: skip
@@ -267,7 +270,7 @@ def _legend(found: Comparison) -> list[str]:
     lines = [f"F1: micro, percent, mean over runs (± their sample standard deviation) · {shown}"]
     for row in found.rows:
         folds = f" of {row.folds} folds, pooled" if row.folds > 1 else ""
-        sides = " · ".join((f"{row.sentences:,} sentences{folds}", f"runs: A {row.a.n}, B {row.b.n}", *row.notes))
+        sides = " · ".join((f"{row.sentences:,} {row.unit}{folds}", f"runs: A {row.a.n}, B {row.b.n}", *row.notes))
         lines.append(f"{row.corpus} {row.task}: {sides}")
     lines += [
         f"p: two-sided, {found.resamples:,} permutations of sentences between A and B; corrected for {tests} "

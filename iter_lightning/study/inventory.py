@@ -9,9 +9,10 @@ from typing import Any
 from iter_lightning.corpora import CATALOG, load_corpus
 from iter_lightning.corpora.checks import check_corpus
 from iter_lightning.errors import CorpusError
+from iter_lightning.json_files import read_object
 from iter_lightning.study.published import published
 from iter_lightning.study.render import Grid, Report, write_report
-from iter_lightning.study.runs import corpus_obstacle, corpus_title, read_json
+from iter_lightning.study.runs import corpus_obstacle, corpus_title
 from iter_lightning.training.extends import merged
 
 SPLITS = ("train", "dev", "test")
@@ -26,7 +27,7 @@ def write_table1(folder: Path, data_dir: Path) -> list[Path]:
     Raises:
         CorpusError: a corpus is there but damaged.
     """
-    columns = ("corpus", *SPLITS, "ω needed", "ω", "overlapping sentences", "entities", "relations",
+    columns = ("corpus", *SPLITS, "ω needed", "ω", "overlapping", "entities", "relations",
                "texts in two splits")  # fmt: skip
     rows, notes, data = [], [], {}
     for name, paper in published()["table1"].items():
@@ -44,8 +45,10 @@ def write_table1(folder: Path, data_dir: Path) -> list[Path]:
             str(found["relations"]),
             ", ".join(f"{pair} {count}" for pair, count in found["leakage"].items() if count) or "none",
         ))  # fmt: skip
+    documents = " and ".join(corpus.title for corpus in CATALOG.values() if corpus.unit == "documents")
     intro = (
-        "Ours, counted on the files `prepare` verifies; in brackets what the paper prints. ω needed is what the "
+        "Ours, counted on the files `prepare` verifies; in brackets what the paper prints. Sizes are sentences, those "
+        f"of {documents} documents; overlapping is the share of them in which entities overlap. ω needed is what the "
         "deepest entity takes (section 3.5), ω what the models use. ADE: fold 0, whose train and test are the whole "
         "corpus. What a corpus without a dev split selects on is the split protocol's matter. `inspect NAME` tells "
         "more."
@@ -91,7 +94,7 @@ def write_table5(folder: Path, experiments: Path, runs_dir: Path) -> list[Path]:
         rows.append((corpus_title(corpus), f"{corpus}.yaml", *_shown(ours)))
         differing += [f"{corpus_title(corpus)}: {line}" for line in _differences(paper, ours)]
     for path in sorted(runs_dir.glob("sweeps/*/report.json")):
-        found = read_json(path)
+        found = read_object(path, "remove it; `sweep` writes it again")
         data[f"sweep {path.parent.name}"] = found
         incumbent = path.parent / "incumbent.yaml"
         if incumbent.exists():

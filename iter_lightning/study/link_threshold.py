@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.errors import ConfigError
+from iter_lightning.json_files import CURVE, Shape, read_object
 from iter_lightning.metrics import LINK_THRESHOLDS, EvaluationDefinition, best_threshold, link_curve
 from iter_lightning.study.render import Grid, Report, write_report
-from iter_lightning.study.runs import Run, commits_of, gaps, load_model, read_json, splits_of
+from iter_lightning.study.runs import Run, commits_of, gaps, load_model, splits_of
 from iter_lightning.training.run import RunFolder
+
+CURVES: Shape = {f"{split}{'!' if not name else '.' + name}": kind for split in ("dev", "test")
+                 for name, kind in CURVE.items()}  # fmt: skip
+"""What link_curves.json holds."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,8 @@ def write_figure2(runs: Sequence[Run], folder: Path, data_dir: Path, store: bool
 def curves_of(run: Run, data_dir: Path) -> Curves | None:
     """A run's curves, from its folder or made now; None without relation types."""
     path = run.folder.path / "link_curves.json"
-    points = read_json(path)
-    if points is None:
+    points = read_object(path, "remove it; it is made again", CURVES)
+    if not points:
         points = make_curves(run.folder, data_dir)
         run.folder.write_json(path, points)
     return Curves(run, points, best_threshold(points["dev"])) if points["dev"] else None
@@ -87,10 +92,9 @@ def make_curves(folder: RunFolder, data_dir: Path) -> dict[str, list[dict[str, A
 
 def store_threshold(folder: RunFolder, threshold: float) -> None:
     """Make a lambda the exported model's own, and say so in the manifest."""
-    path = folder.model / "config.json"
-    config = read_json(path)
-    if config["link_threshold"] != threshold:
-        folder.write_json(path, {**config, "link_threshold": threshold})
+    config = folder.model_config
+    if config.get("link_threshold") != threshold:
+        folder.write_json(folder.model / "config.json", {**config, "link_threshold": threshold})
     folder.update_manifest(link_threshold={"value": threshold, "chosen_on": "dev", "by": "RE+ F1"})
 
 

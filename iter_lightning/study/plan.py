@@ -11,13 +11,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
-
-import yaml
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.metrics.functional import TASKS
-from iter_lightning.training.extends import merge, merged
+from iter_lightning.training.extends import lookup, merge, merged
+from iter_lightning.training.yaml_files import parse_yaml
+
+MAX_FOLDS = 100
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Spec:
         """What the run's configuration must hold: the YAML with all it extends, then the options."""
         wanted = merged(self.config)
         for name, text in (("seed_everything", str(self.seed)), *self.options):
-            keys, value = name.split("."), yaml.safe_load(text)
+            keys, value = name.split("."), parse_yaml(text, f"the value of {name}")
             if keys[0] == "data" and len(keys) == 2:  # the command line's short form
                 keys.insert(1, "init_args")
             for key in reversed(keys):
@@ -76,7 +78,7 @@ class Column:
     config: str
     """The experiment's YAML, beside the plan."""
     folds: int = 0
-    """Cross-validation over so many folds (ADE); 0: the corpus's own split."""
+    """Cross-validation over so many folds (ADE), at most `MAX_FOLDS`; 0: the corpus's own split."""
     seeds: tuple[int, ...] | None = None
     """Instead of the plan's."""
     tasks: tuple[str, ...] | None = None
@@ -125,7 +127,9 @@ class Plan:
     """Of precision, recall, f1."""
 
     def __post_init__(self) -> None:
-        faults = [f"rows: the key {key!r} is given twice" for key in _twice([row.key for row in self.rows])]
+        faults = [f"corpora: {name}: folds: expected 0 to {MAX_FOLDS}, found {column.folds}"
+                  for name, column in self.corpora.items() if not 0 <= column.folds <= MAX_FOLDS]  # fmt: skip
+        faults += [f"rows: the key {key!r} is given twice" for key in _twice([row.key for row in self.rows])]
         faults += [f"tasks: {task!r} is none of {', '.join(TASKS)}" for task in self.tasks if task not in TASKS]
         for row in self.rows:
             for corpus in (*row.configs, *(row.corpora or ())):
@@ -133,7 +137,9 @@ class Plan:
                     faults.append(f"row {row.key}: no column {corpus!r}; those are {', '.join(self.corpora)}")
             if row.encoder is None and not row.configs:
                 faults.append(f"row {row.key}: neither an encoder nor configs of its own")
-        for file in {*(c.config for c in self.corpora.values()), *(f for r in self.rows for f in r.configs.values())}:
+        given = [row.init_from for row in self.rows if row.init_from is not None]
+        given += [file for row in self.rows for file in row.configs.values()]
+        for file in sorted({*(column.config for column in self.corpora.values()), *given}):
             if not (self.path.parent / file).is_file():
                 faults.append(f"{file}: no such file beside the plan")
         if faults:
@@ -167,7 +173,7 @@ class Plan:
         content = merged(file)
         group = str(content.get("experiment", file.stem))
         options = dict(row.options)
-        if row.encoder is not None and not own and content.get("model", {}).get("encoder") != row.encoder:
+        if row.encoder is not None and not own and lookup(content, "model.encoder") != row.encoder:
             options = {"model.encoder": row.encoder, **options}
         group = f"{group}_{row.key}" if options else group
         return options, f"{group}+{Path(row.init_from).stem}" if row.init_from else group
@@ -178,8 +184,9 @@ class Plan:
             return ()
         file = self.path.parent / row.init_from
         group = str(merged(file).get("experiment", file.stem))
-        encoder = options.get("model.encoder", merged(file)["model"]["encoder"])
-        named = {} if encoder == merged(file)["model"]["encoder"] else {"model.encoder": encoder}
+        own = lookup(merged(file), "model.encoder")
+        encoder = options.get("model.encoder", own)
+        named = {} if encoder == own else {"model.encoder": encoder}
         return tuple(
             Spec(file.stem, row.key, seed, None, file, _texts(named), f"{group}_{row.key}" if named else group)
             for seed in row.seeds or self.seeds
@@ -194,9 +201,14 @@ def load_plan(path: Path) -> Plan:
     """
     content = merged(path)
     content.pop("extends", None)
-    corpora = {str(name): _build(Column, values, f"{path}: corpora: {name}")
-               for name, values in (content.get("corpora") or {}).items()}  # fmt: skip
-    rows = tuple(_build(Row, values, f"{path}: rows: {i}") for i, values in enumerate(content.get("rows") or ()))
+    columns, lines = content.get("corpora") or {}, content.get("rows") or []
+    if not isinstance(columns, dict) or not isinstance(lines, list):
+        raise ConfigError(
+            f"{path}: expected corpora: NAME: {{config: FILE, ...}} and rows: a list of {{key: NAME, ...}}, found "
+            f"{columns!r:.60} and {lines!r:.60}"
+        )
+    corpora = {name: _build(Column, values, f"{path}: corpora: {name}") for name, values in columns.items()}
+    rows = tuple(_build(Row, values, f"{path}: rows: {i}") for i, values in enumerate(lines))
     plan: Plan = _build(Plan, {**content, "path": path, "corpora": corpora, "rows": rows}, str(path))
     return plan
 
@@ -239,10 +251,39 @@ def _build(cls: type[Any], values: Any, where: str) -> Any:
     unknown = [key for key in values if key not in known]
     if unknown:
         raise ConfigError(f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(known)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    hints = get_type_hints(cls)
+    if wrong := [key for key in values if not _conforms(values[key], hints[key])]:
+        shown = "; ".join(f"{key}: found {values[key]!r:.60}, expected {_WORDS[str(hints[key])]}" for key in wrong)
+        raise ConfigError(f"{where}: {shown}")
     try:
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        return cls(**values)
     except TypeError as error:
         raise ConfigError(f"{where}: {str(error).partition('__init__() ')[2] or error}") from error
+
+
+def _conforms(value: Any, hint: Any) -> bool:
+    """Whether a value of a YAML is of a field's type; only the types that these dataclasses have are known."""
+    parts, origin = get_args(hint), get_origin(hint)
+    if origin is UnionType:
+        return any(_conforms(value, part) for part in parts)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_conforms(item, parts[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(_conforms(item, parts[1]) for item in value.values())
+    if hint in (Any, NoneType):
+        return hint is Any or value is None
+    return isinstance(value, hint) and (hint is not int or not isinstance(value, bool))
+
+
+_WORDS = {
+    "<class 'int'>": "a whole number", "<class 'bool'>": "true or false", "<class 'str'>": "text",
+    "str | None": "text", "tuple[int, ...]": "a list of whole numbers",
+    "tuple[int, ...] | None": "a list of whole numbers", "tuple[str, ...]": "a list of names",
+    "tuple[str, ...] | None": "a list of names", "collections.abc.Mapping[str, str]": "CORPUS: FILE",
+    "collections.abc.Mapping[str, typing.Any]": "OPTION: VALUE",
+}  # fmt: skip
+"""Types as messages name them."""
 
 
 def _texts(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +50,12 @@ def local_runs(folder: Path) -> list[LocalRun]:
     runs = []
     for metrics in sorted(folder.rglob("metrics.jsonl")):
         run = RunFolder(metrics.parent)
+        epochs, analysis = run.read_metrics(), run.analysis
         try:
-            epochs = run.read_metrics()
-            has_analysis = run.analysis_file.exists()
-            analysis = json.loads(run.analysis_file.read_text(encoding="utf-8")) if has_analysis else None
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"a file of the run in {run.path} is damaged: {error}") from error
-        shown = (curve_rows(analysis), scalars(analysis), tables(analysis)) if analysis else ([], {}, {})
+            shown = (curve_rows(analysis), scalars(analysis), tables(analysis)) if analysis else ([], {}, {})
+        except (KeyError, ValueError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise ConfigError(f"{run.analysis_file} is damaged ({reason}); remove it to go on without it") from error
         runs.append(LocalRun(str(run.path.relative_to(folder)), epochs, *shown))
     if not runs:
         raise ConfigError(f"no run in {folder}: no metrics.jsonl anywhere in it")

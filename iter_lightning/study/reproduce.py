@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from iter_lightning.errors import IterError
+from iter_lightning.corpora import data_folder
+from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.study.launch import LAUNCHERS
 from iter_lightning.study.plan import Column, Plan, Row, Spec, load_plan, select
 from iter_lightning.study.runner import PENDING, Settings, make_runs
-from iter_lightning.study.runs import Run, data_folder, survey
+from iter_lightning.study.runs import Run, survey
+from iter_lightning.training.yaml_files import parse_yaml
 
 PLANS = ("table2", "table4", "table6", "table7")
 TARGETS = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure2", "figure3")
@@ -108,7 +108,8 @@ def specs_of(
 
 def _reproduce_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m iter_lightning reproduce", description=_first_line(reproduce))
-    parser.add_argument("targets", nargs="+", choices=[*TARGETS, "all"], metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("targets", nargs="+", choices=[*TARGETS, "all"], metavar="TARGET",
+                        help=f"{', '.join(TARGETS)}, or all")  # fmt: skip
     parser.add_argument("--corpora", nargs="+", default=[], metavar="NAME", help="columns; default: all")
     parser.add_argument("--encoders", nargs="+", default=[], metavar="NAME", help="rows; default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[], metavar="N", help="default: the plan's")
@@ -139,7 +140,10 @@ def _option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
-    return name, yaml.safe_load(value)
+    try:
+        return name, parse_yaml(value, "the value")
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r}: {error}") from error
 
 
 def _settings(options: argparse.Namespace) -> Settings:

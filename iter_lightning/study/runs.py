@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import platform
 import socket
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from iter_lightning.corpora import CATALOG, data_files
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.study.plan import Spec
+from iter_lightning.training.extends import lookup
 from iter_lightning.training.run import RunFolder, differences, identity
 from iter_lightning.types import Example
 
@@ -133,22 +133,20 @@ def weights_of(model: Path) -> str | None:
 
 def _marks(config: Mapping[str, Any]) -> tuple[Any, ...]:
     """What tells most runs apart: seed, encoder, data module, fold."""
-    data = config.get("data") or {}
     return (
-        config.get("seed_everything"), (config.get("model") or {}).get("encoder"),
-        str(data.get("class_path")).rpartition(".")[2], (data.get("init_args") or {}).get("fold") or 0,
+        config.get("seed_everything"), lookup(config, "model.encoder"),
+        str(lookup(config, "data.class_path")).rpartition(".")[2], lookup(config, "data.init_args.fold") or 0,
     )  # fmt: skip
 
 
 def obstacle_of(settings: Mapping[str, Any], data_dir: Path) -> str:
     """Why a run cannot be made here, and what would help; empty where nothing is in the way."""
-    data = settings.get("data") or {}
-    corpus = str(data.get("class_path", "")).rpartition(".")[2].lower()
+    corpus = str(lookup(settings, "data.class_path")).rpartition(".")[2].lower()
     if corpus in CATALOG:
-        fold = (data.get("init_args") or {}).get("fold", 0)
+        fold = lookup(settings, "data.init_args.fold") or 0
         if missing := corpus_obstacle(corpus, data_dir, fold):
             return missing
-    return encoder_obstacle(str((settings.get("model") or {}).get("encoder", "")))
+    return encoder_obstacle(str(lookup(settings, "model.encoder") or ""))
 
 
 @cache
@@ -251,7 +249,7 @@ def log_tail(path: Path, lines: int = 5) -> str:
 def best_of(runs: Iterable[Run]) -> Run | None:
     """The finished run with the highest F1 on dev."""
     finished = [run for run in runs if run.state in TRAINED]
-    return max(finished, key=lambda run: float(run.folder.manifest["best"]["dev/f1"]), default=None)
+    return max(finished, key=lambda run: lookup(run.folder.manifest, "best.dev/f1") or 0.0, default=None)
 
 
 def commits_of(folders: Iterable[RunFolder]) -> list[str]:
@@ -284,13 +282,3 @@ def gaps(manifest: Mapping[str, Any]) -> list[str]:
 def corpus_title(corpus: str) -> str:
     """How reports name a corpus."""
     return CATALOG[corpus].title if corpus in CATALOG else corpus
-
-
-def data_folder(given: Path | None = None) -> Path:
-    """The folder of corpora: the one given, else ITER_DATA, else `data`."""
-    return given or Path(os.environ.get("ITER_DATA") or "data")
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file, None where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

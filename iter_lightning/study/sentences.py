@@ -28,6 +28,8 @@ class SentenceCounts:
     folder: Path
     title: str
     """Of the corpus, with its fold where there is one."""
+    unit: str
+    """What its examples are: sentences or documents."""
     seed: int | None
     definitions: tuple[EvaluationDefinition, ...]
     link_threshold: float
@@ -84,11 +86,12 @@ def read_sentences(folder: str | Path) -> SentenceCounts:
     expected = (data.get("splits") or {}).get("test", {}).get("sentences")
     if expected is not None and expected != len(ids):
         raise ConfigError(
-            f"{run.sentences_file} has {len(ids)} sentences, the test split {expected}: `test` saw a part of it; "
-            "run it again"
+            f"{run.sentences_file} has {len(ids)} {data.get('unit', 'sentences')}, the test split {expected}: `test` "
+            "saw a part of it; run it again"
         )
     return SentenceCounts(
-        folder=run.path, title=data["title"], seed=seed if isinstance(seed, int) else None, definitions=definitions,
+        folder=run.path, title=data["title"], unit=data.get("unit", "sentences"),
+        seed=seed if isinstance(seed, int) else None, definitions=definitions,
         link_threshold=float(results[0]["link_threshold"]), ids=ids, sha256=sha256, counts=counts,
     )  # fmt: skip
 

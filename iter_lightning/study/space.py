@@ -104,16 +104,8 @@ def outside(space: ConfigurationSpace, values: Mapping[str, Value | None]) -> li
     return [f"{name} {values.get(name)}" for name in space if not legal(name)]
 
 
-def lookup(config: Mapping[str, Any], name: str) -> Any:
-    """What a nested configuration holds under a dotted name; None where it has none."""
-    place: Any = config
-    for key in name.split("."):
-        place = place.get(key) if isinstance(place, Mapping) else None
-    return place
-
-
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted names as nested mappings, the inverse of `lookup`."""
+    """Dotted names as nested mappings, the inverse of `extends.lookup`."""
     result: dict[str, Any] = {}
     for name, value in values.items():
         *path, last = name.split(".")

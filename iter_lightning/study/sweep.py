@@ -13,8 +13,6 @@ Only the best trial keeps its model: with large encoders the others would fill t
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import logging
 import math
 import shutil
@@ -25,16 +23,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from iter_lightning.errors import ConfigError
+from iter_lightning.corpora import data_folder
+from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.files import locked, write_atomically
 from iter_lightning.study.journal import Journal, Trial
 from iter_lightning.study.launch import LAUNCHERS, Launcher, Outcome, Task, make_launcher, worker_command
 from iter_lightning.study.render import write_report
-from iter_lightning.study.runs import data_folder, log_tail, obstacle_of
+from iter_lightning.study.runs import log_tail, obstacle_of
 from iter_lightning.study.search import Proposal, Search
-from iter_lightning.study.space import Values, build_space, lookup, outside, plain
+from iter_lightning.study.space import Values, build_space, outside, plain
 from iter_lightning.study.sweep_config import SweepConfig, load_sweep
 from iter_lightning.study.sweep_report import best_of, percent, report, short
+from iter_lightning.training.extends import lookup
 from iter_lightning.training.run import RunFolder, differences
 
 _CANNOT = 2
@@ -236,17 +236,12 @@ def check_options(config: SweepConfig) -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     values = plain(build_space(config.dimensions).get_default_configuration())
-    said = io.StringIO()
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "trial.yaml"
         file.write_text(config.experiment_yaml(Path(name), "check", values, []), encoding="utf-8")
         try:
-            with contextlib.redirect_stderr(said):
-                build_cli("fit", [f"--config={file}", f"--run_dir={name}/run"])
-        except SystemExit:
-            lines = [line for line in said.getvalue().splitlines() if line.strip()]
-            raise ConfigError(f"{config.path}: `fit` does not take these options: {(lines or ['?'])[-1]}") from None
-        except ValueError as error:  # jsonargparse wraps what a constructor raises
+            build_cli("fit", [f"--config={file}", f"--run_dir={name}/run"])
+        except IterError as error:
             raise ConfigError(f"{config.path}: `fit` does not take these options: {error}") from error
 
 

@@ -13,8 +13,8 @@ import yaml
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.study.search import FACADES
-from iter_lightning.study.space import Values, build_space, dimensions, lookup, nested
-from iter_lightning.training.extends import merge, merged
+from iter_lightning.study.space import Values, build_space, dimensions, nested
+from iter_lightning.training.extends import lookup, merge, merged
 from iter_lightning.training.run import identity
 
 _SET_BY_THE_SWEEP = ("extends", "experiment", "run_dir")

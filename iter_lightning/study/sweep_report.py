@@ -10,8 +10,9 @@ from iter_lightning.study.journal import Trial
 from iter_lightning.study.published import published
 from iter_lightning.study.render import Grid, Report
 from iter_lightning.study.runs import commits_of
-from iter_lightning.study.space import build_space, lookup, outside
+from iter_lightning.study.space import build_space, outside
 from iter_lightning.study.sweep_config import SweepConfig
+from iter_lightning.training.extends import lookup
 from iter_lightning.training.run import RunFolder
 
 _TABLE_5 = {"encoder_group": "encoder", "head_group": "heads"}

@@ -13,7 +13,7 @@ from iter_lightning.study.cells import PUBLISHED, Cell, make_cell, mean_std
 from iter_lightning.study.plan import Column, Plan, Row
 from iter_lightning.study.published import published, published_f1, published_scores
 from iter_lightning.study.render import Grid, Report, write_report
-from iter_lightning.study.runs import Run, corpus_title, read_json
+from iter_lightning.study.runs import Run, corpus_title
 
 _SHORT = {"precision": "P", "recall": "R", "f1": "F1"}
 
@@ -176,7 +176,7 @@ def _throughput(plan: Plan, runs: Sequence[Run]) -> Grid:
     """Table 4's last column: the paper's, and what each row's first finished run read on dev (analysis.json)."""
     rows = []
     for row in plan.rows:
-        found = [read_json(run.folder.analysis_file) for run in runs if run.spec.row == row.key and run.state == "done"]
+        found = [run.folder.analysis for run in runs if run.spec.row == row.key and run.state == "done"]
         ours = next((analysis["throughput"] for analysis in found if analysis), None)
         paper = published()["table4"].get(row.key, {}).get("samples_per_second")
         rows.append((

@@ -6,20 +6,21 @@ What `LINKED` lists is linked from the data module into the model: the one door 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import sys
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning
 import yaml
-from jsonargparse import set_parsing_settings
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.files import write_atomically
@@ -28,15 +29,17 @@ from iter_lightning.metrics import EvaluationDefinition, format_table
 from iter_lightning.model.encoder import load_tokenizer, weights_digest
 from iter_lightning.model.transfer import model_folder
 from iter_lightning.training import datamodules  # noqa: F401  (its classes are what --data can name)
+from iter_lightning.training.building import PARSER_MODE, as_config_error, check_values, set_up_parsing, trainer_error
 from iter_lightning.training.callbacks import BestModel, PredictionTable
 from iter_lightning.training.data import CorpusDataModule
 from iter_lightning.training.extends import with_extends
+from iter_lightning.training.loggers import TrainerOptions, logger_specs
 from iter_lightning.training.module import IterModule
 from iter_lightning.training.results import PredictionFile, TestResults
 from iter_lightning.training.run import RunFolder, describe, describe_data, differences, identity
 from iter_lightning.training.summary import LearningRates, RunSummary
 from iter_lightning.training.terminal import show_predictions
-from iter_lightning.training.wandb import check_mode, wandb_loggers
+from iter_lightning.training.wandb import check_mode, finish_wandb, wandb_loggers
 
 LINKED = ("schema", "omega", "flat", "self_links", "language", "split_protocol")
 """Properties of the data module that the model is built with."""
@@ -54,9 +57,14 @@ class IterCLI(LightningCLI):
         """Run the verb that was parsed."""
         super()._run_subcommand(str(self.subcommand))
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """As LightningCLI, but a parser raises what it does not understand: `build_cli` turns it into one line."""
+        return super().init_parser(exit_on_error=False, **kwargs)
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """As LightningCLI, which would warn that `args` and the process's own arguments are both there."""
         self.config = parser.parse_args(args)
+        check_values(self.config[self.config.subcommand].as_dict())
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The project's own options and links."""
@@ -82,6 +90,7 @@ class IterCLI(LightningCLI):
         seed = config.seed_everything
         self.folder = RunFolder(config.run_dir or Path("runs") / config.experiment / f"seed{seed}")
         check_mode(config.wandb.mode)
+        logger_specs(config.trainer.logger)
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """A trainer with the callbacks and loggers of the verb."""
@@ -100,7 +109,10 @@ class IterCLI(LightningCLI):
         trainer_config["callbacks"] = [*extra, *(trainer_config.get("callbacks") or [])]
         trainer_config["default_root_dir"] = str(self.folder.path)
         trainer_config["logger"] = False  # W&B is added when the run really starts
-        return lightning.Trainer(**trainer_config)
+        try:
+            return lightning.Trainer(**trainer_config)
+        except Exception as error:  # Lightning has no one class for what it refuses
+            raise trainer_error(error, trainer_config) from error
 
     def _checkpoint(self) -> ModelCheckpoint:
         return ModelCheckpoint(
@@ -114,7 +126,7 @@ class IterCLI(LightningCLI):
         self.folder.check(config)
         self._check_evaluation()
         datamodule.setup()  # what the corpus or the encoder lacks is told before anything is written
-        data = describe_data(datamodule.title(), datamodule.files(), datamodule.splits())
+        data = describe_data(datamodule.title(), datamodule.files(), datamodule.splits(), datamodule.unit)
         origin = {
             "splits": {name: split["sha256"] for name, split in data["splits"].items()},
             "tokenizer_sha256": _tokenizer_sha256(model.encoder_name),
@@ -128,14 +140,56 @@ class IterCLI(LightningCLI):
             return
         model.check(self.trainer.strategy.root_device)
         self._start_from(model, options)
-        with self.folder.open() if self.trainer.is_global_zero else nullcontext():
+        loggers = self._prepare(model, datamodule, options)
+        with self.folder.open() if self.trainer.is_global_zero else nullcontext(), self._nothing_left_unless_trained():
             if self.trainer.is_global_zero:
                 self._write_manifest(model, datamodule, config, data, origin)
             tags = [datamodule.title(), model.encoder_name[-64:], datamodule.split_protocol]
-            self.trainer.loggers = wandb_loggers(config, self.folder.path, tags)
+            self.trainer.loggers = [*wandb_loggers(config, self.folder.path, tags), *loggers]
             self._train(model, datamodule, options)
         if self.trainer.is_global_zero:
             self._print_results("dev")
+
+    def _prepare(self, model: IterModule, datamodule: CorpusDataModule, options: dict[str, Any]) -> list[Logger]:
+        """Build the network, the loggers and the batches, so that what cannot work is found before anything is written.
+
+        Raises:
+            IterError: one of them cannot be built.
+        """
+        path = options.get("ckpt_path")
+        if path not in (None, "last") and not Path(path).is_file():
+            raise ConfigError(f"--ckpt_path {path}: there is no such file")
+        model.configure_model()
+        datamodule.trainer = self.trainer
+        datamodule.connect(model.network.aligner(), model.network.collate)
+        datamodule.check_shares()
+        self._check_interval(datamodule)
+        return [spec.build(self.folder.path) for spec in logger_specs(self.config[self.subcommand].trainer.logger)]
+
+    def _check_interval(self, datamodule: CorpusDataModule) -> None:
+        interval, every = self.trainer.val_check_interval, self.trainer.check_val_every_n_epoch
+        if not isinstance(interval, int) or interval == 1 or every is None:
+            return
+        batches = len(datamodule.train_dataloader())
+        if interval > batches:
+            raise ConfigError(f"trainer.val_check_interval {interval} is past the last of {batches} training batches")
+
+    @contextmanager
+    def _nothing_left_unless_trained(self) -> Iterator[None]:
+        """Remove a new run folder if training fails before its first step; report what Lightning refuses in one line.
+
+        Entered while the folder is held.
+        """
+        new = self.trainer.is_global_zero and self.folder.is_new
+        try:
+            yield
+        except Exception as error:
+            if new and self.trainer.global_step == 0:
+                finish_wandb()
+                self.folder.remove()
+            if isinstance(error, MisconfigurationException):
+                raise as_config_error(error) from error
+            raise
 
     def _init_sha256(self, init_from: str) -> str | None:
         """Digest of the weights to start from; a run that has started knows it, should their folder be gone."""
@@ -191,7 +245,7 @@ class IterCLI(LightningCLI):
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, PredictionFile) and self.trainer.is_global_zero:
                 show_predictions(callback.pairs)
-                print(f"\n{len(callback.pairs)} sentences in {self.folder.predictions_file}")
+                print(f"\n{len(callback.pairs)} {datamodule.unit} in {self.folder.predictions_file}")
 
     def resolved_config(self) -> dict[str, Any]:
         """The resolved configuration as plain values."""
@@ -202,8 +256,16 @@ class IterCLI(LightningCLI):
 
     def _check_evaluation(self) -> None:
         """Refuse settings under which no epoch would be evaluated, so that no model would be kept."""
-        every, epochs = self.trainer.check_val_every_n_epoch, self.trainer.max_epochs
-        if self.trainer.limit_val_batches == 0:
+        trainer = self.trainer
+        every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
+        for name in ("max_epochs", "max_steps", "limit_train_batches"):
+            if getattr(trainer, name) == 0:
+                raise ConfigError(f"trainer.{name} 0 leaves nothing to train")
+        for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
+            value = getattr(trainer, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"trainer.{name} must be at least 1, found {value}")
+        if trainer.limit_val_batches == 0:
             raise ConfigError("trainer.limit_val_batches 0 leaves no dev score to choose the best model by")
         if every is not None and epochs is not None and 0 < epochs < every:
             raise ConfigError(f"trainer.check_val_every_n_epoch {every} is past the last of {epochs} epochs")
@@ -227,7 +289,7 @@ class IterCLI(LightningCLI):
             raise ConfigError(
                 f"{self.folder.path} was trained under another configuration; it differs in:\n  " + "\n  ".join(changed)
             )
-        trained = json.loads((self.folder.model / "config.json").read_text(encoding="utf-8"))["schema"]
+        trained = self.folder.model_config["schema"]
         if trained != datamodule.schema.to_dict():
             raise ConfigError(
                 f"{self.folder.path} was trained for other types than {datamodule.title()} has: {trained} there, "
@@ -274,36 +336,41 @@ def run(verb: str, arguments: list[str]) -> None:
     """
     quiet()
     return_large_buffers()
-    try:
-        cli = build_cli(verb, arguments)
-    except ValueError as error:  # jsonargparse wraps what a constructor raises
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, IterError):
-            cause = cause.__cause__ or cause.__context__
-        raise cause or error from None
+    cli = build_cli(verb, arguments)
     cli.run_verb()
 
 
 def build_cli(verb: str, arguments: list[str], cls: type[IterCLI] = IterCLI) -> IterCLI:
-    """Parse a verb's arguments and build its data module, module and trainer, without running them."""
-    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
-    return cls(
-        IterModule,
-        CorpusDataModule,
-        subclass_mode_data=True,
-        save_config_callback=None,
-        seed_everything_default=1,
-        load_from_checkpoint_support=False,
-        parser_kwargs={"parser_mode": "omegaconf+"},
-        trainer_defaults={
-            "gradient_clip_val": 1.0,
-            "num_sanity_val_steps": 0,
-            "use_distributed_sampler": False,
-            "enable_model_summary": False,
-            "log_every_n_steps": 10,
-        },
-        args=[verb, *with_extends(arguments)],
-    )
+    """Parse a verb's arguments and build its data module, module and trainer, without running them.
+
+    Raises:
+        IterError: what cannot be parsed or built, in one line.
+    """
+    set_up_parsing()
+    args = [verb, *with_extends(arguments)]
+    try:
+        return cls(
+            IterModule,
+            CorpusDataModule,
+            trainer_class=TrainerOptions,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=1,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"parser_mode": PARSER_MODE},
+            trainer_defaults={
+                "gradient_clip_val": 1.0,
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,
+                "enable_model_summary": False,
+                "log_every_n_steps": 10,
+            },
+            args=args,
+        )
+    except OSError:  # the command line reports it with the file
+        raise
+    except Exception as error:  # each of the libraries that build has errors of its own
+        raise as_config_error(error) from error
 
 
 def _tokenizer_sha256(encoder: str) -> str:

@@ -21,7 +21,7 @@ import lightning
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from iter_lightning.corpora import CATALOG, data_files, load_corpus
+from iter_lightning.corpora import CATALOG, data_files, data_folder, load_corpus
 from iter_lightning.corpora.checks import has_self_links
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.features import Aligner, Batch, EncodedExample, LengthBatchSampler, swap_mentions
@@ -79,11 +79,13 @@ class CorpusDataModule(lightning.LightningDataModule):
             raise ConfigError("nothing bounds a batch: give batch_size or max_tokens")
         if bucket_batches < 1:
             raise ConfigError(f"bucket_batches must be at least 1, found {bucket_batches}")
+        if num_workers < 0:
+            raise ConfigError(f"num_workers must be at least 0, found {num_workers}")
         if not 0 <= mention_swap <= 1:
             raise ConfigError(f"mention_swap must lie between 0 and 1, found {mention_swap}")
         if not 0 < dev_fraction < 1:
             raise ConfigError(f"dev_fraction must lie between 0 and 1, found {dev_fraction}")
-        self.data_dir = Path(data_dir or os.environ.get("ITER_DATA") or "data")
+        self.data_dir = data_folder(data_dir)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.max_tokens = max_tokens
@@ -135,6 +137,11 @@ class CorpusDataModule(lightning.LightningDataModule):
         """How reports name the data."""
         return CATALOG[self.corpus].title
 
+    @property
+    def unit(self) -> str:
+        """What its examples are, in the plural: sentences or documents."""
+        return CATALOG[self.corpus].unit if self.corpus else "sentences"
+
     def files(self) -> list[Path]:
         """The files that are read, for the manifest."""
         return data_files(self.corpus, self.data_dir)
@@ -166,6 +173,8 @@ class CorpusDataModule(lightning.LightningDataModule):
 
     def connect(self, aligner: Aligner, collate: Callable[[Windows], Batch]) -> None:
         """Take the model's way of encoding and batching; called by the module before any loader is built."""
+        if self._collate == collate:  # the same model's: what is encoded stays
+            return
         self._aligner, self._collate, self._encoded = aligner, collate, {}
 
     def encoded(self, split: str) -> list[EncodedExample]:
@@ -178,12 +187,29 @@ class CorpusDataModule(lightning.LightningDataModule):
             self._encoded[split] = self._aligner.encode(self.splits()[split])
         return self._encoded[split]
 
+    def check_shares(self) -> None:
+        """Check that train and dev have something for each process, before any of them starts.
+
+        Raises:
+            ConfigError: a split has fewer windows or examples than there are processes.
+        """
+        self._check_share("train", sum(len(encoded.windows) for encoded in self.encoded("train")))
+        self._check_share("dev", len(self.encoded("dev")))
+
+    def _check_share(self, split: str, count: int) -> None:
+        processes = self.trainer.world_size if self.trainer else 1
+        if count < processes:
+            raise ConfigError(
+                f"{count} {self.unit} of {split} cannot be shared by {processes} "
+                f"process{'es' if processes > 1 else ''}: use fewer devices, or more data"
+            )
+
     def train_dataloader(self) -> DataLoader[Windows]:
         """Windows in seeded random order, or in buckets of similar length (`bucket_batches`)."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         items = [[(encoded, n)] for encoded in self._encoded_for_training(seed) for n in range(len(encoded.windows))]
         lengths = [len(encoded.windows[n]) for ((encoded, n),) in items]
-        return self._loader(items, lengths, self.batch_size, shuffle=True, seed=seed)
+        return self._loader("train", items, lengths, self.batch_size, shuffle=True, seed=seed)
 
     def _encoded_for_training(self, seed: int) -> list[EncodedExample]:
         if not self.mention_swap:
@@ -208,14 +234,13 @@ class CorpusDataModule(lightning.LightningDataModule):
     def _eval_loader(self, split: str) -> DataLoader[Windows]:
         items = [[(encoded, n) for n in range(len(encoded.windows))] for encoded in self.encoded(split)]
         lengths = [max(len(encoded.windows[n]) for encoded, n in item) for item in items]
-        return self._loader(items, lengths, self.eval_batch_size, shuffle=False, seed=0)
+        return self._loader(split, items, lengths, self.eval_batch_size, shuffle=False, seed=0)
 
     def _loader(
-        self, items: list[Windows], lengths: Sequence[int], size: int | None, shuffle: bool, seed: int
+        self, split: str, items: list[Windows], lengths: Sequence[int], size: int | None, shuffle: bool, seed: int
     ) -> DataLoader[Windows]:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        if len(items) < world_size:
-            raise ConfigError(f"{len(items)} sentences cannot be shared by {world_size} processes: use fewer devices")
+        self._check_share(split, len(items))
         if not shuffle and size is not None:
             size = max(1, min(size, len(items) // world_size))  # a batch for every rank
         sampler = LengthBatchSampler(

@@ -89,6 +89,11 @@ class SciERC(CorpusDataModule):
         """With the symmetric type where asked for."""
         return SCIERC_DOCUMENTS.schema if self.coreference else super().schema
 
+    @property
+    def unit(self) -> str:
+        """Documents with coreference, else sentences."""
+        return SCIERC_DOCUMENTS.unit if self.coreference else super().unit
+
     def title(self) -> str:
         """Says which form it is."""
         return SCIERC_DOCUMENTS.title if self.coreference else super().title()
@@ -129,6 +134,11 @@ class CoNLL03(CorpusDataModule):
         if level not in ("document", "sentence"):
             raise ConfigError(f"level {level!r} is neither document nor sentence")
         self.level = level
+
+    @property
+    def unit(self) -> str:
+        """Documents or sentences."""
+        return f"{self.level}s"
 
     def load(self) -> Splits:
         """Documents or sentences."""

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from iter_lightning.errors import ConfigError
+from iter_lightning.training.yaml_files import read_yaml
+
+MAX_CHAIN = 32
+"""Files that may extend each other."""
 
 
 def with_extends(arguments: list[str]) -> list[str]:
@@ -17,6 +19,8 @@ def with_extends(arguments: list[str]) -> list[str]:
     i = 0
     while i < len(arguments):
         name, _, value = arguments[i].partition("=")
+        if name.startswith("-c") and name != "-c":  # `-cFILE`
+            name, value = "-c", arguments[i][2:]
         if name not in ("--config", "-c"):
             result.append(arguments[i])
         else:
@@ -31,35 +35,22 @@ def with_extends(arguments: list[str]) -> list[str]:
 
 
 def chain(path: Path, below: tuple[Path, ...] = ()) -> list[Path]:
-    """A file and all it extends, the furthest first.
+    """List a file and all it extends, the furthest first.
 
     Raises:
-        ConfigError: a file that cannot be read, is no YAML of keys and values, or extends itself.
+        ConfigError: a file that cannot be read, does not hold keys and values, or extends itself.
     """
+    parent = read_yaml(path).get("extends")  # read first: it refuses a path with a NUL, which cannot be resolved
     if path.resolve() in below:
         raise ConfigError(f"{path} extends itself: {' <- '.join(map(str, (*below, path.resolve())))}")
-    parent = read_yaml(path).get("extends")
+    if len(below) >= MAX_CHAIN:
+        raise ConfigError(f"{path}: extends: a chain of more than {MAX_CHAIN} files")
     if not parent:
         return [path]
+    if not isinstance(parent, str) or "\0" in parent:
+        raise ConfigError(f"{path}: extends: expected the path of a YAML file, found {parent!r:.80}")
     # resolved, so that `..` climbs from where a linked folder really is, as the path was written
     return [*chain((path.parent / parent).resolve(), (*below, path.resolve())), path]
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file of keys and values.
-
-    Raises:
-        ConfigError: it cannot be read, or holds something else.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the configuration {path} cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the configuration {path} is no YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"the configuration {path} must hold keys and values, found {type(content).__name__}")
-    return content
 
 
 def merged(path: Path) -> dict[str, Any]:
@@ -77,3 +68,11 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         both_maps = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
         result[key] = merge(below[key], value) if both_maps else value
     return result
+
+
+def lookup(config: Mapping[str, Any], name: str) -> Any:
+    """Return what a nested configuration holds under a dotted name; None if it has nothing there."""
+    place: Any = config
+    for key in name.split("."):
+        place = place.get(key) if isinstance(place, Mapping) else None
+    return place

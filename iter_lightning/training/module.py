@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from iter_lightning.errors import ConfigError
 from iter_lightning.features import Batch
 from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
-from iter_lightning.model import IterModel
+from iter_lightning.model import IterConfig, IterModel
 from iter_lightning.model.compilation import check_compiler, compile_encoder
 from iter_lightning.model.encoder import load_config
 from iter_lightning.model.packing import can_pack
@@ -119,6 +119,7 @@ class IterModule(lightning.LightningModule):
             "loss_reduction": loss_reduction, "max_subwords": max_subwords, "window_overlap": window_overlap,
             "pair_memory_mb": pair_memory_mb,
         }  # fmt: skip
+        IterConfig(encoder={}, **self.options)  # refuses values outside their range before anything is built
         self.schema = schema
         self.trained_folder: Path | None = None
         """Where a finished run's model lies; set by the command line for everything but `fit`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,9 @@ class GroupConfig:
     """Share of all steps in which the rate rises linearly to it."""
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.warmup_ratio < 1:
+        numbers = (self.learning_rate, self.weight_decay, self.warmup_ratio)
+        in_range = self.learning_rate > 0 and self.weight_decay >= 0 and 0 <= self.warmup_ratio < 1
+        if not (in_range and all(map(math.isfinite, numbers))):
             raise ConfigError(
                 f"learning_rate must be positive, weight_decay not negative and warmup_ratio in [0, 1): found {self}"
             )

@@ -16,6 +16,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -26,15 +27,18 @@ from typing import Any
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.files import locked, write_atomically
+from iter_lightning.json_files import ANALYSIS, MANIFEST, NUMBER, RESULTS, check_shape, parse_object, read_object
+from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.types import Example
 
 NOT_IDENTITY = ("config", "experiment", "run_dir", "wandb", "ckpt_path", "weights_only", "verbose", "extends")
 NOT_IDENTITY_IN = {
-    "trainer": ("enable_progress_bar",),
+    "trainer": ("enable_progress_bar", "logger"),
     "data.init_args": ("data_dir", "num_workers", "eval_batch_size"),
     "model": ("init_from",),
 }
 """Settings that do not change what a run computes; data and weights are known by their digest, not by their folder."""
+_AWAY = "move the folder away to train this run from the start"
 PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "torchmetrics", "numpy", "omegaconf", "jsonargparse")
 
 
@@ -54,22 +58,41 @@ class RunFolder:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What manifest.json holds, empty where there is none.
+        """What manifest.json holds; empty if there is none.
 
         Raises:
-            ConfigError: the file is no JSON object.
+            ConfigError: the file is damaged.
         """
-        if not self.manifest_file.exists():
-            return {}
-        try:
-            found = json.loads(self.manifest_file.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ConfigError(
-                f"{self.manifest_file} is damaged ({error}); move the folder away to start anew"
-            ) from error
-        if not isinstance(found, dict):
-            raise ConfigError(f"{self.manifest_file} holds no JSON object; move the folder away to start anew")
-        return found
+        return read_object(self.manifest_file, _AWAY, MANIFEST)
+
+    @property
+    def model_config(self) -> dict[str, Any]:
+        """What the exported model's config.json holds, with its `schema`; empty if there is none.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        path, remedy = self.model / "config.json", f"move {self.model} away and run `fit` again"
+        return read_object(path, remedy, {"schema!": dict, "link_threshold": NUMBER})
+
+    @property
+    def analysis(self) -> dict[str, Any]:
+        """What analysis.json holds; empty if there is none.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        remedy = f"remove it to go on without an analysis of {self.path}"
+        return read_object(self.analysis_file, remedy, ANALYSIS)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing is in the folder but the lock that `open` holds."""
+        return not self.path.exists() or {path.name for path in self.path.iterdir()} <= {".lock"}
+
+    def remove(self) -> None:
+        """Remove the folder of a run in which nothing was trained."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def finished(self) -> bool:
@@ -141,10 +164,20 @@ class RunFolder:
         self.write_json(self.results_file, {**self.read_results(), split: results})
 
     def read_results(self) -> dict[str, list[dict[str, Any]]]:
-        """What results.json holds: a list of {definition, scores} a split."""
-        if not self.results_file.exists():
-            return {}
-        found: dict[str, list[dict[str, Any]]] = json.loads(self.results_file.read_text(encoding="utf-8"))
+        """What results.json holds: split -> a list of {definition, scores}; empty if there is no file.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        remedy = "remove it and run `test` again"
+        found = read_object(self.results_file, remedy, RESULTS)
+        for split, entries in found.items():
+            for number, entry in enumerate(entries):
+                try:
+                    EvaluationDefinition(**entry["definition"])
+                except (TypeError, ValueError) as error:
+                    reason = f"{split}: entry {number}: {type(error).__name__}: {error}"
+                    raise ConfigError(f"{self.results_file} is damaged ({reason}); {remedy}") from error
         return found
 
     def append_metrics(self, line: dict[str, Any]) -> None:
@@ -153,10 +186,24 @@ class RunFolder:
         write_atomically(self.metrics_file, "".join(json.dumps(entry) + "\n" for entry in [*lines, line]))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The epochs so far."""
-        if not self.metrics_file.exists():
+        """The epochs so far.
+
+        Raises:
+            ConfigError: a line is damaged.
+        """
+        remedy = "remove the line"
+        try:
+            lines = self.metrics_file.read_bytes().splitlines()
+        except FileNotFoundError:
             return []
-        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+        except OSError as error:
+            raise ConfigError(f"{self.metrics_file} cannot be read: {error.strerror or error}") from error
+        found = []
+        for number, line in enumerate(lines, 1):
+            where = f"{self.metrics_file}: line {number}"
+            found.append(parse_object(line, where, remedy))
+            check_shape(found[-1], {"epoch!": int, "*": NUMBER}, where, remedy)
+        return found
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
@@ -195,10 +242,16 @@ def describe(device: str) -> dict[str, Any]:
     }
 
 
-def describe_data(title: str, files: Iterable[Path], splits: dict[str, list[Example]]) -> dict[str, Any]:
-    """Sizes and digests of what was read (files) and of what was used (splits, after the split protocol)."""
+def describe_data(
+    title: str, files: Iterable[Path], splits: dict[str, list[Example]], unit: str = "sentences"
+) -> dict[str, Any]:
+    """Sizes and digests of what was read (files) and of what was used (splits, after the split protocol).
+
+    The key `sentences` of a split counts its examples, whatever their `unit` is.
+    """
     return {
         "title": title,
+        "unit": unit,
         "files": _file_digests(list(files)),
         "splits": {
             name: {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,10 @@ def wandb_key() -> bool:
     except (OSError, netrc.NetrcParseError):
         return False
     return any(known.authenticators(host) for host in ([urlsplit(own).hostname or ""] if own else HOSTS))
+
+
+def finish_wandb() -> None:
+    """End this process's W&B run as failed, if one has started."""
+    wandb: Any = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=1)

@@ -14,10 +14,10 @@ import yaml
 
 from iter_lightning.study.launch import Outcome, Task
 from iter_lightning.study.search import Proposal
-from iter_lightning.study.space import APPENDIX_D, lookup
+from iter_lightning.study.space import APPENDIX_D
 from iter_lightning.study.sweep import Sweep
 from iter_lightning.study.sweep_config import SweepConfig
-from iter_lightning.training.extends import merged
+from iter_lightning.training.extends import lookup, merged
 from iter_lightning.training.run import RunFolder
 
 RATE, BATCH, ACTIVATION = "model.encoder_group.learning_rate", "data.init_args.batch_size", "model.activation"

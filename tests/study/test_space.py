@@ -15,12 +15,12 @@ from iter_lightning.study.space import (
     build_space,
     configuration_of,
     dimensions,
-    lookup,
     nested,
     outside,
     plain,
     same,
 )
+from iter_lightning.training.extends import lookup
 
 RATE = "model.encoder_group.learning_rate"
 

@@ -15,11 +15,11 @@ import yaml
 from iter_lightning.errors import ConfigError
 from iter_lightning.study.journal import Journal, Trial
 from iter_lightning.study.search import FACADES, Proposal, Search
-from iter_lightning.study.space import dimensions, lookup
+from iter_lightning.study.space import dimensions
 from iter_lightning.study.sweep import Sweep
 from iter_lightning.study.sweep_config import SweepConfig, load_sweep
 from iter_lightning.study.sweep_report import best_of, report, verdict
-from iter_lightning.training.extends import merged
+from iter_lightning.training.extends import lookup, merged
 from tests.study.fakes import BATCH, EXPERIMENT, RATE, SPACE, FakeLauncher, Killed, asked, run_sweep, sweep_config
 
 CRASHES = (4,)

@@ -77,7 +77,7 @@ def test_configurations_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "list.yaml").write_text("- 1\n")
     assert "must hold keys and values" in said(["fit", "--config", str(tmp_path / "list.yaml")], capsys)
     (tmp_path / "broken.yaml").write_text("a: [1\n")
-    assert "is no YAML" in said(["fit", "--config", str(tmp_path / "broken.yaml")], capsys)
+    assert "is not valid YAML" in said(["fit", "--config", str(tmp_path / "broken.yaml")], capsys)
     (tmp_path / "loop.yaml").write_text("extends: loop.yaml\n")
     assert "extends itself" in said(["fit", "--config", str(tmp_path / "loop.yaml")], capsys)
 

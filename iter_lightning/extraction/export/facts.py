@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from iter_lightning.corpora import CATALOG
 from iter_lightning.corpora.catalog import Corpus
 from iter_lightning.errors import ConfigError
+from iter_lightning.json_files import MANIFEST, NUMBER, read_object
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.model.config import IterConfig
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FILES = ("train", "dev", "test", "types", "data_dir", "init_from")
 """Settings that are places on the machine of the training."""
+_REMEDY = "move it away to go on without it"
 _TRAINER = (
     "max_epochs", "max_steps", "precision", "gradient_clip_val", "accumulate_grad_batches", "devices", "num_nodes",
     "strategy", "callbacks",
@@ -62,7 +63,7 @@ class ModelFacts:
         Raises:
             ConfigError: a file of the run that is damaged.
         """
-        manifest = _object(run / "manifest.json") if run else {}
+        manifest = read_object(run / "manifest.json", _REMEDY, MANIFEST) if run else {}
         results = tuple(_results(run / "results.json")) if run else ()
         parameters = sum(parameter.numel() for parameter in model.parameters())
         return cls(model.config, parameters, model.max_subwords, manifest, results)
@@ -153,21 +154,8 @@ def _callback(item: Any) -> str:
     return f"{str(item.get('class_path', '')).rpartition('.')[2]}({options})"
 
 
-def _object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; an empty one where there is no file."""
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected an object, found {type(values).__name__}")
-    return values
-
-
 def _results(path: Path) -> Iterator[Scored]:
-    values = _object(path)
+    values = read_object(path, _REMEDY, {"*": list, "*.*": dict, "*.*.link_threshold": NUMBER})
     for split in (*(name for name in ("dev", "test") if name in values), *sorted(set(values) - {"dev", "test"})):
         for number, entry in enumerate(values[split]):
             try:

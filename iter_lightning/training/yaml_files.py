@@ -1,0 +1,139 @@
+"""YAML of users (experiments, plans, sweeps), read in one way and within limits.
+
+A file may have at most `MAX_BYTES` bytes, be nested at most `MAX_DEPTH` levels deep, and hold at most `MAX_VALUES` keys
+and values once aliases (`*name`) are replaced by what they stand for. Everything larger is refused before it is built.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from iter_lightning.errors import ConfigError
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 32
+MAX_VALUES = 20_000
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values.
+
+    Raises:
+        ConfigError: it cannot be read, is past a limit (see above), or holds something else.
+    """
+    name = f"the configuration {path}"
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(f"{name} cannot be read: it is not a regular file")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ConfigError(f"{name!s:.300} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{name} is larger than {MAX_BYTES:,} bytes, the limit of a configuration")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    content = parse_yaml(text, name)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{name} must hold keys and values, found {type(content).__name__}")
+    if wrong := _key_that_is_not_text(content):
+        raise ConfigError(f"{name}: the key {wrong} must be text; put it in quotation marks")
+    return content
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Parse YAML within the limits.
+
+    Args:
+        text: the YAML.
+        name: what messages call it.
+
+    Raises:
+        ConfigError: not YAML, or past a limit.
+    """
+    try:
+        check_limits(text)
+        return yaml.safe_load(text)
+    except LimitError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: no such date, or too long a number
+        raise ConfigError(f"{name} is not valid YAML: {_one_line(error)}") from error
+
+
+class LimitError(ValueError):
+    """YAML that is past a limit."""
+
+
+def check_limits(text: str) -> None:
+    """Check YAML without building what it stands for.
+
+    Raises:
+        LimitError: nested too deeply, too many values once aliases are replaced, or an alias inside its own anchor.
+        yaml.YAMLError: it is not YAML.
+    """
+    counting = _Counting()
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        counting.take(event)
+
+
+@dataclass
+class _Counting:
+    """Values so far, those that aliases stand for included."""
+
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Anchor -> number of values below it; of finished ones."""
+    open: list[tuple[str | None, int]] = field(default_factory=list)
+    """Lists and maps that are not finished: anchor, and the total before them."""
+    total: int = 0
+
+    def take(self, event: yaml.Event) -> None:
+        anchor = getattr(event, "anchor", None)
+        if isinstance(event, yaml.AliasEvent):
+            if any(anchor == name for name, _ in self.open):
+                raise LimitError(f"the alias *{anchor} is inside what it stands for")
+            self._add(self.sizes.get(str(anchor), 1))
+        elif isinstance(event, yaml.ScalarEvent):
+            self._add(1)
+            if anchor:
+                self.sizes[anchor] = 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self.open.append((anchor, self.total))
+            self._add(1)
+            if len(self.open) > MAX_DEPTH:
+                raise LimitError(f"nested deeper than {MAX_DEPTH} levels, the limit of a configuration")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            name, before = self.open.pop()
+            if name:
+                self.sizes[name] = self.total - before
+
+    def _add(self, count: int) -> None:
+        self.total += count
+        if self.total > MAX_VALUES:
+            raise LimitError(
+                f"more than {MAX_VALUES:,} keys and values, aliases replaced: the limit of a configuration"
+            )
+
+
+def _key_that_is_not_text(content: Any) -> str | None:
+    """The first key that is not text, as a message shows it; else None."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if not isinstance(key, str):
+                return repr(key)[:60]
+            if wrong := _key_that_is_not_text(value):
+                return wrong
+    if isinstance(content, list):
+        return next((wrong for item in content if (wrong := _key_that_is_not_text(item))), None)
+    return None
+
+
+def _one_line(error: Exception) -> str:
+    """What PyYAML says, on one line."""
+    return " ".join(str(error).split())[:300]
