@@ -62,7 +62,8 @@ def exported_names() -> set[str]:
         if path.name != "__init__.py":
             continue
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            names = [t.id for t in node.targets if isinstance(t, ast.Name)] if isinstance(node, ast.Assign) else []
+            if "__all__" in names:
                 for name in ast.literal_eval(node.value):
                     found.setdefault(name, f"{module}.{name}")
     return set(found.values())

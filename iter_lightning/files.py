@@ -92,31 +92,6 @@ class _CountingReader:
         self.count += len(data)
         return data
 
-from iter_lightning.errors import IterError
-
-_KINDS = (
-    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)  # fmt: skip
-
-
-def regular_file(path: str | Path) -> Path:
-    """Return the path if it is a regular file, or a link to one: reading it neither blocks nor runs forever.
-
-    Raises:
-        IterError: a folder, FIFO, socket or device.
-        OSError: there is no such file.
-    """
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise IterError(f"{path} is {kind_of_file(mode)}, expected a regular file")
-    return Path(path)
-
-
-def kind_of_file(mode: int) -> str:
-    """What a file is that is not a regular one, by its `st_mode`."""
-    return next((name for test, name in _KINDS if test(mode)), "not a file")
-
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that it is there whole or as before, also after a crash."""

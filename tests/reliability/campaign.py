@@ -24,7 +24,9 @@ import pytest
 from iter_lightning.cli import main
 from iter_lightning.errors import IterError
 
-COUNTS = ("inputs tried", "accepted", "refused in one line", "tracebacks", "code executed", "kills", "resumed bit-equal")
+COUNTS = (
+    "inputs tried", "accepted", "refused in one line", "tracebacks", "code executed", "kills", "resumed bit-equal",
+)  # fmt: skip
 TOTAL: Counter[str] = Counter()
 """Counts of this process."""
 
