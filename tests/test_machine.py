@@ -14,7 +14,7 @@ def test_missing_temporary_folder_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     check_machine(heavy=True)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
-    with pytest.raises(ConfigError, match="TMPDIR is '.*missing', which is not a folder"):
+    with pytest.raises(ConfigError, match=r"TMPDIR is '.*missing', which is not a folder"):
         check_machine(heavy=False)
 
 

@@ -101,7 +101,7 @@ def test_memory_that_ends_in_the_middle_is_reported_in_one_line(
         "MemoryError()", "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried to allocate 99 bytes')",
         "ImportError('libx.so: failed to map segment from shared object')", "RuntimeError('std::bad_alloc')",
         "OSError(12, 'Cannot allocate memory')", "ModuleNotFoundError('No module named x', name='x')",
-        "ImportError('cannot import name y\\nfrom x', name='x')", "OSError(28, 'No space left on device', '/some/file')",
+        "ImportError('cannot import name y\\nfrom x', name='x')", "OSError(28, 'No space left on device', '/a')",
         "PermissionError(13, 'Permission denied', '/some/file')", "BrokenPipeError(32, 'Broken pipe')",
     ],
 )  # fmt: skip
