@@ -222,7 +222,8 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
     ("kind", "target"),
     [
         (tarfile.SYMTYPE, "/etc/passwd"), (tarfile.SYMTYPE, XML_NAME), (tarfile.LNKTYPE, XML_NAME),
-        (tarfile.FIFOTYPE, ""), (tarfile.LNKTYPE, "missing"), (tarfile.CHRTYPE, ""), (tarfile.BLKTYPE, ""), (tarfile.DIRTYPE, ""),
+        (tarfile.FIFOTYPE, ""), (tarfile.LNKTYPE, "missing"),
+        (tarfile.CHRTYPE, ""), (tarfile.BLKTYPE, ""), (tarfile.DIRTYPE, ""),
     ],
 )  # fmt: skip
 def test_archive_without_a_regular_file_is_refused(campaign: Campaign, kind: bytes, target: str) -> None:

