@@ -53,7 +53,7 @@ def local_runs(folder: Path) -> list[LocalRun]:
         epochs, analysis = run.read_metrics(), run.analysis
         try:
             shown = (curve_rows(analysis), scalars(analysis), tables(analysis)) if analysis else ([], {}, {})
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise ConfigError(f"{run.analysis_file} is damaged ({reason}); remove it to go on without it") from error
         runs.append(LocalRun(str(run.path.relative_to(folder)), epochs, *shown))

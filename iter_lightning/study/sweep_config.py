@@ -55,8 +55,8 @@ class SweepConfig:
             faults.append(f"facade: {self.facade!r} is none of {', '.join(FACADES)}")
         if not self.experiment.is_file():
             faults.append(f"experiment: no such file: {self.experiment}")
-        elif lookup(self.settings, "data.init_args.split_protocol") == "paper":
-            faults.append("data.init_args.split_protocol: a sweep needs `clean`: `paper` selects on test or train")
+        elif isinstance(self.overrides, Mapping):
+            faults += self._experiment_faults()
         if faults:
             raise ConfigError("\n".join(f"{self.path}: {fault}" for fault in faults))
 
@@ -124,6 +124,16 @@ class SweepConfig:
         if not (_is_whole(least, 1) and _is_whole(most, 1) and least <= most):  # type: ignore[operator]
             return [f"min_epochs, max_epochs: expected whole numbers, 1 <= min <= max, found {least!r} and {most!r}"]
         return []
+
+    def _experiment_faults(self) -> list[str]:
+        faults = []
+        for name in ("data", "data.init_args", "model", "trainer"):
+            part = lookup(self.settings, name)
+            if part is not None and not isinstance(part, Mapping):
+                faults.append(f"{name}: expected keys and values, found {part!r:.60}")
+        if lookup(self.settings, "data.init_args.split_protocol") == "paper":
+            faults.append("data.init_args.split_protocol: a sweep needs `clean`: `paper` selects on test or train")
+        return faults
 
     def _space_faults(self) -> list[str]:
         both = [f for f in ("space", "overrides") if not isinstance(getattr(self, f), Mapping)]

@@ -271,7 +271,7 @@ def test_wrong_values_in_a_plan(campaign: Campaign, tmp_path: Path) -> None:
 def test_wrong_experiments_of_a_plan(campaign: Campaign, tmp_path: Path) -> None:
     plan = write(tmp_path, "plan.yaml", PLAN)
     for place in places(EXPERIMENT):
-        for value in WRONG[::3]:
+        for value in WRONG[::6]:
             (tmp_path / "mine.yaml").write_text(yaml.safe_dump(changed(EXPERIMENT, place, value)))
             campaign.tries(lambda: [spec.settings() for spec in select(load_plan(plan))])
 
