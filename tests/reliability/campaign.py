@@ -31,6 +31,10 @@ TOTAL: Counter[str] = Counter()
 """Counts of this process."""
 
 
+class NoAnswer(BaseException):  # noqa: N818
+    """A command took too long; not a `TimeoutError`, which is an `OSError` that the command line would report."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one command did."""
@@ -173,13 +177,13 @@ def process_environment() -> dict[str, str]:
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TimeoutError` in the main thread after so much time; other threads have no limit."""
+    """Raise `NoAnswer` in the main thread after so much time; other threads have no limit."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def expired(number: int, frame: object) -> None:
-        raise TimeoutError(f"no answer within {seconds:.0f} s")
+        raise NoAnswer(f"no answer within {seconds:.0f} s")
 
     before = signal.signal(signal.SIGALRM, expired)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -23,7 +23,7 @@ def fit(campaign: Campaign, encoder: Path, corpus: Path) -> Path:
         "--trainer.max_epochs=1", "--trainer.enable_progress_bar=false",
     ]  # fmt: skip
     for verb in ("fit", "predict"):
-        outcome = campaign.run([verb, *options])
+        outcome = campaign.run([verb, *options], limit_s=300)
         assert outcome.status == 0, outcome.stderr
     return run
 
@@ -44,7 +44,8 @@ def test_a_trained_model_links_no_entity_to_itself(campaign: Campaign, encoder_d
     text, output = campaign.folder / "a.txt", campaign.folder / "found.jsonl"
     text.write_text(" ".join(" ".join(example.words) for example in read_spert(corpus_dir / "test.json")))
     outcome = campaign.run(
-        ["extract", str(run), str(text), "-o", str(output), "--link-threshold", "0.01", "--device", "cpu"]
+        ["extract", str(run), str(text), "-o", str(output), "--link-threshold", "0.01", "--device", "cpu"],
+        limit_s=300,
     )
     assert outcome.status == 0, outcome.stderr
     for path in (run / "predictions.jsonl", output):
