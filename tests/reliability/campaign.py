@@ -31,7 +31,7 @@ TOTAL: Counter[str] = Counter()
 """Counts of this process."""
 
 
-class NoAnswer(BaseException):  # noqa: N818
+class NoAnswer(BaseException):
     """A command took too long; not a `TimeoutError`, which is an `OSError` that the command line would report."""
 
 

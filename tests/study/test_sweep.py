@@ -162,7 +162,7 @@ def test_stopped_trials_are_ended(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         Sweep(sweep_config(tmp_path), tmp_path / "sweep", launcher, say=said.append).run()
     assert launcher.stopped
-    assert said[-1] == "stopping 1 trials; the same command continues the sweep"
+    assert said[-1] == "stopping 1 trials; the same command resumes the sweep"
 
 
 def test_a_damaged_line_is_told(undisturbed: tuple[SweepConfig, Path]) -> None:
