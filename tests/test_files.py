@@ -33,7 +33,7 @@ def umask() -> object:
 def test_whole_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "x"
     write_atomically(path, "old")
-    with pytest.raises(TypeError), whole_file(path, "wb") as file:
+    with pytest.raises(TypeError), whole_file(path, "wb") as file:  # noqa: PT012
         file.write(b"new")
         file.write("of another type")
     assert path.read_text() == "old"

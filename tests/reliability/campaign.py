@@ -88,7 +88,7 @@ class Campaign:
         self, arguments: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None,
         stdin: bytes = b"", prefix: Sequence[str] = (), limit_s: float = 120.0,
     ) -> Outcome:  # fmt: skip
-        """Run a verb in a process of its own, `prefix` before it (`["sh", "-c", "ulimit -v 1; exec \\"$@\\"", "sh"]`)."""
+        """Run a verb in a process of its own, started by `prefix`, such as `["nice"]`."""
         TOTAL["inputs tried"] += 1
         command = [*prefix, sys.executable, "-m", "iter_lightning", *arguments]
         started = time.monotonic()
