@@ -68,6 +68,8 @@ def config_from_dict(values: Mapping[str, Any], at: str = "encoder.") -> Pretrai
     passed = {key: value for key, value in values.items() if key in known}
     for key, value in passed.items():
         _check_plain(f"{at}{key}", value)
+        if "drop" in key and isinstance(value, (int, float)) and not 0 <= value <= 1:
+            raise EncoderError(f"{at}{key}: found {cut(value)}, expected 0 to 1")
     for key in _SIZES:
         if (size := passed.get(key)) is not None and isinstance(size, (int, float)) and size < 1:
             raise EncoderError(f"{at}{key}: found {cut(size)}, expected at least 1")
@@ -78,7 +80,7 @@ def config_from_dict(values: Mapping[str, Any], at: str = "encoder.") -> Pretrai
     try:
         config: PretrainedConfig = config_class(**passed)
     except Exception as error:  # the errors of their validation have no common class
-        raise EncoderError(_told_by_transformers(error, at)) from error
+        raise EncoderError(_validation_fault(error, passed, at)) from error
     _check_together(config, at)
     return config
 
@@ -88,6 +90,14 @@ def architecture_keys(model_type: str) -> set[str]:
     config_class = CONFIG_MAPPING[model_type]
     declared = {*inspect.signature(config_class).parameters, *config_class.attribute_map, *FAMILIES[model_type]}
     return {key for key in declared - _DENIED if not key.startswith("_")}
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return whether an error is one of a library that met a damaged file, and not of the process.
+
+    Libraries in Rust raise a `PanicException`, which is not an `Exception`, for what they did not expect.
+    """
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def reason(error: BaseException) -> str:
@@ -122,6 +132,9 @@ def _check_together(config: Any, at: str) -> None:
         EncoderError: see above.
     """
     heads, size = config.num_attention_heads, config.hidden_size
+    for key, value in (("hidden_size", size), ("num_attention_heads", heads), ("vocab_size", config.vocab_size)):
+        if not isinstance(value, int):
+            raise EncoderError(f"{at}{key}: found {cut(value)}, expected int")
     if size % heads and getattr(config, "head_dim", None) in (None, size // heads):
         raise EncoderError(f"{at}hidden_size: found {size}, expected a multiple of the {heads} attention heads")
     if config.pad_token_id is not None and not 0 <= config.pad_token_id < config.vocab_size:
@@ -133,10 +146,11 @@ def _check_together(config: Any, at: str) -> None:
         raise EncoderError(f"{at}inner_group_num: found {groups} layers in all groups, expected {_MOST_LAYERS} at most")
 
 
-def _told_by_transformers(error: Exception, at: str) -> str:
-    """Return what their validation says of a value, starting with the key where it names one."""
+def _validation_fault(error: Exception, passed: Mapping[str, Any], at: str) -> str:
+    """Return what transformers says of a value, starting with the key where it names one."""
     text = str(error)
-    if found := re.search(r"Field '(\w+)' (.*)", text):
-        return f"{at}{found[1]}: {found[2][:200]}"
+    key = re.search(r"Field '(\w+)'", text)
+    if key and (types := dict.fromkeys(re.findall(r"expected (\w+), got", text))):
+        return f"{at}{key[1]}: found {cut(passed.get(key[1]))}, expected {' or '.join(types)}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"{at.rstrip('.') or 'config'}: {lines[-1][:200] if lines else type(error).__name__}"
+    return f"{at.rstrip('.') or 'values'}: {lines[-1][:200] if lines else type(error).__name__}"

@@ -74,7 +74,7 @@ class IterModel(nn.Module):
         encoder = encoders.load_encoder(name)
         config = IterConfig(schema=schema, encoder=encoders.load_config(name).to_dict(), **options)
         model = cls(config, encoder, encoders.load_tokenizer(name))
-        pretrained.check_tokenizer(model.aligner(), config, f"encoder {name!r}")
+        loading.try_out(f"encoder {name!r}", model)
         return model
 
     def aligner(self) -> Aligner:

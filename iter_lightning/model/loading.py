@@ -67,8 +67,11 @@ def build(source: Path, config: IterConfig, model_class: type[IterModel]) -> Ite
         raise EncoderError(f"{source / 'config.json'}: {error}") from error
 
 
-def try_out(source: Path, model: IterModel) -> None:
+@torch.no_grad()
+def try_out(source: Path | str, model: IterModel) -> None:
     """Read a few words, so that files that fit by their sizes but cannot work together are found when loading.
+
+    Heads are tried in `eval()` mode only: in training their dropout would draw random numbers.
 
     Raises:
         EncoderError: the tokenizer or the network cannot read them.
@@ -76,13 +79,15 @@ def try_out(source: Path, model: IterModel) -> None:
     try:
         if model.tokenizer is None:
             ids = torch.ones(1, min(16, model.max_subwords), dtype=torch.long)
-            with torch.no_grad():
-                model.encoder(input_ids=ids, attention_mask=torch.ones_like(ids))
+            model.encoder(input_ids=ids, attention_mask=torch.ones_like(ids))
             return
-        aligner = model.aligner()
-        pretrained.check_tokenizer(aligner, model.config, source)
+        aligner = pretrained.check_tokenizer(model.tokenizer, model.config, model.max_subwords, source)
         (encoded,) = aligner.encode([Example(pretrained.PROBE)])
-        model.decode(model.collate([(encoded, number) for number in range(len(encoded.windows))]))
+        batch = model.collate([(encoded, number) for number in range(len(encoded.windows))])
+        if model.training:
+            model.encode(batch)
+        else:
+            model.decode(batch, 1.0)  # no link is that probable: none is built
     except IterError as error:
         raise EncoderError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
     except Exception as error:  # torch and transformers raise nearly anything for values that do not fit

@@ -15,11 +15,11 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, 
 from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.features.alignment import Aligner
 from iter_lightning.model.config import IterConfig
-from iter_lightning.model.encoder_config import FAMILIES, config_from_dict, cut, reason
+from iter_lightning.model.encoder_config import FAMILIES, config_from_dict, cut, is_fault, reason
 from iter_lightning.model.hub import check_files, read_json
 from iter_lightning.types import Example
 
-PROBE = ("Ada", "of", "a\u0301", "\u2603", "\u5317\u4eac", "don't", "3.14", "Donaudampfschiff")
+PROBE = ("Ada", "of", "a\u0301", "\u2603", "\u5317\u4eac", "don't", "3.14", "Donaudampfschiff") * 2
 """Words that are read once when a model is loaded: what its files cannot do is reported then, not later."""
 _UNBOUNDED = 1024
 """Window of encoders with relative positions alone, which set no limit themselves."""
@@ -195,25 +195,33 @@ def build_aligner(tokenizer: PreTrainedTokenizerBase, config: IterConfig, max_su
     return Aligner(tokenizer, config.schema, config.omega, max_subwords, overlap, config.self_links)
 
 
-def check_tokenizer(aligner: Aligner, config: IterConfig, place: str | Path) -> None:
-    """Check that a tokenizer reads text, and that the encoder has an embedding for all that it makes of text.
+def check_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, config: IterConfig, max_subwords: int, place: str | Path
+) -> Aligner:
+    """Return the aligner, after checks that the tokenizer reads text and the encoder embeds all that it makes of text.
 
     Args:
-        aligner: holds the tokenizer.
+        tokenizer: the model's.
         config: the model's.
+        max_subwords: see `build_aligner`.
         place: file or encoder that errors name.
 
     Raises:
         EncoderError: it does not.
     """
-    tokenizer: Any = aligner.tokenizer
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     try:
+        aligner = build_aligner(tokenizer, config, max_subwords)
         (encoded,) = aligner.encode([Example(PROBE)])
         ids = {i for window in encoded.windows for i in window.input_ids} | {padding_id(tokenizer)}
-        ids.update(tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False).values())
+        ids.update(backend.get_vocab(with_added_tokens=False).values())
         # special tokens in a text are text
         ids.update(i for i, token in tokenizer.added_tokens_decoder.items() if not token.special)
-    except Exception as error:  # those of the tokenizers package have no common class
+    except IterError as error:
+        raise EncoderError(f"{place}: {error}") from error
+    except BaseException as error:  # those of the tokenizers package have no common class
+        if not is_fault(error):
+            raise
         raise EncoderError(f"{place}: the tokenizer cannot read text: {reason(error)}") from error
     size = int(config_from_dict(config.encoder).vocab_size)
     if max(ids) >= size:
@@ -221,6 +229,7 @@ def check_tokenizer(aligner: Aligner, config: IterConfig, place: str | Path) -> 
             f"{place}: the tokenizer makes ids up to {max(ids)}, but the encoder has embeddings for {size} "
             "(encoder.vocab_size): the files are of different models"
         )
+    return aligner
 
 
 def padding_id(tokenizer: PreTrainedTokenizerBase | None) -> int:
@@ -257,7 +266,7 @@ def load_quietly(name: str, load: Any, **options: Any) -> Any:
     try:
         return load(path, trust_remote_code=False, **options)
     except BaseException as error:  # what libraries raise for damaged files has no common class
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of Rust: no Exception
+        if not is_fault(error):
             raise
         raise EncoderError(_unreachable(name, error)) from error
     finally:

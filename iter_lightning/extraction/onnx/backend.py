@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from iter_lightning.errors import ConfigError, EncoderError, IterError
+from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.onnx.candidates import nearest_lefts, ordered_pairs
 from iter_lightning.extraction.onnx.graphs import GraphHeads, Graphs, default_threads, open_session
 from iter_lightning.extraction.onnx.manifest import FOLDER, GRAPHS, Manifest
@@ -57,11 +57,7 @@ class OnnxBackend:
         if not (source / "tokenizer_config.json").is_file():
             raise EncoderError(f"no tokenizer in {source}: {source / 'tokenizer_config.json'} is missing")
         tokenizer = pretrained.load_tokenizer(str(source))
-        try:
-            aligner = pretrained.build_aligner(tokenizer, config, pretrained.longest_window(config))
-        except IterError as error:
-            raise EncoderError(f"{source}: {error}") from error
-        pretrained.check_tokenizer(aligner, config, source)
+        aligner = pretrained.check_tokenizer(tokenizer, config, pretrained.longest_window(config), source)
         graphs = load_graphs(source / FOLDER, config, threads)
         backend = cls(config, graphs, aligner, pretrained.padding_id(tokenizer), manifest.precision)
         return backend._tried_out(source)
@@ -73,7 +69,7 @@ class OnnxBackend:
             EncoderError: the graphs cannot.
         """
         try:
-            list(self.predict([Example(pretrained.PROBE)], 0.0, 1024))
+            list(self.predict([Example(pretrained.PROBE)], 1.0, 1024))
         except Exception as error:  # onnxruntime's own have no common class but this
             raise EncoderError(f"{source / FOLDER}: the graphs cannot read text: {reason(error)}") from error
         return self
