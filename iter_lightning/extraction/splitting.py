@@ -90,7 +90,8 @@ class Splitter:
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(f"language {language[:40]!r}: spaCy cannot split it: {reason[:200]}") from error
         self.language = language
-        self._stops = frozenset(self._nlp.add_pipe("sentencizer").punct_chars)
+        sentencizer: Any = self._nlp.add_pipe("sentencizer")
+        self._stops = frozenset(sentencizer.punct_chars)
         self._nlp.max_length = sys.maxsize  # a limit for trained components, of which there are none
         self._warned = False
 

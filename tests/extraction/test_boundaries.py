@@ -66,16 +66,13 @@ def test_a_mark_with_spaces_on_both_sides_goes_by_its_direction(text: str, expec
 
 @pytest.mark.parametrize("text", ['"', '. "', '."', "(((", ". (((", '.\n\n"', '." (', "。「"])
 def test_marks_alone_are_in_sentences_too(text: str) -> None:
-    assert "".join(sentences(text)).split() == "".join(text.split()).split()
+    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
 
 
 @given(TEXT)
 def test_docs_without_sentences_follow_the_same_rules(text: str) -> None:
     (document,) = SPLITTER([Document(text)])
-    doc = BLANK(text)
-    if len(text) < 300 and text:
-        assert to_document(doc).sentences == document.sentences
-        assert not doc.has_annotation("SENT_START")
+    assert to_document(BLANK(text)).sentences == document.sentences
 
 
 @given(st.lists(st.tuples(st.sampled_from(Kind), st.integers(1, 3), st.integers(0, 2), st.booleans()), max_size=20))
