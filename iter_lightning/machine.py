@@ -88,6 +88,9 @@ def machine_fault(error: BaseException) -> str | None:
         return f"the package {error.name} is not installed: install it, or iter-lightning with the extra that needs it"
     if isinstance(error, ImportError):
         return f"{error.name or 'a package'} cannot be imported: {(text.strip() or 'no reason given').splitlines()[0]}"
+    if type(error).__module__.startswith("wandb"):  # its service could not be started, for want of memory or files
+        reason = (text.strip() or type(error).__name__).splitlines()[0]
+        return f"Weights & Biases: {reason}; --wandb.mode=disabled does without it"
     if isinstance(error, OSError):
         return f"{error.filename or 'the file system'}: {error.strerror or error}"
     return None

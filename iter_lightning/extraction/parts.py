@@ -80,12 +80,20 @@ def holding(folder: Path) -> Iterator[None]:
         _remove(folder)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed while it removed the folder has left of it."""
+    shutil.rmtree(_gone(folder), ignore_errors=True)
+
+
 def _remove(folder: Path) -> None:
     """In one step: half of the parts would be taken for all."""
-    gone = folder.with_name(f".{folder.name}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
-    folder.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    sweep(folder)
+    folder.rename(_gone(folder))
+    sweep(folder)
+
+
+def _gone(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.gone")
 
 
 def claim(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:

@@ -32,6 +32,7 @@ from iter_lightning.extraction.parts import (
     holding,
     make_part,
     read_parts,
+    sweep,
 )
 from iter_lightning.extraction.places import Files, check_apart, check_outputs
 from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
@@ -159,6 +160,7 @@ def extract(
         return None if overwrite or begun(files.parts) else _finished(files, settings, reading, named)
 
     if (done := finished()) is not None:
+        sweep(files.parts)
         return done, True
     # workers elsewhere check their own processors
     extractor = (config if executor is run_here else replace(config, allow_slow=True)).extractor()

@@ -233,6 +233,22 @@ def test_closing_early_is_closing_once(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_text().count("orig_id") == 1
 
 
+def test_process_killed_while_it_removes_leaves_its_lock(tmp_path: Path) -> None:
+    script = f"""
+import os, shutil, signal
+from pathlib import Path
+from iter_lightning.extraction.writers import target
+shutil.rmtree = lambda path, **options: os.kill(os.getpid(), signal.SIGKILL)
+with target.replacing(Path({str(tmp_path / "found.jsonl")!r}), folder=False) as part:
+    part.write_text("whole")
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    with replacing(tmp_path / "found.jsonl", folder=False) as part:
+        part.write_text("again")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("found.jsonl", "again")]
+
+
 def test_what_a_killed_process_left_goes_and_what_another_holds_stays(tmp_path: Path) -> None:
     script = f"""
 import os, signal, sys

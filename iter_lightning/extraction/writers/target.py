@@ -46,7 +46,7 @@ def replacing(path: Path, folder: bool) -> Iterator[Path]:
                 _check(path, folder)  # hours may have passed
                 _move(part, path, home)
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        _remove(home)
 
 
 def check_target(path: Path, folder: bool) -> None:
@@ -74,7 +74,18 @@ def _sweep(parent: Path, prefix: str) -> None:
     for home in parent.iterdir():
         if home.name.startswith(prefix) and home.name.endswith(_HOME) and (home / _LOCK).is_file():
             with suppress(_InUseError), locked(home / _LOCK, _InUseError()):
-                shutil.rmtree(home, ignore_errors=True)
+                _remove(home)
+
+
+def _remove(home: Path) -> None:
+    """Remove a hidden folder, its lock last: without one, what a killed process leaves would never be swept."""
+    with suppress(OSError):
+        for path in home.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:
+                path.unlink()
+    shutil.rmtree(home, ignore_errors=True)
 
 
 class _InUseError(Exception):
