@@ -76,7 +76,7 @@ class FakeLauncher:
         f1 = self.objective(values, values["trainer"]["max_epochs"])
         run.update_manifest(
             status="finished", best={"epoch": 0, "dev/f1": f1}, seconds=10.0, config=values, commit="0123456789",
-            commit_clean=True, evaluation={"gold": "corpus"},
+            commit_clean=True, evaluation={"gold": "corpus", "split_protocol": "clean"},
         )  # fmt: skip
         run.add_results("dev", [{"scores": {"NER": {}, "RE": {}, "RE+": {}}}])
         return Outcome(task, 0, 11.0)
