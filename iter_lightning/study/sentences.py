@@ -79,8 +79,10 @@ def read_sentences(folder: str | Path, allow_unfinished: bool = False) -> Senten
         raise ConfigError(f"{run.path} is no folder; expected that of a run")
     if not run.manifest:
         raise ConfigError(f"{run.path} holds no run: there is no manifest.json in it")
-    unfinished = run.check_finished(allow_unfinished)
-    manifest, results = run.manifest, _test_results(run)
+    data, seed = run.manifest.get("data"), run.manifest.get("seed")
+    if not isinstance(data, dict) or not isinstance(data.get("title"), str):
+        raise ConfigError(f"{run.manifest_file}: expected the corpus's name under data.title, found {data!r:.80}")
+    unfinished, results = run.check_finished(allow_unfinished), _test_results(run)
     if results is None or not run.sentences_file.exists():
         raise ConfigError(
             f"{run.path} has no counts of test sentences; run "
@@ -90,9 +92,6 @@ def read_sentences(folder: str | Path, allow_unfinished: bool = False) -> Senten
         unfinished = True
         if not allow_unfinished:
             raise ConfigError(f"{run.path} was tested before its training had finished; run `test` again")
-    data, seed = manifest.get("data"), manifest.get("seed")
-    if not isinstance(data, dict) or not isinstance(data.get("title"), str):
-        raise ConfigError(f"{run.manifest_file}: expected the corpus's name under data.title, found {data!r:.80}")
     definitions = tuple(EvaluationDefinition(**entry["definition"]) for entry in results)
     ids, sha256, counts = _read_lines(run.sentences_file, len(definitions))
     _check_sums(run, results, counts)

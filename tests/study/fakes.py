@@ -78,7 +78,8 @@ class FakeLauncher:
             status="finished", best={"epoch": 0, "dev/f1": f1}, seconds=10.0, config=values, commit="0123456789",
             commit_clean=True, evaluation={"gold": "corpus", "split_protocol": "clean"},
         )  # fmt: skip
-        run.add_results("dev", [{"scores": {"NER": {}, "RE": {}, "RE+": {}}}])
+        scores = {task: {"micro": {}} for task in ("NER", "RE", "RE+")}
+        run.add_results("dev", [{"definition": {}, "scores": scores}])
         return Outcome(task, 0, 11.0)
 
     def stop(self) -> None:
