@@ -1,31 +1,94 @@
-"""Files that appear whole or not at all, and files that are held by one process."""
+"""Files that appear whole or not at all, their permissions, and files that one process holds."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import IO, Any
+
+_PART = ".part"
+"""The end of a hidden file's name while it is written."""
+_held: set[int] = set()
+"""Descriptors of the lock files that this process holds."""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or as before, also after a crash."""
+@contextmanager
+def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a hidden file beside `path` that replaces it when the block ends well.
+
+    The file is synced to the disk before it is renamed, and its folder afterwards, so that after a kill or a crash
+    either the old file or the new one is there. The umask decides its permissions.
+
+    Args:
+        path: where the file will be. Missing folders are created.
+        mode: `w` for text in UTF-8, `wb` for bytes.
+
+    Raises:
+        OSError: from the file system. `path` stays as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    part = Path(name)
+    part = hidden(path)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with part.open(mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        part.chmod(0o644)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    sync(path.parent)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file that is there whole or as before, also after a crash."""
+    with whole_file(path) as file:
+        file.write(text)
+
+
+def hidden(path: Path) -> Path:
+    """A new name beside `path` for what is being written; `sweep` finds it after a kill."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}")
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed process left of writing `path`. Call it only where no other process writes this file."""
+    prefix = f".{path.name}."
+    if path.parent.is_dir():
+        for part in path.parent.iterdir():
+            if part.name.startswith(prefix) and part.name.endswith(_PART) and part.is_file():
+                part.unlink(missing_ok=True)
+
+
+def permit(path: Path) -> None:
+    """Give a file or folder the permissions of a new one, where a library made it for its owner alone."""
+    granted = _granted(path.parent)
+    path.chmod(granted if path.is_dir() else granted & 0o666)
+
+
+def finish_folder(folder: Path) -> None:
+    """Prepare a new folder for the rename to its place: permissions as `permit`, and everything synced to the disk."""
+    granted = _granted(folder.parent)
+    for path in [*folder.rglob("*"), folder]:
+        path.chmod(granted if path.is_dir() else granted & 0o666)
+        sync(path)
+
+
+def _granted(folder: Path) -> int:
+    """Permissions that the umask leaves, read from a new file: asking the system would change them for all threads."""
+    probe = hidden(folder / "permissions")
+    handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o777)
+    try:
+        return os.fstat(handle).st_mode & 0o777
+    finally:
+        os.close(handle)
+        probe.unlink()
 
 
 def sync(path: Path) -> None:
@@ -39,15 +102,20 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, taken: Exception, wait: float = 0.0) -> Iterator[None]:
-    """Hold a lock file; the system lets go of it when the process ends, however it ends.
+    """Hold a lock file. The system releases it when this process ends, however it ends.
+
+    Forked children close their copy of the descriptor: the lock never outlives the process that took it.
 
     Args:
-        path: made where it is missing; its folder must be there.
-        taken: raised where another process holds it.
-        wait: seconds until then.
+        path: created if it is missing; its folder must be there.
+        taken: raised when another process holds the file.
+        wait: seconds to wait for it.
     """
+    _release_in_children()
     deadline = time.monotonic() + wait
-    with path.open("w") as lock:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    _held.add(lock)
+    try:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,3 +125,20 @@ def locked(path: Path, taken: Exception, wait: float = 0.0) -> Iterator[None]:
                     raise taken from None
                 time.sleep(0.1)
         yield
+    finally:
+        if lock in _held:  # a forked child has closed it already
+            fcntl.flock(lock, fcntl.LOCK_UN)  # also for children forked so recently that they have not closed it yet
+            _held.remove(lock)
+            os.close(lock)
+
+
+@cache
+def _release_in_children() -> None:
+    """Let every fork of this process close the descriptors of held locks; registered once."""
+
+    def close() -> None:
+        for lock in _held:
+            os.close(lock)
+        _held.clear()
+
+    os.register_at_fork(after_in_child=close)

@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, collate
-from iter_lightning.files import write_atomically
+from iter_lightning.files import permit, write_atomically
 from iter_lightning.model import encoder as encoders
 from iter_lightning.model import hub, packing, pretrained, published
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
@@ -231,6 +231,7 @@ class IterModel(nn.Module):
         part = target / "model.safetensors.part"
         try:
             save_file(tensors, part, metadata={"format": "pt"})
+            permit(part)  # safetensors writes for the owner alone
             part.replace(target / "model.safetensors")
         finally:
             part.unlink(missing_ok=True)

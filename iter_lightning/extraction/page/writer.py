@@ -10,6 +10,7 @@ from types import TracebackType
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.page.rendering import TITLE, document_block, page_parts
+from iter_lightning.files import permit
 from iter_lightning.types import Schema
 
 LIMIT = 500
@@ -84,7 +85,7 @@ class PageWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            part.chmod(0o644)
+            permit(part)
             part.replace(self.path)
         except BaseException:
             self.discard()

@@ -1,0 +1,78 @@
+"""Whole files, permissions, locks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from iter_lightning.files import finish_folder, hidden, locked, permit, sweep, whole_file, write_atomically
+
+
+@pytest.fixture
+def umask() -> object:
+    before = os.umask(0o027)
+    yield None
+    os.umask(before)
+
+
+def test_whole_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    write_atomically(path, "old")
+    with pytest.raises(TypeError), whole_file(path) as file:
+        file.writelines(["new", 3])
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sweep_removes_what_a_kill_left_of_this_file_alone(tmp_path: Path) -> None:
+    left, other = hidden(tmp_path / "last.ckpt"), hidden(tmp_path / "manifest.json")
+    for path in (left, other, tmp_path / "last.ckpt", tmp_path / ".last.ckpt"):
+        path.write_text("")
+    sweep(tmp_path / "last.ckpt")
+    assert {path.name for path in tmp_path.iterdir()} == {other.name, "last.ckpt", ".last.ckpt"}
+    sweep(tmp_path / "missing" / "file")
+
+
+@pytest.mark.usefixtures("umask")
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "text", "x")
+    private = tmp_path / "private"
+    private.touch(0o600)
+    permit(private)
+    folder = tmp_path / "folder"
+    folder.mkdir(0o700)
+    (folder / "inside").touch(0o600)
+    finish_folder(folder)
+    found = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert found == {"text": 0o640, "private": 0o640, "folder": 0o750, "inside": 0o640}
+
+
+def test_lock_is_refused_while_it_is_held_and_free_afterwards(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with (
+        locked(lock, RuntimeError("taken")),
+        pytest.raises(RuntimeError, match="taken"),
+        locked(lock, RuntimeError("taken")),
+    ):
+        pass
+    with locked(lock, RuntimeError("taken")):
+        pass
+
+
+def test_lock_does_not_outlive_its_process_in_a_forked_child(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with locked(tmp_path / "lock", RuntimeError("taken")):
+        child = os.fork()
+        if not child:
+            os.close(writing)
+            os.read(reading, 1)  # until the test ends
+            os._exit(0)
+        with pytest.raises(RuntimeError), locked(tmp_path / "lock", RuntimeError()):
+            pass  # a fork does not release it, either
+    with locked(tmp_path / "lock", RuntimeError("the child holds it")):
+        pass
+    os.close(writing)
+    os.waitpid(child, 0)
+    os.close(reading)
