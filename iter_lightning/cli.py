@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from iter_lightning.errors import IterError
+from iter_lightning.processes import advise, stoppable
 
 USAGE = """usage: python -m iter_lightning VERB ...
 
@@ -34,7 +36,14 @@ USAGE = """usage: python -m iter_lightning VERB ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit status: 0 done, 2 something the user can put right, 130 interrupted."""
+    """Run a verb.
+
+    Args:
+        argv: the verb and its arguments; None takes those of the process.
+
+    Returns:
+        the exit status: 0 done; 2 an error that the user can correct; 130 after SIGINT and 143 after SIGTERM.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
@@ -44,17 +53,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = "; the verb comes first" if verb.startswith("-") else ""
         print(f"error: {verb!r} is no verb{hint}: one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    with stoppable() as stop:
+        if verb in RESUMABLE:
+            advise("the same command resumes")
+        try:
+            status = _run(verb, rest)
+        except KeyboardInterrupt:
+            stop.signal = stop.signal or signal.SIGINT
+        except BaseException:
+            if not stop.signal:  # what fails while a command is being stopped is no news
+                raise
+    if not stop.signal:
+        return status
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes of one training, one says it
+        print(stop.message, file=sys.stderr)
+    return stop.status
+
+
+def _run(verb: str, arguments: list[str]) -> int:
     try:
-        VERBS[verb](rest)
+        VERBS[verb](arguments)
     except IterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename or 'the file system'}: {error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
     return 0
 
 
@@ -183,3 +207,5 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "seeds": seeds, "reproduce": reproduce, "compare": compare, "sweep": sweep, "dashboard": dashboard,
     "extract": extract, "serve": serve, "export": export, "benchmark": benchmark,
 }  # fmt: skip
+RESUMABLE = ("fit", "seeds", "reproduce", "sweep")
+"""Verbs that go on where they were stopped when the same command is given again; `extract` says so itself."""

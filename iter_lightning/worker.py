@@ -7,26 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-import time
 
 from iter_lightning.cli import main
+from iter_lightning.processes import end_with
 from iter_lightning.study.launch import PARENT
 
 
-def watch_parent(parent: int, seconds: float = 0.05) -> None:
-    """End this process at once when it gets another parent; a run folder is whole at any time."""
-    while os.getppid() == parent:
-        time.sleep(seconds)
-    os._exit(1)
-
-
 def run(verbs: str, arguments: list[str]) -> int:
-    """The first status that is not 0, or 0."""
+    """Run verbs until one ends with a status other than 0, also of a stopped one (130, 143); returns that status."""
     return next((status for verb in verbs.split(",") if (status := main([verb, *arguments]))), 0)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=watch_parent, args=(int(os.environ[PARENT]),), daemon=True).start()
+    end_with(int(os.environ[PARENT]))
     os.environ[PARENT] = str(os.getpid())  # the parent of other ranks, which Lightning starts as this module again
     sys.exit(run(sys.argv[1], sys.argv[2:]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -48,6 +49,12 @@ class Outcome:
     status: int
     """Exit status; negative: the signal that ended it."""
     seconds: float
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the process was asked to stop, by SIGINT or SIGTERM, and can be resumed."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        return self.status in [*(128 + number for number in signals), *(-number for number in signals)]
 
 
 class Launcher(Protocol):

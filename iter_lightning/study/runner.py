@@ -6,11 +6,9 @@ that matters is in the run folders, so the runner itself can be stopped or kille
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -108,18 +106,17 @@ def _launch(todo: Sequence[Run], settings: Settings) -> None:
     running: dict[str, Run] = {}
     done = 0
     try:
-        with _terminated_as_interrupt():
-            while waiting or running:
-                while waiting and len(running) < launcher.slots:
-                    run = waiting.popleft()
-                    running[run.spec.name] = run
-                    _submit(run, launcher, settings)
-                outcome = launcher.wait()
-                done += 1
-                run = running.pop(outcome.task.name)
-                settings.say(_told(run, outcome, f"{done}/{len(todo)}", time.monotonic() - started))
+        while waiting or running:
+            while waiting and len(running) < launcher.slots:
+                run = waiting.popleft()
+                running[run.spec.name] = run
+                _submit(run, launcher, settings)
+            outcome = launcher.wait()
+            done += 1
+            run = running.pop(outcome.task.name)
+            settings.say(_told(run, outcome, f"{done}/{len(todo)}", time.monotonic() - started))
     except BaseException:
-        settings.say(f"stopping {len(running)} runs; the same command continues them")
+        settings.say(f"stopping {len(running)} runs; the same command resumes them")
         launcher.stop()
         raise
 
@@ -143,6 +140,8 @@ def _submit(run: Run, launcher: Launcher, settings: Settings) -> None:
 
 
 def _told(run: Run, outcome: Outcome, place: str, elapsed: float) -> str:
+    if outcome.stopped:
+        return f"{place} stopped {run.spec.name} after {_duration(outcome.seconds)}; the same command resumes it"
     if outcome.status != 0:
         log = outcome.task.log
         return (
@@ -163,20 +162,6 @@ def scores(run: Run) -> str:
             task = "RE+" if "RE+" in tasks else "NER"
             parts.append(f"{split} {task} {100 * tasks[task]['micro']['f1']:.1f}")
     return ", ".join(parts)
-
-
-@contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """SIGTERM stops the runs as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _elsewhere(run: Run) -> str:

@@ -92,7 +92,7 @@ class Sweep:
                 self._finish(self.launcher.wait())
         except BaseException:
             if self._running:
-                self.say(f"stopping {len(self._running)} trials; the same command continues the sweep")
+                self.say(f"stopping {len(self._running)} trials; the same command resumes the sweep")
             self.launcher.stop()
             raise
 
@@ -167,6 +167,10 @@ class Sweep:
     def _finish(self, outcome: Outcome) -> None:
         trial = self._running.pop(outcome.task.name)
         found = result_of(RunFolder(self.folder / trial.folder))
+        if found is None and outcome.stopped:  # by somebody, or by the machine: no result to learn from
+            self.say(f"{outcome.task.name} was stopped by a signal; it is resumed")
+            self._waiting.append(trial)
+            return
         if found is None and trial.number == 1 and outcome.status == _CANNOT:
             raise ConfigError(
                 f"the experiment as it is (trial 1) cannot be trained; from {outcome.task.log}:\n"

@@ -72,9 +72,9 @@ def test_stop_ends_all_processes(kind: str, tmp_path: Path) -> None:
     launcher = make_launcher(kind, 2)
     for name in "ab":  # as the worker does, each ends when its parent is gone
         code = (
-            "import os; from pathlib import Path; from iter_lightning.worker import watch_parent\n"
+            "import os; from pathlib import Path; from iter_lightning.processes import _watch\n"
             f"Path({str(tmp_path / name)!r}).write_text(str(os.getpid()))\n"
-            f"watch_parent(int(os.environ[{PARENT!r}]), 0.05)"
+            f"_watch(int(os.environ[{PARENT!r}]), 0.05)"
         )
         launcher.submit(python(tmp_path, name, code))
     assert eventually(lambda: all((tmp_path / n).exists() and (tmp_path / n).read_text() for n in "ab"))
@@ -87,8 +87,8 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys, time\n"
         "import os, sys, time; from pathlib import Path; from iter_lightning.study.launch import Task, start\n"
-        "code = 'import os; from iter_lightning.worker import watch_parent\\n'\n"
-        f"code += 'watch_parent(int(os.environ[\"{PARENT}\"]), 0.05)'\n"
+        "code = 'import os; from iter_lightning.processes import _watch\\n'\n"
+        f"code += '_watch(int(os.environ[\"{PARENT}\"]), 0.05)'\n"
         f"child = start(Task('x', (sys.executable, '-c', code), Path({str(tmp_path / 'log')!r})), os.environ)\n"
         "print(child.pid, flush=True); time.sleep(100)"
     )

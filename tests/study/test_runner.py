@@ -127,7 +127,7 @@ def test_ctrl_c_ends_what_runs(study: Any) -> None:
 
     _, said, launcher = study(encoders=["own"], act=interrupt)
     assert launcher.stopped
-    assert "the same command continues them" in said
+    assert "the same command resumes them" in said
     _, _, launcher = study(encoders=["own"])
     assert [name for name, *_ in launcher.ran] == ["mine/seed2", "folds/fold0", "folds/fold1"]
 

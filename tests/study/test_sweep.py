@@ -14,6 +14,7 @@ import yaml
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.study.journal import Journal, Trial
+from iter_lightning.study.launch import Outcome
 from iter_lightning.study.search import FACADES, Proposal, Search
 from iter_lightning.study.space import dimensions, lookup
 from iter_lightning.study.sweep import Sweep
@@ -162,7 +163,22 @@ def test_stopped_trials_are_ended(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         Sweep(sweep_config(tmp_path), tmp_path / "sweep", launcher, say=said.append).run()
     assert launcher.stopped
-    assert said[-1] == "stopping 1 trials; the same command continues the sweep"
+    assert said[-1] == "stopping 1 trials; the same command resumes the sweep"
+
+
+@pytest.mark.parametrize("status", [143, 130, -15, -2])
+def test_a_trial_that_a_signal_stopped_is_resumed_and_no_crash(status: int, tmp_path: Path) -> None:
+    class OneStop(FakeLauncher):
+        def wait(self) -> Outcome:
+            outcome = super().wait()
+            self.crashes = () if outcome.stopped else self.crashes
+            return outcome
+
+    launcher = OneStop(crashes=(2,), status=status)
+    sweep = Sweep(sweep_config(tmp_path), tmp_path / "sweep", launcher, say=[].append)
+    sweep.run()
+    assert launcher.started.count("trial 2") == 2
+    assert {trial.status for trial in sweep.journal.trials} == {"finished"}
 
 
 def test_a_damaged_line_is_told(undisturbed: tuple[SweepConfig, Path]) -> None:
