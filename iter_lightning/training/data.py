@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import lightning
 import torch
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from iter_lightning.corpora import CATALOG, data_files, load_corpus
 from iter_lightning.errors import ConfigError
 from iter_lightning.features import Aligner, Batch, EncodedExample, LengthBatchSampler, swap_mentions
+from iter_lightning.processes import end_with
 from iter_lightning.types import Example, Schema
 
 Splits = dict[str, list[Example]]
@@ -96,6 +98,7 @@ class CorpusDataModule(lightning.LightningDataModule):
         self._aligner: Aligner | None = None
         self._collate: Callable[[Windows], Batch] | None = None
         self._encoded: dict[str, list[EncodedExample]] = {}
+        self._resumed_epoch = 0
 
     @property
     def schema(self) -> Schema:
@@ -171,8 +174,27 @@ class CorpusDataModule(lightning.LightningDataModule):
             return self.encoded("train")
         if self._aligner is None:
             raise RuntimeError("connect(aligner, collate) comes before encoded examples")
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        return self._aligner.encode(swap_mentions(self.splits()["train"], self.mention_swap, f"{seed}/{epoch}"))
+        swapped = swap_mentions(self.splits()["train"], self.mention_swap, f"{seed}/{self._epoch()}")
+        return self._aligner.encode(swapped)
+
+    def _epoch(self) -> int:
+        """The epoch that is trained next.
+
+        Lightning builds the loader of a resumed run before it restores `trainer.current_epoch`, and loader processes
+        fetch their first batches then.
+        """
+        return max(self._resumed_epoch, self.trainer.current_epoch) if self.trainer else 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Carried in last.ckpt: the epoch that a resumed run begins with."""
+        if not self.trainer:
+            return {}
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        return {"epoch": progress.processed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self._resumed_epoch = int(state_dict["epoch"])
 
     def val_dataloader(self) -> DataLoader[Windows]:
         """The dev split."""
@@ -203,12 +225,13 @@ class CorpusDataModule(lightning.LightningDataModule):
             lengths, size, max_tokens=self.max_tokens if shuffle else None, shuffle=shuffle, seed=seed,
             bucket_batches=self.bucket_batches, rank=rank, world_size=world_size,
         )  # fmt: skip
-        sampler.set_epoch(self.trainer.current_epoch if self.trainer and shuffle else 0)
+        sampler.set_epoch(self._epoch() if shuffle else 0)
         return DataLoader(
             cast("Dataset[Windows]", items),
             batch_sampler=sampler,
             collate_fn=Flatten(self._collate),
             num_workers=self.num_workers,
+            worker_init_fn=partial(end_with, os.getpid()),
             pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
             persistent_workers=self.num_workers > 0,
             generator=torch.Generator().manual_seed(seed),  # a loader draws from the global one, dropout's, otherwise
