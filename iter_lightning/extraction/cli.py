@@ -6,14 +6,11 @@ import argparse
 import io
 import json
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS, Document
@@ -24,6 +21,8 @@ from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.run import Executor, ExtractionConfig, Files, Summary, extract, run_here
 from iter_lightning.extraction.writers import FORMATS as OUTPUTS
 from iter_lightning.heap import keep_few_products, return_large_buffers
+from iter_lightning.processes import advise
+from iter_lightning.status import unfinished_note
 
 LAUNCHERS = ("local", "ray")
 _EPILOG = """
@@ -44,42 +43,25 @@ def main(arguments: list[str]) -> None:
     keep_few_products()
     return_large_buffers()
     config = _config(options)
+    if not options.quiet and (note := unfinished_note(options.model)):
+        print(note, file=sys.stderr)
     outputs = [(Path(path), options.format or ("brat" if path.endswith("/") else None)) for path in options.output]
     if not outputs:
         if options.overwrite or options.format or options.launcher != "local":
             raise ConfigError("--format, --overwrite and --launcher go with --output")
-        with _stoppable("interrupted"):
-            _to_stdout(config)
+        _to_stdout(config)
         return
     executor = _executor(options)
     started = time.monotonic()
     again = "without --overwrite " if options.overwrite else ""
-    with _stoppable(f"interrupted; the same command {again}continues"), show_progress(options.quiet) as tell:
+    advise(f"the same command {again}resumes")
+    with show_progress(options.quiet) as tell:
         summary, known = extract(config, outputs, executor, options.overwrite, tell)
     report = _report(summary, [path for path, _ in outputs], known, time.monotonic() - started)
     if summary.bad and not summary.documents:
         raise ConfigError(f"no record could be extracted\n{report}")
     if not options.quiet:
         print(report, file=sys.stderr)
-
-
-@contextmanager
-def _stoppable(told: str) -> Iterator[None]:
-    """Put away what is open at SIGTERM, too, and say how to go on after Ctrl-C."""
-
-    def terminated(number: int, frame: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    may = threading.current_thread() is threading.main_thread()  # say what signals do
-    before = signal.signal(signal.SIGTERM, terminated) if may else None
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(told, file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

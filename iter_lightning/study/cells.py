@@ -98,7 +98,7 @@ def make_cell(
         commits=tuple(commits_of(run.folder for run in usable)),
         runs=tuple(str(run.folder.path) for run in usable),
         epochs=tuple(sorted({int(run.folder.manifest.get("epochs", 0)) for run in usable})),
-        notes=_mixed_thresholds(usable, [sentences.link_threshold for sentences in found]),
+        notes=(*_mixed_thresholds(usable, [sentences.link_threshold for sentences in found]), *_unfinished(usable)),
     )
 
 
@@ -116,11 +116,11 @@ def _usable(runs: Sequence[Run]) -> tuple[dict[Run, SentenceCounts], list[str]]:
     for run in runs:
         if run.state != "done":
             missing.append((run.spec.name, run.reason or _STATE_WORDS[run.state]))
-        elif lacking := gaps(run.folder.manifest):
+        elif lacking := [] if run.unfinished else gaps(run.folder.manifest):
             missing.append((run.spec.name, f"the manifest lacks {', '.join(lacking)}"))
         else:
             try:
-                usable[run] = read_sentences(run.folder.path)
+                usable[run] = read_sentences(run.folder.path, run.unfinished)
             except ConfigError as error:
                 missing.append((run.spec.name, str(error)))
     return usable, by_reason(missing)
@@ -151,6 +151,12 @@ def _mixed_thresholds(runs: Sequence[Run], thresholds: Sequence[float]) -> tuple
     return (f"tested at λ {tested}: some chosen on dev, some not",)
 
 
+def _unfinished(runs: Sequence[Run]) -> tuple[str, ...]:
+    """A note that names the runs whose training has not finished."""
+    names = [run.spec.name for run in runs if run.unfinished]
+    return (f"not finished, so these scores may change: {', '.join(names)}",) if names else ()
+
+
 def _reason(runs: Sequence[Run]) -> str:
     """Why none of the runs can be shown, where they share the reason; else empty."""
     reasons = {run.reason or _STATE_WORDS.get(run.state, "") for run in runs}
@@ -168,7 +174,7 @@ def summary_text(runs: Sequence[Run]) -> str:
     done = [run for run in runs if run.state == "done"]
     if not done:
         return "no finished run to summarize"
-    tasks = list(read_sentences(done[0].folder.path).counts)
+    tasks = list(read_sentences(done[0].folder.path, done[0].unfinished).counts)
     lines = [f"{'task':<5}{'n':>3}  {'F1 mean ± std':<14}{'min - max':<14}{'95 % interval':<14}"]
     cells = [make_cell(runs, task) for task in tasks]
     for cell in cells:
@@ -177,7 +183,7 @@ def summary_text(runs: Sequence[Run]) -> str:
         lines.append(f"{cell.task:<5}{f1.n:>3}  {mean_std(f1):<14}{f'{f1.min:.1f} - {f1.max:.1f}':<14}"
                      f"{f'{low:.1f} - {high:.1f}':<14}".rstrip())  # fmt: skip
     lines.append(f"test, micro, percent · {cells[0].definition.describe()} · commit {', '.join(cells[0].commits)}")
-    return "\n".join([*lines, *(f"left out: {name}" for name in cells[0].missing)])
+    return "\n".join([*lines, *_unfinished(done), *(f"left out: {name}" for name in cells[0].missing)])
 
 
 def mean_std(summary: Summary) -> str:

@@ -68,6 +68,8 @@ class Comparison:
     seed: int
     alpha: float
     rows: tuple[Row, ...]
+    unfinished: tuple[str, ...] = ()
+    """Run folders whose training had not finished when they were tested."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -78,6 +80,7 @@ class Comparison:
 def compare_runs(
     a: Sequence[Path], b: Sequence[Path], task: str | None = None,
     definition: EvaluationDefinition | int = HONEST, resamples: int = 10_000, seed: int = 0, alpha: float = 0.05,
+    allow_unfinished: bool = False,
 ) -> Comparison:  # fmt: skip
     """Compare two systems, each a list of run folders, on every corpus and task.
 
@@ -89,16 +92,19 @@ def compare_runs(
         resamples: of the permutation test, and of the bootstrap.
         seed: of both.
         alpha: the family-wise error; the intervals have confidence 1 - alpha.
+        allow_unfinished: whether runs may be compared whose training has not finished.
 
     Raises:
-        ConfigError: a run that is not tested, or damaged; a run on both sides; other sentences; options out of range.
+        ConfigError: a run that is not tested, not finished, or damaged; a run on both sides; other sentences; options
+            out of range.
     """
     if not 0 < alpha < 1:
         raise ConfigError(f"alpha {alpha} is no probability between 0 and 1")
     if resamples < 1 or seed < 0:
         raise ConfigError(f"found {resamples} resamples with seed {seed}; expected at least 1, and a seed from 0 up")
     _check_apart(a, b)
-    sides = _by_corpus([read_sentences(path) for path in a]), _by_corpus([read_sentences(path) for path in b])
+    read_a, read_b = ([read_sentences(path, allow_unfinished) for path in side] for side in (a, b))
+    sides = _by_corpus(read_a), _by_corpus(read_b)
     if isinstance(definition, int):
         definition = _definition_at(definition, next(iter(next(iter(sides[0].values())).values()))[0])
     _check_same_corpora(*sides)
@@ -109,9 +115,11 @@ def compare_runs(
         there = list(next(iter(a_folds.values()))[0].counts)
         for one in {None: there[-1:], "all": there}.get(task, [str(task)]):
             rows.append(_test(corpus, one, (a_folds, b_folds), definition, (resamples, seed, alpha)))
+    unfinished = tuple(str(run.folder) for run in (*read_a, *read_b) if run.unfinished)
     return Comparison(
-        tuple(map(str, a)), tuple(map(str, b)), definition, resamples, seed, alpha, _with_verdicts(rows, alpha)
-    )
+        tuple(map(str, a)), tuple(map(str, b)), definition, resamples, seed, alpha, _with_verdicts(rows, alpha),
+        unfinished,
+    )  # fmt: skip
 
 
 def find_runs(name: str) -> list[Path]:
@@ -278,6 +286,8 @@ def _legend(found: Comparison) -> list[str]:
     ]
     if any(min(row.a.n, row.b.n) == 1 for row in found.rows):
         lines.append("a side with one run: the difference holds for these models, another seed may turn it")
+    if found.unfinished:
+        lines.append(f"not finished when tested, so these scores may change: {', '.join(found.unfinished)}")
     return lines
 
 
@@ -305,12 +315,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the resamples; default: %(default)s")
     parser.add_argument("--alpha", type=float, default=0.05, help="chance of any false alarm; default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison there, too")
+    parser.add_argument("--allow-unfinished", action="store_true", help="also runs that have not finished; it says so")
     options = parser.parse_args(arguments)
     definition = EvaluationDefinition(gold=options.gold, match=options.match, symmetric=options.symmetric)
     found = compare_runs(
         find_runs(options.a), find_runs(options.b), options.task,
         definition if options.definition is None else options.definition,
-        options.resamples, options.seed, options.alpha,
+        options.resamples, options.seed, options.alpha, options.allow_unfinished,
     )  # fmt: skip
     print(render(found))
     if options.json:

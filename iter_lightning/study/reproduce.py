@@ -60,7 +60,8 @@ def _make(target: str, options: argparse.Namespace, settings: Settings, several:
         specs = select(plan, corpora, encoders, options.seeds, options.folds, options.set)
         made = make_runs(specs, settings, dry_run=options.dry_run or options.report_only)
     everything = select(plan, seeds=options.seeds, options=options.set)  # the report knows the others, too
-    _write_files(target, plan, survey(everything, settings.runs_dir, settings.data_dir), options)
+    runs = survey(everything, settings.runs_dir, settings.data_dir, options.allow_unfinished)
+    _write_files(target, plan, runs, options)
     if options.dry_run or options.report_only:
         return []
     failed = [run.spec.name for run in made if run.state in PENDING]
@@ -86,13 +87,16 @@ def seeds(arguments: list[str]) -> None:
     _common(parser)
     options = parser.parse_args(arguments)
     settings = _settings(options)
-    runs = make_runs(specs_of(options.config, options.seeds, options.folds, options.set), settings, options.dry_run)
+    specs = specs_of(options.config, options.seeds, options.folds, options.set)
+    runs = make_runs(specs, settings, options.dry_run)
     if options.dry_run:
         return
+    if options.allow_unfinished:
+        runs = survey(specs, settings.runs_dir, settings.data_dir, allow_unfinished=True)
     from iter_lightning.study.cells import summary_text
 
     print(f"\n{summary_text(runs)}")
-    if failed := [run.spec.name for run in runs if run.state != "done"]:
+    if failed := [run.spec.name for run in runs if run.state != "done" or run.unfinished]:
         raise IterError(f"{len(failed)} of {len(runs)} runs are not finished: {', '.join(failed)}")
 
 
@@ -132,6 +136,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", type=_option, nargs="+", default=[], metavar="NAME=VALUE",
                         help="an option of fit for all runs, e.g. trainer.precision=bf16-mixed")  # fmt: skip
     parser.add_argument("--wandb-mode", default="auto", metavar="MODE", help="as fit's --wandb.mode")
+    parser.add_argument(
+        "--allow-unfinished", action="store_true",
+        help="show scores of runs whose training has not finished, too, with a note (see `test --allow-unfinished`)",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
 
 

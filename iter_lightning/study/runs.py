@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,8 @@ class Run:
     """`done`: trained and tested; `trained`: not tested yet; `started`: to be continued; `new`; `blocked`."""
     reason: str = ""
     """Why it is blocked, and what would help."""
+    unfinished: bool = False
+    """Tested, but its training has not finished; only where the caller of `survey` allows it."""
 
     @property
     def seconds(self) -> float | None:
@@ -45,7 +47,9 @@ class Run:
         return found
 
 
-def survey(specs: Sequence[Spec], runs_dir: Path, data_dir: Path) -> list[Run]:
+def survey(
+    specs: Sequence[Spec], runs_dir: Path, data_dir: Path, allow_unfinished: bool = False
+) -> list[Run]:  # fmt: skip
     """The state of each spec's run.
 
     A run is found in its own folder, else in any other folder below `runs_dir` that holds a finished run of the same
@@ -55,9 +59,16 @@ def survey(specs: Sequence[Spec], runs_dir: Path, data_dir: Path) -> list[Run]:
         specs: what is wanted.
         runs_dir: holds the run folders.
         data_dir: holds the corpora.
+        allow_unfinished: whether runs that were tested before their training finished count as `done`.
     """
     others = list(_finished(runs_dir))
-    return [_state(spec, runs_dir, data_dir, others) for spec in specs]
+    runs = [_state(spec, runs_dir, data_dir, others) for spec in specs]
+    if not allow_unfinished:
+        return runs
+    return [
+        replace(run, state="done", unfinished=True) if run.state == "started" and run.folder.tested(True) else run
+        for run in runs
+    ]
 
 
 def _state(spec: Spec, runs_dir: Path, data_dir: Path, others: Sequence[RunFolder]) -> Run:
@@ -75,8 +86,7 @@ def _state(spec: Spec, runs_dir: Path, data_dir: Path, others: Sequence[RunFolde
     if not own.finished:
         folder = next((f for f in others if not mismatches(spec, f.manifest, starts)), own)
     if folder.finished:
-        tested = "test" in folder.read_results() and folder.sentences_file.exists()
-        return Run(spec, folder, "done" if tested else "trained")
+        return Run(spec, folder, "done" if folder.tested() else "trained")
     if obstacle := obstacle_of(spec.settings(), data_dir):
         return Run(spec, own, "blocked", obstacle)
     return Run(spec, own, "started" if own.manifest else "new")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.metrics.functional import TASKS, EvaluationDefinition
+from iter_lightning.status import UNFINISHED_KEY
 from iter_lightning.training.run import RunFolder
 
 COLUMNS = ("tp", "fp", "fn")
@@ -36,6 +37,8 @@ class SentenceCounts:
     """Of each sentence's words and gold."""
     counts: dict[str, NDArray[np.int64]]
     """Task -> [S, D, 3], in the order of `TASKS`."""
+    unfinished: bool = False
+    """Whether the run had not finished when it was tested, or has not yet."""
 
     def of(self, task: str, definition: EvaluationDefinition) -> NDArray[np.int64]:
         """[S, 3]: a task's counts under a definition; its split protocol is the run's, whatever it says.
@@ -58,26 +61,35 @@ class SentenceCounts:
         )
 
 
-def read_sentences(folder: str | Path) -> SentenceCounts:
+def read_sentences(folder: str | Path, allow_unfinished: bool = False) -> SentenceCounts:
     """The counts of a run that was tested.
 
+    Args:
+        folder: of the run.
+        allow_unfinished: whether its training may be unfinished.
+
     Raises:
-        ConfigError: the folder holds no tested run, or a file of it is damaged; names file and line.
+        ConfigError: the folder holds no tested run, one that has not finished, or a file of it is damaged; names file
+            and line.
     """
     run = RunFolder(folder)
     if not run.path.is_dir():
         raise ConfigError(f"{run.path} is no folder; expected that of a run")
     if not run.manifest:
         raise ConfigError(f"{run.path} holds no run: there is no manifest.json in it")
-    manifest, results = run.manifest, _test_results(run)
+    data, seed = run.manifest.get("data"), run.manifest.get("seed")
+    if not isinstance(data, dict) or not isinstance(data.get("title"), str):
+        raise ConfigError(f"{run.manifest_file}: expected the corpus's name under data.title, found {data!r:.80}")
+    unfinished, results = run.check_finished(allow_unfinished), _test_results(run)
     if results is None or not run.sentences_file.exists():
         raise ConfigError(
             f"{run.path} has no counts of test sentences; run "
             f"`python -m iter_lightning test --config {run.path}/config.yaml --run_dir {run.path}` first"
         )
-    data, seed = manifest.get("data"), manifest.get("seed")
-    if not isinstance(data, dict) or not isinstance(data.get("title"), str):
-        raise ConfigError(f"{run.manifest_file}: expected the corpus's name under data.title, found {data!r:.80}")
+    if not unfinished and any(entry.get(UNFINISHED_KEY) for entry in results):
+        unfinished = True
+        if not allow_unfinished:
+            raise ConfigError(f"{run.path} was tested before its training had finished; run `test` again")
     definitions = tuple(EvaluationDefinition(**entry["definition"]) for entry in results)
     ids, sha256, counts = _read_lines(run.sentences_file, len(definitions))
     _check_sums(run, results, counts)
@@ -90,6 +102,7 @@ def read_sentences(folder: str | Path) -> SentenceCounts:
     return SentenceCounts(
         folder=run.path, title=data["title"], seed=seed if isinstance(seed, int) else None, definitions=definitions,
         link_threshold=float(results[0]["link_threshold"]), ids=ids, sha256=sha256, counts=counts,
+        unfinished=unfinished,
     )  # fmt: skip
 
 

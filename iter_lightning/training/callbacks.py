@@ -16,6 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.features import Batch
 from iter_lightning.features.ceiling import encoding_report
+from iter_lightning.files import finish_folder
 from iter_lightning.training.module import IterModule
 from iter_lightning.training.run import RunFolder
 from iter_lightning.types import Example, Prediction
@@ -74,7 +75,7 @@ class BestModel(Callback):
             self.run.append_metrics({"epoch": trainer.current_epoch, "seconds": round(self._seconds(), 1), **values})
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """The run is finished: say so in the manifest and drop the checkpoint.
+        """Mark the run as finished, which removes its checkpoint.
 
         Raises:
             IterError: no epoch was evaluated; the checkpoint stays.
@@ -83,11 +84,10 @@ class BestModel(Callback):
             return
         if self.best_epoch < 0:
             raise IterError("no epoch was evaluated on dev, so there is no best model; the checkpoint is kept")
-        self.run.update_manifest(
-            status="finished", seconds=round(self._seconds(), 1), epochs=trainer.current_epoch,
+        self.run.finish(
+            seconds=round(self._seconds(), 1), epochs=trainer.current_epoch,
             best={"epoch": self.best_epoch, "dev/f1": self.best_score},
         )  # fmt: skip
-        shutil.rmtree(self.run.last_checkpoint.parent, ignore_errors=True)
 
 
 class MovingAverage(Callback):
@@ -156,6 +156,7 @@ def export_model(module: IterModule, folder: Path, tensors: dict[str, torch.Tens
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         module.network.save_pretrained(fresh, tensors)
+        finish_folder(fresh)
     except Exception as error:  # each of the libraries that write here has errors of its own
         shutil.rmtree(fresh, ignore_errors=True)
         raise IterError(f"the model cannot be written to {folder}: {error}") from error

@@ -20,6 +20,7 @@ import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins.io import CheckpointIO
 
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.files import write_atomically
@@ -27,8 +28,11 @@ from iter_lightning.heap import return_large_buffers
 from iter_lightning.metrics import EvaluationDefinition, format_table
 from iter_lightning.model.encoder import load_tokenizer, weights_digest
 from iter_lightning.model.transfer import model_folder
+from iter_lightning.processes import end_with
+from iter_lightning.status import unfinished_note
 from iter_lightning.training import datamodules  # noqa: F401  (its classes are what --data can name)
 from iter_lightning.training.callbacks import BestModel, PredictionTable
+from iter_lightning.training.checkpoints import WholeCheckpointIO, check_checkpoint
 from iter_lightning.training.data import CorpusDataModule
 from iter_lightning.training.extends import with_extends
 from iter_lightning.training.module import IterModule
@@ -52,8 +56,17 @@ class IterCLI(LightningCLI):
         super()._run_subcommand(str(self.subcommand))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """As LightningCLI, which would warn that `args` and the process's own arguments are both there."""
+        """As LightningCLI, without its warning that `args` and the arguments of the process differ.
+
+        Raises:
+            IterError: a checkpoint that cannot be read. LightningCLI looks into it next, and would not say so.
+        """
         self.config = parser.parse_args(args)
+        given = self.config[self.config.subcommand].get("ckpt_path")
+        if given and self.config.subcommand != "fit":
+            raise ConfigError("give --run_dir, the folder of a run, instead of --ckpt_path")
+        if given and given != "last":
+            check_checkpoint(given, "give --ckpt_path a checkpoint that `fit` wrote, or leave it out")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The project's own options and links."""
@@ -70,6 +83,9 @@ class IterCLI(LightningCLI):
         parser.add_argument("--wandb.project", type=str, default="iter_lightning", help="W&B project")
         parser.add_argument(
             "--wandb.tags", type=list[str], default=[], help="W&B tags besides corpus, encoder and protocol"
+        )
+        parser.add_argument(
+            "--allow-unfinished", action="store_true", help="validate, test, predict: also a run that has not finished"
         )
         parser.add_argument("--wandb.job_type", type=str, default="fit", help="W&B job type: fit, fold or trial")
 
@@ -95,6 +111,10 @@ class IterCLI(LightningCLI):
             extra += [PredictionFile(self.folder)]
         # the project's own come first: `BestModel` exports before `MovingAverage` takes its weights back
         trainer_config["callbacks"] = [*extra, *(trainer_config.get("callbacks") or [])]
+        plugins = trainer_config.get("plugins") or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            trainer_config["plugins"] = [*plugins, WholeCheckpointIO()]
         trainer_config["default_root_dir"] = str(self.folder.path)
         trainer_config["logger"] = False  # W&B is added when the run really starts
         return lightning.Trainer(**trainer_config)
@@ -124,13 +144,14 @@ class IterCLI(LightningCLI):
             print(f"{self.folder.path} holds this run, finished; `test` scores it")
             return
         model.check(self.trainer.strategy.root_device)
+        self._resume_from(options)
         self._start_from(model, options)
         with self.folder.open() if self.trainer.is_global_zero else nullcontext():
             if self.trainer.is_global_zero:
                 self._write_manifest(model, datamodule, config, data, origin)
             tags = [datamodule.title(), model.encoder_name[-64:], datamodule.split_protocol]
             self.trainer.loggers = wandb_loggers(config, self.folder.path, tags)
-            self._train(model, datamodule, options)
+            self.trainer.fit(model, datamodule=datamodule, **options)
         if self.trainer.is_global_zero:
             self._print_results("dev")
 
@@ -148,42 +169,44 @@ class IterCLI(LightningCLI):
         """Build the network where it starts from another: what does not fit is told before anything is written."""
         if model.init_from is None:
             return
-        if options.get("ckpt_path") or self.folder.last_checkpoint.exists():
+        if options.get("ckpt_path"):
             model.init_from = None  # the checkpoint has the weights
             return
         model.configure_model()
         if self.trainer.is_global_zero:
             print(f"starting from {model.init_from}, {model.transfer}")
 
-    def _train(self, model: IterModule, datamodule: CorpusDataModule, options: dict[str, Any]) -> None:
-        if options.get("ckpt_path") is None and self.folder.last_checkpoint.exists():
-            options["ckpt_path"] = str(self.folder.last_checkpoint)
+    def _resume_from(self, options: dict[str, Any]) -> None:
+        """Choose the run's own checkpoint if it has one and no other is given; refuse it if it cannot be read."""
+        own = self.folder.last_checkpoint
+        if options.get("ckpt_path") not in (None, "last"):
+            return
+        options["ckpt_path"] = str(own) if own.exists() else None
+        if own.exists():
+            check_checkpoint(own, f"move {own} away to train this run from the start with the same command")
             print(f"continuing the run in {self.folder.path}")
-        try:
-            self.trainer.fit(model, datamodule=datamodule, **options)
-        except RuntimeError as error:
-            if "PytorchStreamWriter" not in str(error):  # how torch.save tells of a disk that is full
-                raise
-            raise IterError(f"the checkpoint cannot be written to {self.folder.path}: {error}") from error
 
     def validate(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
         """Score the run's best model on dev."""
-        self._use_trained(model, datamodule, options)
+        unfinished = self._use_trained(model, datamodule)
         self.trainer.validate(model, datamodule=datamodule, verbose=False)
         if self.trainer.is_global_zero:
-            self.folder.add_results("dev", model.dev_results)
+            self.folder.add_results("dev", model.dev_results, unfinished)
             self._print_results("dev")
 
     def test(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
         """Score the run's best model on test."""
-        self._use_trained(model, datamodule, options)
+        unfinished = self._use_trained(model, datamodule)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, TestResults):
+                callback.unfinished = unfinished
         self.trainer.test(model, datamodule=datamodule, verbose=False)
         if self.trainer.is_global_zero:
             self._print_results("dev", "test")
 
     def predict(self, model: IterModule, datamodule: CorpusDataModule, **options: Any) -> None:
         """Write predictions.jsonl and show the first sentences in which something was found."""
-        self._use_trained(model, datamodule, options)
+        self._use_trained(model, datamodule)
         self.trainer.predict(model, datamodule=datamodule, return_predictions=False)
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, PredictionFile) and self.trainer.is_global_zero:
@@ -205,14 +228,17 @@ class IterCLI(LightningCLI):
         if every is not None and epochs is not None and 0 < epochs < every:
             raise ConfigError(f"trainer.check_val_every_n_epoch {every} is past the last of {epochs} epochs")
 
-    def _use_trained(self, model: IterModule, datamodule: CorpusDataModule, options: dict[str, Any]) -> None:
-        """Take the run's model, where this configuration is the one it was trained under."""
-        if options.get("ckpt_path"):
-            raise ConfigError("give --run_dir, the folder of a run, instead of --ckpt_path")
+    def _use_trained(self, model: IterModule, datamodule: CorpusDataModule) -> bool:
+        """Take the run's model if this configuration is the one it was trained under.
+
+        Returns:
+            whether the run is unfinished, which `--allow-unfinished` permits.
+        """
         if not (self.folder.model / "config.json").exists():
             raise ConfigError(
                 f"no trained model in {self.folder.path}: run `fit` with this configuration first, or give --run_dir"
             )
+        unfinished = self.folder.check_finished(self.config[self.subcommand].allow_unfinished)
         before, now = (identity(config) for config in (self.folder.manifest.get("config", {}), self.resolved_config()))
         if before["data"].get("init_args", {}).get("test") is None:
             now["data"]["init_args"].pop("test", None)  # a user's own corpus may get its test split later
@@ -231,6 +257,9 @@ class IterCLI(LightningCLI):
                 f"{datamodule.schema.to_dict()} now"
             )
         model.trained_folder = self.folder.model
+        if unfinished and self.trainer.is_global_zero:
+            print(unfinished_note(self.folder.path), file=sys.stderr)
+        return unfinished
 
     def _write_manifest(
         self, model: IterModule, datamodule: CorpusDataModule, config: dict[str, Any], data: dict[str, Any],
@@ -246,7 +275,8 @@ class IterCLI(LightningCLI):
         if model.transfer is not None:
             taken = {"from": model.init_from, "sha256": origin["init_sha256"], **model.transfer.to_dict()}
             init = {"init": taken}
-        whole = {key: value for key, value in config.items() if key != "extends"}  # what it extends is in it
+        left_out = ("extends", "allow_unfinished")  # what it extends is in it; `fit` has nothing to allow
+        whole = {key: value for key, value in config.items() if key not in left_out}
         write_atomically(self.folder.path / "config.yaml", yaml.safe_dump(whole, sort_keys=False))
         self.folder.update_manifest(
             status="running", config=identity(config), seed=config["seed_everything"], encoder=model.encoder_name,
@@ -259,7 +289,8 @@ class IterCLI(LightningCLI):
         results = self.folder.read_results()
         definition = EvaluationDefinition(**results[splits[-1]][0]["definition"])
         reports = {split: results[split][0]["scores"] for split in splits if split in results}
-        print(f"\n{format_table(reports, definition)}\n\n{self.folder.path}")
+        note = "" if self.folder.finished else " (this run has not finished)"
+        print(f"\n{format_table(reports, definition)}\n\n{self.folder.path}{note}")
 
 
 def run(verb: str, arguments: list[str]) -> None:
@@ -271,6 +302,8 @@ def run(verb: str, arguments: list[str]) -> None:
     """
     quiet()
     return_large_buffers()
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # one of several processes of a training
+        end_with(os.getppid())
     try:
         cli = build_cli(verb, arguments)
     except ValueError as error:  # jsonargparse wraps what a constructor raises

@@ -31,6 +31,8 @@ class TestResults(Callback):
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
+        self.unfinished = False
+        """Whether the run had not finished when its model was loaded."""
         self._rows: list[TestRow] = []
 
     def on_test_batch_end(
@@ -50,7 +52,7 @@ class TestResults(Callback):
             lines = [json.dumps(sentence_counts(row, pl_module.schema, definitions)) + "\n" for row in rows]
             write_atomically(self.run.sentences_file, "".join(lines))
             write_predictions(self.run, [(gold, prediction) for _, gold, _, prediction in rows])
-            self.run.add_results("test", pl_module.test_results)
+            self.run.add_results("test", pl_module.test_results, self.unfinished)
 
 
 class PredictionFile(Callback):

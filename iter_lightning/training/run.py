@@ -16,6 +16,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -25,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.files import locked, write_atomically
+from iter_lightning.files import locked, sweep, write_atomically
+from iter_lightning.status import FINISHED, UNFINISHED_KEY, check_finished, is_finished
 from iter_lightning.types import Example
 
-NOT_IDENTITY = ("config", "experiment", "run_dir", "wandb", "ckpt_path", "weights_only", "verbose", "extends")
+NOT_IDENTITY = ("config", "experiment", "run_dir", "wandb", "ckpt_path", "weights_only", "verbose", "extends",
+                "allow_unfinished")  # fmt: skip
 NOT_IDENTITY_IN = {
     "trainer": ("enable_progress_bar",),
     "data.init_args": ("data_dir", "num_workers", "eval_batch_size"),
@@ -74,7 +77,27 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether a training ran here to its end."""
-        return self.manifest.get("status") == "finished"
+        return is_finished(self.manifest)
+
+    def check_finished(self, allowed: bool) -> bool:
+        """Refuse an unfinished run unless `allowed`; returns whether it is unfinished. See `status.check_finished`."""
+        return check_finished(self.path, self.manifest, allowed)
+
+    def finish(self, **values: Any) -> None:
+        """Mark the run as finished, with more entries of the manifest, and remove its checkpoint.
+
+        Test scores made while it was unfinished (`--allow-unfinished`) are dropped: its best model may be another now.
+        """
+        results = self.read_results()
+        kept = {
+            split: [{key: value for key, value in entry.items() if key != UNFINISHED_KEY} for entry in entries]
+            for split, entries in results.items()
+            if split == "dev" or not any(UNFINISHED_KEY in entry for entry in entries)
+        }
+        if kept != results:
+            self.write_json(self.results_file, kept)
+        self.update_manifest(status=FINISHED, **values)
+        shutil.rmtree(self.last_checkpoint.parent, ignore_errors=True)
 
     def check(self, config: dict[str, Any]) -> None:
         """Whether a run with this configuration, new or continued, belongs here.
@@ -112,19 +135,28 @@ class RunFolder:
         Raises:
             ConfigError: it cannot be written, or another process trains in it.
         """
-        self._make()
-        taken = ConfigError(f"another process is training in {self.path}; wait for it, or end it")
-        with locked(self.path / ".lock", taken):
-            yield
-
-    def _make(self) -> None:
-        try:
+        with self._writable():
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
                 pass
-            old = self.model.with_name(self.model.name + ".old")
-            if old.exists() and not self.model.exists():  # killed while a better model was put in its place
-                old.replace(self.model)
+        taken = ConfigError(f"another process is training in {self.path}; wait for it, or end it")
+        with locked(self.path / ".lock", taken):
+            with self._writable():
+                self._recover()
+            yield
+
+    def _recover(self) -> None:
+        """Put in order what a killed attempt left."""
+        old = self.model.with_name(self.model.name + ".old")
+        if old.exists() and not self.model.exists():  # killed while a better model was put in its place
+            old.replace(self.model)
+        for path in (self.last_checkpoint, self.manifest_file, self.metrics_file):
+            sweep(path)
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise ConfigError(f"the run folder {self.path} cannot be written: {error.strerror or error}") from error
 
@@ -136,9 +168,10 @@ class RunFolder:
         """Set entries of manifest.json."""
         self.write_json(self.manifest_file, {**self.manifest, **values})
 
-    def add_results(self, split: str, results: list[dict[str, Any]]) -> None:
-        """Set one split's scores in results.json."""
-        self.write_json(self.results_file, {**self.read_results(), split: results})
+    def add_results(self, split: str, results: list[dict[str, Any]], unfinished: bool = False) -> None:
+        """Set one split's scores in results.json; those of an unfinished run say so."""
+        mark = {UNFINISHED_KEY: True} if unfinished else {}
+        self.write_json(self.results_file, {**self.read_results(), split: [{**entry, **mark} for entry in results]})
 
     def read_results(self) -> dict[str, list[dict[str, Any]]]:
         """What results.json holds: a list of {definition, scores} a split."""
@@ -146,6 +179,13 @@ class RunFolder:
             return {}
         found: dict[str, list[dict[str, Any]]] = json.loads(self.results_file.read_text(encoding="utf-8"))
         return found
+
+    def tested(self, allow_unfinished: bool = False) -> bool:
+        """Whether `test` has scored the run: the finished one, or the unfinished one too where that is allowed."""
+        scores = self.read_results().get("test") or []
+        if not scores or not self.sentences_file.exists():
+            return False
+        return allow_unfinished or not any(entry.get(UNFINISHED_KEY) for entry in scores)
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add an epoch to metrics.jsonl, in place of what a killed attempt may have written of it."""

@@ -24,12 +24,13 @@ from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction.export import folder as folders
 from iter_lightning.extraction.export.card import model_card, table
 from iter_lightning.extraction.export.cli import main
-from iter_lightning.extraction.export.facts import ModelFacts, public_name, run_folder
+from iter_lightning.extraction.export.facts import ModelFacts, public_name
 from iter_lightning.extraction.export.hub import check_repo_id, push
 from iter_lightning.extraction.export.metadata import CardOptions, license_fields
 from iter_lightning.extraction.export.usage import usage
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.metrics.functional import Counts, report
+from iter_lightning.status import run_folder
 from iter_lightning.training.run import RunFolder
 from iter_lightning.types import Schema
 from tests.builders import SCHEMA, tiny_model

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from iter_lightning.study import runs as module
+from iter_lightning.study.cells import make_cell
 from iter_lightning.study.plan import Spec, load_plan, select
 from iter_lightning.study.runs import best_of, by_reason, commits_of, encoder_obstacle, gaps, obstacle_of, survey
 from iter_lightning.training.run import RunFolder
@@ -42,6 +43,20 @@ def test_states(specs: list[Spec], tmp_path: Path) -> None:
     assert states(specs, tmp_path) == ["done", "started", "trained", "new"]
     # results of a version that kept no counts of sentences: tested again
     (folders[0] / "test_sentences.jsonl").unlink()
+    assert states(specs, tmp_path)[0] == "trained"
+
+
+def test_scores_of_an_unfinished_run_count_only_where_allowed(specs: list[Spec], tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / specs[0].name
+    run = write_run(folder, manifest_of(specs[0], status="running", best=None, seconds=None), COUNTS)
+    run.add_results("test", run.read_results()["test"], unfinished=True)
+    assert states(specs, tmp_path)[0] == "started"
+    allowed = survey(specs[:1], tmp_path / "runs", tmp_path / "data", allow_unfinished=True)
+    assert [(run.state, run.unfinished) for run in allowed] == [("done", True)]
+    cell = make_cell(allowed, "NER")
+    assert cell.scores
+    assert cell.notes == (f"not finished, so these scores may change: {specs[0].name}",)
+    run.update_manifest(**manifest_of(specs[0]))  # finished since: the scores are those of an earlier model
     assert states(specs, tmp_path)[0] == "trained"
 
 

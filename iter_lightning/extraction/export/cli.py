@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
         name=options.push or options.out.resolve().name, license=options.license,
         languages=tuple(options.language), author=options.author, watts=options.watts,
     )  # fmt: skip
-    parity = export_model(options.model, options.out, card, options.onnx, options.overwrite)
+    parity = export_model(options.model, options.out, card, options.onnx, options.overwrite, options.allow_unfinished)
     print(f"{options.out}: {', '.join(sorted(path.name for path in options.out.iterdir()))}")
     if parity:
         print(f"onnx: {parity}")
@@ -54,6 +54,9 @@ def _parser(precisions: tuple[str, ...]) -> argparse.ArgumentParser:
     parser.add_argument("out", metavar="OUT", type=Path, help="the new folder")
     parser.add_argument("--onnx", choices=precisions, help="graphs for the onnx backend, too")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    parser.add_argument(
+        "--allow-unfinished", action="store_true", help="also a run that has not finished; the card says so"
+    )
     card = parser.add_argument_group("the model card; the rest of it comes from the run folder")
     card.add_argument("--license", metavar="ID", help="of the weights: apache-2.0, cc-by-4.0, ...")
     card.add_argument("--language", nargs="+", default=[], metavar="CODE", help="ISO 639 codes, xx for many")

@@ -13,6 +13,7 @@ from iter_lightning.corpora.catalog import Corpus
 from iter_lightning.errors import ConfigError
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.model.config import IterConfig
+from iter_lightning.status import UNFINISHED_KEY
 
 if TYPE_CHECKING:
     from iter_lightning.model.iter import IterModel
@@ -35,11 +36,14 @@ class Scored:
     """Lambda of these scores; None where it was not recorded."""
     scores: Mapping[str, Any]
     """Task -> micro, macro, per_type; see `metrics.functional.report`."""
+    unfinished: bool = False
+    """Whether the training had not finished when they were made."""
 
     def describe(self) -> str:
         """All that a number needs beside it."""
         link = "not recorded" if self.link_threshold is None else f"{self.link_threshold:g}"
-        return f"split: {self.split} · {self.definition.describe()} · λ: {link}"
+        training = " · before the training had finished" if self.unfinished else ""
+        return f"split: {self.split} · {self.definition.describe()} · λ: {link}{training}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class ModelFacts:
         Raises:
             ConfigError: a file of the run that is damaged.
         """
-        manifest = _object(run / "manifest.json") if run else {}
+        manifest = read_manifest(run) if run else {}
         results = tuple(_results(run / "results.json")) if run else ()
         parameters = sum(parameter.numel() for parameter in model.parameters())
         return cls(model.config, parameters, model.max_subwords, manifest, results)
@@ -118,13 +122,13 @@ class ModelFacts:
         return found if isinstance(found, Mapping) else {}
 
 
-def run_folder(source: str | Path) -> Path | None:
-    """The run that `source`, a run folder or the model in one, belongs to; None where it is of no run."""
-    folder = Path(source)
-    if (folder / "model" / "config.json").is_file():
-        return folder
-    parent = folder.absolute().parent
-    return parent if folder.absolute().name == "model" and (parent / "manifest.json").is_file() else None
+def read_manifest(run: Path) -> dict[str, Any]:
+    """What a run's manifest.json holds; empty for a model without one.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    return _object(run / "manifest.json")
 
 
 def public_name(name: str) -> str:
@@ -177,4 +181,4 @@ def _results(path: Path) -> Iterator[Scored]:
                 raise ConfigError(
                     f"{path}: {split}: entry {number}: expected what `test` writes: {type(error).__name__}: {error}"
                 ) from error
-            yield Scored(split, definition, entry.get("link_threshold"), scores)
+            yield Scored(split, definition, entry.get("link_threshold"), scores, bool(entry.get(UNFINISHED_KEY)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,10 +14,11 @@ from safetensors import SafetensorError
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.export.card import model_card
-from iter_lightning.extraction.export.facts import ModelFacts, run_folder
+from iter_lightning.extraction.export.facts import ModelFacts, read_manifest
 from iter_lightning.extraction.export.metadata import CardOptions
-from iter_lightning.files import sync, write_atomically
+from iter_lightning.files import finish_folder, hidden, write_atomically
 from iter_lightning.model.hub import read_json
+from iter_lightning.status import check_finished, run_folder
 
 if TYPE_CHECKING:
     from iter_lightning.model.iter import IterModel
@@ -31,8 +31,9 @@ _WRITTEN = (
 
 
 def export_model(
-    source: str, target: Path, options: CardOptions, onnx: str | None = None, overwrite: bool = False
-) -> str:
+    source: str, target: Path, options: CardOptions, onnx: str | None = None, overwrite: bool = False,
+    allow_unfinished: bool = False,
+) -> str:  # fmt: skip
     """Write the folder that the Hugging Face hub takes: configuration, weights, tokenizer, model card, ONNX graphs.
 
     Args:
@@ -41,12 +42,13 @@ def export_model(
         options: what the card says besides what is recorded.
         onnx: precision of ONNX graphs, `fp32` or `int8`; None writes none.
         overwrite: replaces an earlier export.
+        allow_unfinished: whether the run's training may be unfinished; the card says so.
 
     Returns:
         how the ONNX graphs compare with the model; empty where there are none.
 
     Raises:
-        ConfigError: a target that is there already, or is the source.
+        ConfigError: a target that is there already, or is the source; an unfinished run.
         EncoderError: no model in `source`, or one without a tokenizer.
     """
     from iter_lightning.model.iter import IterModel
@@ -54,6 +56,8 @@ def export_model(
     run = run_folder(source)
     model_source = str(run / "model") if run else source
     check_target(target, Path(model_source), overwrite)
+    if run is not None:
+        check_finished(run, read_manifest(run), allow_unfinished)
     model = _without_place(IterModel.from_pretrained(model_source))
     if model.tokenizer is None:
         raise ConfigError(f"{source}: this model has no tokenizer: it cannot read text, so there is nothing to publish")
@@ -94,14 +98,11 @@ def check_target(target: Path, source: Path, overwrite: bool) -> None:
 def whole_folder(target: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `target` when the block ends well, and is removed when it does not."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    part = hidden(target)
+    part.mkdir()
     try:
         yield part
-        for path in part.rglob("*"):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-            if path.is_file():
-                sync(path)
-        part.chmod(0o755)
+        finish_folder(part)
         _put(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -111,8 +112,8 @@ def _put(part: Path, target: Path) -> None:
     if not target.exists():
         part.replace(target)
         return
-    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-    target.replace(old)  # over the empty folder
+    old = hidden(target)
+    target.replace(old)
     try:
         part.replace(target)
     except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from iter_lightning.extraction.documents import CONTEXTS
 from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS
 from iter_lightning.extraction.serving.options import ModelInfo, ServeOptions
 from iter_lightning.heap import keep_few_products, return_large_buffers, settle
+from iter_lightning.status import unfinished_note
 
 if TYPE_CHECKING:
     from iter_lightning.extraction.extractor import Backend, Extractor
@@ -42,6 +44,8 @@ def main(arguments: list[str]) -> None:
     from iter_lightning.extraction.serving.server import check_port, run
 
     check_port(given.host, given.port)
+    if note := unfinished_note(given.model):
+        print(note, file=sys.stderr)
     extractor, info = load(given)
     app = create_app(extractor, options, info)
     settle()
