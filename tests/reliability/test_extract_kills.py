@@ -104,7 +104,7 @@ def test_killed_extraction_ends_byte_equal(
     takes = time.monotonic() - started
 
     rng = random.Random("extract kills")
-    for number in range(12):
+    for number in range(8):
         folder = campaign.folder / f"killed{number}"
         for _ in range(rng.choice((1, 2, 3))):
             stop = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM))
