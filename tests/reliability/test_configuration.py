@@ -196,7 +196,7 @@ YAMLS = {
     "extends a number": b"extends: 5\n", "extends NUL": b'extends: "a\\0b"\n', "extends itself": b"extends: x.yaml\n",
     "extends a folder": b"extends: .\n", "extends nothing": b"extends: nowhere.yaml\n",
     "extends a long name": b"extends: " + b"a" * 5000, "lone interpolation": b"experiment: ${\n",
-    "nested interpolation": b"experiment: ${a:${\n", 
+    "nested interpolation": b"experiment: ${a:${\n",
     "loop": b"experiment: ${wandb.mode}\nwandb: {mode: '${experiment}'}\n",
 }  # fmt: skip
 
