@@ -26,7 +26,7 @@ MANIFEST: Shape = {
 }  # fmt: skip
 """What those values of manifest.json are that something reads."""
 RESULTS: Shape = {
-    "*": list, "*.*": dict, "*.*.definition!": dict, "*.*.definition.*": str, "*.*.scores!": dict,
+    "*": list, "*.*": dict, "*.*.definition!": dict, "*.*.definition.*": str, "*.*.scores": dict,
     "*.*.scores.*": dict, "*.*.scores.*.micro!": dict,
     "*.*.scores.*.micro.*": NUMBER, "*.*.link_threshold": NUMBER,
 }  # fmt: skip
@@ -40,7 +40,7 @@ ANALYSIS: Shape = {
     **{f"link_curve.{name}".rstrip("."): kind for name, kind in CURVE.items()}, "link_curve!": list,
     "best_link_threshold": NUMBER, "per_type!": dict, "per_type.*": dict, "per_type.*.*": dict, "confusion!": dict,
     "confusion.*": dict, "confusion.*.counts!": list, "throughput!": dict,
-    "throughput.sentences_per_second!": NUMBER, "throughput.words_per_second!": NUMBER, "throughput.device!": str,
+    "throughput.sentences_per_second!": NUMBER, "throughput.words_per_second!": NUMBER, "throughput.device": str,
 }  # fmt: skip
 """What those values of analysis.json are that something reads."""
 
@@ -83,7 +83,7 @@ def read_object(path: Path, remedy: str, shape: Shape | None = None) -> dict[str
         if not stat.S_ISREG(path.stat().st_mode):
             raise ConfigError(f"{path} is not a regular file; {remedy}")
         raw = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -40,6 +40,7 @@ def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) 
         raise ConfigError(f"{target} exists but was not prepared here (no {MARK}); move it away or give another --to")
     if source is None and corpus.obtain:
         raise CorpusError([corpus.obtain])
+    new = not Path(to).exists()
     try:
         Path(to).mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=to, prefix=f".{name}."))
@@ -58,6 +59,8 @@ def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) 
         staged.replace(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if new and not any(Path(to).iterdir()):
+            Path(to).rmdir()
     numbers = ", ".join(f"{split} {count:,}" for split, count in sizes.items())
     rights = f"licence: {corpus.licence}\ncite: {corpus.citation}"
     return f"{corpus.title} prepared in {target}: {numbers} {corpus.unit}\n{rights}"

@@ -207,7 +207,8 @@ class RunFolder:
             for number, entry in enumerate(entries):
                 try:
                     EvaluationDefinition(**entry["definition"])
-                except (TypeError, ValueError) as error:
+                    _ = entry["scores"]
+                except (KeyError, TypeError, ValueError) as error:
                     reason = f"{split}: entry {number}: {type(error).__name__}: {error}"
                     raise ConfigError(f"{self.results_file} is damaged ({reason}); {remedy}") from error
         return found
@@ -233,7 +234,7 @@ class RunFolder:
         remedy = "remove the line"
         try:
             lines = self.metrics_file.read_bytes().splitlines()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             raise ConfigError(f"{self.metrics_file} cannot be read: {error.strerror or error}") from error

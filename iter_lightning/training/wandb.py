@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from iter_lightning.errors import ConfigError
 
@@ -39,6 +40,7 @@ def wandb_loggers(config: Mapping[str, Any], folder: Path, tags: Sequence[str]) 
         return []
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if wandb_key() else "offline")
+    _start()
     return [
         WandbLogger(
             project=options["project"], save_dir=folder, mode=mode, group=config["experiment"],
@@ -46,6 +48,14 @@ def wandb_loggers(config: Mapping[str, Any], folder: Path, tags: Sequence[str]) 
             tags=[*tags, *options["tags"]],
         )
     ]  # fmt: skip
+
+
+@rank_zero_only
+def _start() -> None:
+    """Start W&B with the environment's settings, so that it does not warn of options that Lightning's logger sets."""
+    import wandb
+
+    wandb.setup()
 
 
 def wandb_key() -> bool:

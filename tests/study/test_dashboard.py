@@ -216,6 +216,6 @@ def test_no_run_and_a_damaged_one_are_told(tmp_path: Path) -> None:
         main(["--picture", str(tmp_path / "x.png"), "--runs", str(tmp_path)])
     write_run(tmp_path / "run")
     (tmp_path / "run" / "analysis.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"run in .*run is damaged"):
+    with pytest.raises(ConfigError, match=r"run/.* is damaged"):
         main(["--picture", str(tmp_path / "x.png"), "--runs", str(tmp_path)])
     assert not (tmp_path / "x.png").exists()
