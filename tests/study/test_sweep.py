@@ -136,7 +136,7 @@ def test_report(undisturbed: tuple[SweepConfig, Path]) -> None:
     assert "| encoder.learning_rate | 5e-05 | 0.001 | " in text  # the paper's, the experiment's, the best
     assert "| activation | ReLU | relu | " in text
     assert "8 trials, 1 crashed" in text
-    assert "dev F1 is RE+, the best of a training's epochs (gold corpus)" in text
+    assert "dev F1 is RE+, the best of a training's epochs (gold corpus, split_protocol clean)" in text
     assert "| 4 | " in text
     written = report(config, Journal(folder / "whole" / "trials.jsonl").trials, folder / "whole")
     assert written.name == "sweep_fake"
