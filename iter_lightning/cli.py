@@ -15,6 +15,7 @@ from iter_lightning.machine import (
     flush_standard_output,
     machine_fault,
     open_standard_streams,
+    print_result,
     require_standard_output,
 )  # fmt: skip
 from iter_lightning.processes import advise, stoppable
@@ -55,11 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     fault = None
     try:
-        if not arguments or {"-h", "--help"} & set(arguments):
+        if {"-h", "--help"} & set(arguments):
             require_standard_output()
         status = _dispatch(arguments)
-    except IterError as error:
-        status, fault = 0, str(error)
+    except (IterError, OSError) as error:  # of the help: other verbs have reported theirs
+        status, fault = 0, machine_fault(error) or str(error)
     finally:  # argparse and signals raise SystemExit
         fault = flush_standard_output() or fault
     if fault and status == 0:
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(USAGE)
+        print_result(USAGE)
         return 0 if arguments else 2
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
@@ -165,7 +166,7 @@ def inspect(arguments: list[str]) -> None:
     if not options.json:
         require_standard_output()
     report = inspect_corpus(options.name, data_folder(options.data), options.encoder, options.fold)
-    print(report["text"])
+    print_result(report["text"])
     if options.json:
         write_report(report, options.json)
 

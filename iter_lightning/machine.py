@@ -40,15 +40,33 @@ def require_standard_output() -> None:
         raise ConfigError("standard output is closed, where the result would be written: open it, or name a file")
 
 
+def print_result(text: str) -> None:
+    """Print what a command was asked for. A reader that has closed its pipe has enough.
+
+    Raises:
+        ConfigError: standard output is closed.
+        OSError: it cannot be written.
+    """
+    require_standard_output()
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _discard_standard_output()
+
+
 def flush_standard_output() -> str | None:
     """Write out what is buffered; returns what failed. A reader that has closed its pipe is no failure."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        # the interpreter flushes once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_standard_output()
         return None if isinstance(error, BrokenPipeError) else f"standard output: {error.strerror}"
     return None
+
+
+def _discard_standard_output() -> None:
+    """Send what is buffered to the null device: the interpreter flushes once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_machine(heavy: bool) -> None:

@@ -156,10 +156,11 @@ def test_reader_that_goes_away_gets_no_traceback(campaign: Campaign, extract: li
     assert (outcome.stdout, outcome.stderr) == ("0\n", "")
 
 
-@pytest.mark.parametrize("verb", ["help", "extract --help", "extract"])
+@pytest.mark.parametrize("verb", ["help", "extract"])
 def test_full_standard_output_is_reported_in_one_line(campaign: Campaign, extract: list[str], verb: str) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
-    commands = {"help": ["--help"], "extract --help": ["extract", "--help"]}
-    outcome = campaign.process(commands.get(verb, extract), prefix=shell('exec "$@" >/dev/full'), limit_s=300)
+    outcome = campaign.process(
+        ["--help"] if verb == "help" else extract, prefix=shell('exec "$@" >/dev/full'), limit_s=300
+    )
     one_line(campaign, outcome, "No space left on device")
