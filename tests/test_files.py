@@ -33,14 +33,8 @@ def umask() -> object:
 def test_whole_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "x"
     write_atomically(path, "old")
-<<<<<<< ours
-    with pytest.raises(TypeError), whole_file(path, "wb") as file:  # noqa: PT012
-        file.write(b"new")
-        file.write("of another type")
-=======
     with pytest.raises(TypeError), whole_file(path) as file:
         file.writelines(["new", 3])
->>>>>>> theirs
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -31,7 +31,7 @@ def test_check_finished_refuses_an_unfinished_run_unless_allowed() -> None:
     ("manifest", "expected"),
     [
         (None, ""), ('{"status": "finished"}', ""), ('{"status": "running"}', "has not finished"),
-        ("{", "cannot be read"),
+        ("{", "is damaged"),
     ],
 )  # fmt: skip
 def test_unfinished_note_warns_of_run_and_model_folder(manifest: str | None, expected: str, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class Journal:
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError, IndexError) as error:
+            except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
                 raise ConfigError(
                     f"{self.path}: line {number} is damaged ({error}); move the folder away to start anew"
                 ) from error

@@ -154,6 +154,8 @@ def _parse(text: bytes) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:  # whose own message would name a line of the line
         raise ValueError(f"found {text[:40]!r}, which is no JSON ({error.msg}, column {error.colno})") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _check_line(line: Any, tasks: Sequence[str], definitions: int) -> None:

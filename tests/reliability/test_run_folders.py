@@ -177,7 +177,7 @@ def test_fit_and_test_on_damaged_run_folders(
         f"--model.encoder={encoder_dir}", f"--run_dir={tmp_path / 'run'}", "--wandb.mode=disabled",
         "--trainer.accelerator=cpu", "--trainer.max_epochs=1", "--trainer.enable_progress_bar=false",
     ]  # fmt: skip
-    assert campaign.run(["fit", *arguments]).status == 0
+    assert campaign.run(["fit", *arguments], limit_s=300).status == 0
     run = RunFolder(tmp_path / "run")
     for name, kinds in (("manifest.json", ("utf16", "cut", "number")), ("model/config.json", ("cut", "list"))):
         whole = (run.path / name).read_bytes()

@@ -118,7 +118,7 @@ def test_test_without_a_trained_model(arguments: list[str], capsys: pytest.Captu
 
 def test_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the verb comes first" in said(["--config", "x.yaml", "fit"], capsys)
-    assert "'train' is no verb" in said(["train"], capsys)
+    assert "unknown verb 'train'; expected one of fit" in said(["train"], capsys)
     assert main(["--help"]) == 0
     assert "usage" in capsys.readouterr().out
 
