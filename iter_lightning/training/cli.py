@@ -437,6 +437,6 @@ def quiet() -> None:
     for text in (
         ".*does not have many workers.*", ".*LeafSpec.*", ".*isinstance.treespec.*", ".*logging interval.*",
         ".*in eval mode at the start of training.*", ".*custom batch sampler `LengthBatchSampler`.*",
-        "Checkpoint directory .* exists and is not empty.*",
+        "Checkpoint directory .* exists and is not empty.*", "The dirpath has changed from .*",
     ):  # fmt: skip
         warnings.filterwarnings("ignore", text)
