@@ -315,7 +315,7 @@ def test_documents_are_called_documents(campaign: Campaign, tmp_path: Path) -> N
         (source / name).write_text("-DOCSTART- -X- O O\n\nAda NNP I-NP I-PER\nlives VBZ I-VP O\n")
     outcome = campaign.refused(["prepare", "conll03", "--from", str(source), "--to", str(tmp_path / "data")])
     assert "train has 1 documents, expected 946" in outcome.message
-    (tmp_path / "data" / "conll03").mkdir()
+    (tmp_path / "data" / "conll03").mkdir(parents=True)
     for name in ("eng.train", "eng.testa", "eng.testb"):
         (source / name).rename(tmp_path / "data" / "conll03" / name)
     report = campaign.run(["inspect", "conll03", "--data", str(tmp_path / "data")])
