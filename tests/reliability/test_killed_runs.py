@@ -181,6 +181,7 @@ def test_a_signal_stops_with_its_status_and_the_same_command_resumes(
                 fork.send(number)
                 time.sleep(0.01 * attempt)
             status, said = fork.wait(), fork.output
+            status = status if status >= 0 else 128 - status  # as a shell reports what a second signal ends
             statuses.append(status)
             assert "Traceback" not in said, said
             if status:
