@@ -138,7 +138,7 @@ def test_the_real_compiler_trains(arguments: list[str], tmp_path: Path) -> None:
     check_compiler(torch.device("cpu"))
     assert main(["fit", *arguments, "--model.compile=true"]) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["train/loss"] for line in lines] == pytest.approx([433.2, 397.1, 373.3], rel=0.05)  # other dropout
+    assert [line["train/loss"] for line in lines] == pytest.approx([402.0, 370.3, 349.2], rel=0.05)  # other dropout
 
 
 # packing -------------------------------------------------------------------------------------------------------------
