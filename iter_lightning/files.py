@@ -74,7 +74,7 @@ class GzipReader(io.RawIOBase):
         """Unpack into a buffer; returns the number of bytes, 0 at the end."""
         try:
             data: bytes = self._unpacker.read1(len(buffer))
-        except zlib.error as error:
+        except (zlib.error, gzip.BadGzipFile) as error:
             raise gzip.BadGzipFile(f"damaged: {error}") from error
         self._unpacked += len(data)
         if self._unpacked > max(FREE_BYTES, LARGEST_EXPANSION * self._packed.count):
