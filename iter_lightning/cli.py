@@ -132,6 +132,11 @@ def predict(arguments: list[str]) -> None:
 
 
 def _lightning(verb: str, arguments: list[str]) -> None:
+    if {"-h", "--help"} & set(arguments):
+        from iter_lightning.training.help import help_page
+
+        print_result(help_page(verb).rstrip())
+        return
     from iter_lightning.training.cli import run
 
     run(verb, arguments)

@@ -17,6 +17,7 @@ from typing import Any
 
 import lightning
 import yaml
+from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -47,6 +48,32 @@ from iter_lightning.training.wandb import check_mode, finish_wandb, wandb_logger
 
 LINKED = ("schema", "omega", "flat", "self_links", "language", "split_protocol")
 """Properties of the data module that the model is built with."""
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "gradient_clip_val": 1.0,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,
+    "enable_model_summary": False,
+    "log_every_n_steps": 10,
+}
+"""Defaults of the Trainer that differ from Lightning's."""
+
+
+def add_project_options(parser: ArgumentParser) -> None:
+    """Declare the options that belong neither to the data, nor to the model, nor to the trainer."""
+    parser.add_argument("--extends", type=str | None, default=None, help="YAML file that this configuration builds on")
+    parser.add_argument("--experiment", type=str, default="experiment", help="name of the run folder and the W&B group")
+    parser.add_argument("--run_dir", type=str | None, default=None, help="run folder; null: runs/EXPERIMENT/seedSEED")
+    parser.add_argument(
+        "--allow-unfinished", action="store_true", help="validate, test, predict: accept a run that has not finished"
+    )
+    parser.add_argument(
+        "--wandb.mode", type=str, default="auto", help="auto (offline without an API key), online, offline, disabled"
+    )
+    parser.add_argument("--wandb.project", type=str, default="iter_lightning", help="W&B project")
+    parser.add_argument(
+        "--wandb.tags", type=list[str], default=[], help="W&B tags besides corpus, encoder and split protocol"
+    )
+    parser.add_argument("--wandb.job_type", type=str, default="fit", help="W&B job type: fit, fold or trial")
 
 
 class IterCLI(LightningCLI):
@@ -83,22 +110,7 @@ class IterCLI(LightningCLI):
         """The project's own options and links."""
         for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
-        parser.add_argument("--extends", type=str | None, default=None, help="a YAML that comes before this one")
-        parser.add_argument(
-            "--experiment", type=str, default="experiment", help="names the run folder and the W&B group"
-        )
-        parser.add_argument("--run_dir", type=str | None, default=None, help="default: runs/EXPERIMENT/seedSEED")
-        parser.add_argument(
-            "--wandb.mode", type=str, default="auto", help="auto (offline without a key), online, offline, disabled"
-        )
-        parser.add_argument("--wandb.project", type=str, default="iter_lightning", help="W&B project")
-        parser.add_argument(
-            "--wandb.tags", type=list[str], default=[], help="W&B tags besides corpus, encoder and protocol"
-        )
-        parser.add_argument(
-            "--allow-unfinished", action="store_true", help="validate, test, predict: also a run that has not finished"
-        )
-        parser.add_argument("--wandb.job_type", type=str, default="fit", help="W&B job type: fit, fold or trial")
+        add_project_options(parser)
 
     def before_instantiate_classes(self) -> None:
         """Find the run folder."""
@@ -388,13 +400,7 @@ def build_cli(verb: str, arguments: list[str], cls: type[IterCLI] = IterCLI) -> 
             seed_everything_default=1,
             load_from_checkpoint_support=False,
             parser_kwargs={"parser_mode": PARSER_MODE},
-            trainer_defaults={
-                "gradient_clip_val": 1.0,
-                "num_sanity_val_steps": 0,
-                "use_distributed_sampler": False,
-                "enable_model_summary": False,
-                "log_every_n_steps": 10,
-            },
+            trainer_defaults=TRAINER_DEFAULTS,
             args=args,
         )
     except OSError:  # the command line reports it with the file

@@ -1,0 +1,136 @@
+"""The help page of `fit`, `validate`, `test` and `predict`.
+
+The page is stored beside this file and printed without importing torch. `python -m iter_lightning.training.help`
+writes it again after an option has changed; a test compares it with the parser.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+PAGE = Path(__file__).with_name("help.txt")
+WIDTH = 100
+"""Columns of the page."""
+SUMMARIES = {
+    "fit": "Train a model in a run folder. A finished run is not run again; a stopped one is resumed.",
+    "validate": "Score a run's best model on the dev split.",
+    "test": "Score a run's best model on the test split, under every evaluation definition.",
+    "predict": "Write the predictions of a run's best model on the test split, and print some of them.",
+}
+TRAINER_OPTIONS = (
+    "max_epochs", "max_steps", "max_time", "accelerator", "devices", "num_nodes", "strategy", "precision", "logger",
+    "callbacks", "gradient_clip_val", "accumulate_grad_batches", "check_val_every_n_epoch", "limit_train_batches",
+    "limit_val_batches", "fast_dev_run", "enable_progress_bar", "deterministic", "profiler",
+)  # fmt: skip
+"""Options of Lightning's Trainer that the page lists; the parser takes all others, too."""
+
+
+def help_page(verb: str) -> str:
+    """Return the stored help page of a verb.
+
+    Args:
+        verb: `fit`, `validate`, `test` or `predict`.
+
+    Returns:
+        the text of the page, which ends with a line break.
+
+    Example:
+        >>> help_page("fit").splitlines()[0]
+        'usage: python -m iter_lightning fit --config FILE [--OPTION VALUE ...]'
+    """
+    return PAGE.read_text(encoding="utf-8").replace("SUMMARY", SUMMARIES[verb]).replace("VERB", verb)
+
+
+def build_page() -> str:
+    """Build the page from the declarations of the options; `VERB` and `SUMMARY` stand for those of a verb."""
+    from jsonargparse import ArgumentParser
+
+    from iter_lightning.training import datamodules
+    from iter_lightning.training.cli import LINKED, TRAINER_DEFAULTS, add_project_options
+    from iter_lightning.training.data import CorpusDataModule
+    from iter_lightning.training.loggers import TrainerOptions
+    from iter_lightning.training.module import IterModule
+
+    corpora = [cls for cls in vars(datamodules).values() if isinstance(cls, type) and issubclass(cls, CorpusDataModule)]
+    sections = [_USAGE]
+    for title, fill in (
+        ("Run", add_project_options),
+        ("Data, for every corpus", lambda parser: parser.add_class_arguments(CorpusDataModule, "data")),
+        ("Model and optimization", lambda parser: parser.add_class_arguments(IterModule, "model", skip={*LINKED})),
+        ("Trainer", lambda parser: parser.add_class_arguments(TrainerOptions, "trainer", skip=_other_options())),
+    ):
+        parser = ArgumentParser(usage="", add_help=False, formatter_class=_formatter())
+        fill(parser)
+        if title == "Trainer":
+            parser.set_defaults({f"trainer.{k}": v for k, v in TRAINER_DEFAULTS.items() if k in TRAINER_OPTIONS})
+        sections.append(f"{title}:\n{_options(parser.format_help())}")
+        if title == "Run":
+            sections.append(_corpora([cls for cls in corpora if cls is not CorpusDataModule]))
+    return "\n\n".join(sections) + f"\n\n{_END}"
+
+
+_USAGE = """usage: python -m iter_lightning VERB --config FILE [--OPTION VALUE ...]
+
+SUMMARY
+
+Every option can be set in the YAML file of --config and on the command line, which takes precedence.
+
+  -c, --config FILE           YAML file; several are merged in order
+  --print_config              print the resulting configuration and exit
+  --seed_everything SEED      seed of all random numbers (type: int, default: 1)
+  --ckpt_path FILE            fit: checkpoint to start from; default: the run's own, if it has one"""
+_END = """All other options of lightning.Trainer are accepted as --trainer.NAME. A class, such as a callback, is
+given by its name or path, and its options by --trainer.callbacks.NAME VALUE.
+"""
+
+
+def _other_options() -> set[str]:
+    import inspect
+
+    import lightning
+
+    return set(inspect.signature(lightning.Trainer.__init__).parameters) - {"self", *TRAINER_OPTIONS}
+
+
+def _formatter() -> type:
+    from functools import partial
+
+    from jsonargparse import DefaultHelpFormatter
+
+    return partial(DefaultHelpFormatter, width=WIDTH, max_help_position=30)  # type: ignore[return-value]
+
+
+def _options(text: str) -> str:
+    """Keep the options of a parser's help, without headings, options that take a file, and lists of classes."""
+    kept: list[str] = []
+    keep = False
+    for line in text.splitlines():
+        if line.startswith("  --"):
+            keep = ".help " not in line and " CONFIG " not in line
+        elif not line.startswith("   "):
+            keep = False
+        if keep:
+            kept.append(line.replace("(required, type", "(type"))
+    return re.sub(r",\s+known\s+subclasses:[^)]*", "", "\n".join(kept))
+
+
+def _corpora(classes: Sequence[type]) -> str:
+    """List the data modules with their own options."""
+    import inspect
+
+    lines = ["Corpus (--data NAME):"]
+    for cls in classes:
+        own = [name for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD]
+        summary = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
+        if "__init__" in vars(cls):
+            summary += f" Options: {', '.join(f'--data.{name}' for name in own)}."
+        indent = " " * 14
+        lines.append(textwrap.fill(f"  {cls.__name__:12}{summary}", WIDTH, subsequent_indent=indent))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(build_page(), encoding="utf-8")
