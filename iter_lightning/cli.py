@@ -156,9 +156,6 @@ def prepare(arguments: list[str]) -> None:
 
 def inspect(arguments: list[str]) -> None:
     """Print what a corpus holds and what a perfect model could reach on it."""
-    from iter_lightning.corpora import data_folder
-    from iter_lightning.inspection import inspect_corpus, write_report
-
     parser = argparse.ArgumentParser(prog="python -m iter_lightning inspect", description=inspect.__doc__)
     parser.add_argument("name", metavar="NAME", help="a corpus of the catalogue, or synthetic")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="default: ITER_DATA, else data")
@@ -168,6 +165,9 @@ def inspect(arguments: list[str]) -> None:
     parser.add_argument("--fold", type=int, default=0, help="of ADE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
     options = parser.parse_args(arguments)
+    from iter_lightning.corpora import data_folder
+    from iter_lightning.inspection import inspect_corpus, write_report
+
     if not options.json:
         require_standard_output()
     report = inspect_corpus(options.name, data_folder(options.data), options.encoder, options.fold)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from iter_lightning.features.alignment import EncodedExample, Features
-from iter_lightning.features.layout import lay_out
+from iter_lightning.features.layout import example_of_rows, lay_out
 from iter_lightning.features.lengths import length_batches, longest_first
 
 __all__ = ["Batch", "LengthBatchSampler", "collate", "length_batches"]
@@ -61,7 +61,8 @@ class Batch:
     @property
     def examples(self) -> list[EncodedExample]:
         """The distinct examples, in the order of their first window."""
-        return list({id(encoded): encoded for encoded, _ in self.windows}.values())
+        numbers = example_of_rows(self.windows)
+        return [self.windows[numbers.index(number)][0] for number in sorted(set(numbers))]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""

@@ -38,3 +38,19 @@ def lay_out(windows: Sequence[tuple[EncodedExample, int]], pad_id: int, respect_
         left = left & (word != np.concatenate([edge, word[:, :-1]], axis=1))
         right = right & (word != np.concatenate([word[:, 1:], edge], axis=1))
     return Layout(input_ids, mask, word, *(np.flatnonzero(where) for where in (left, right, mask)))
+
+
+def example_of_rows(windows: Sequence[tuple[EncodedExample, int]]) -> list[int]:
+    """Number the examples of a batch.
+
+    Args:
+        windows: (example, window number) of each row; the windows of one example are neighbors, in ascending order.
+
+    Returns:
+        for each row, the position of its example among the examples of the batch.
+    """
+    numbers: list[int] = []
+    for row, (encoded, window) in enumerate(windows):
+        starts = row == 0 or encoded is not windows[row - 1][0] or window <= windows[row - 1][1]
+        numbers.append(starts + (numbers[-1] if row else -1))
+    return numbers

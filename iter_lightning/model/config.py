@@ -1,94 +1,114 @@
-"""The configuration of an ITER model: everything but the weights."""
+"""The configuration of an ITER model: everything except the weights. Free of torch."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.model.conversion import TYPE_DECISIONS, DecodingRules
 from iter_lightning.types import Schema
 
-ACTIVATIONS = ("relu", "gelu", "tanh")
+Activation = Literal["relu", "gelu", "tanh"]
 """The search space of Appendix D; `heads.ACTIVATIONS` holds the functions."""
-LOSS_REDUCTIONS = ("sum", "batch_mean")
-LINK_PAIRS = ("entities", "positions")
+TypeDecision = Literal["argmax", "all", "sum"]
+LinkPairs = Literal["entities", "positions"]
+LossReduction = Literal["sum", "batch_mean"]
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
 def check_language(language: str | None) -> str | None:
-    """Return a spaCy language code, or None.
+    """Return a spaCy language code unchanged, or None.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: `language` is neither.
     """
     if language is not None and not (isinstance(language, str) and _LANGUAGE.fullmatch(language)):
-        raise ConfigError(f"language: expected spaCy's code, such as en or de, or xx for several; found {language!r}")
+        raise ConfigError(f"language: expected a spaCy code such as en or de, or xx for several; found {language!r}")
     return language
 
 
 @dataclass(frozen=True)
 class IterConfig:
-    """Everything but the weights; `to_dict` and `from_dict` round-trip through JSON.
+    """Everything that defines a model except its weights.
+
+    This is the only declaration of the model's options. The command line, YAML files, saved models, and the ONNX
+    backend all use it.
+
+    Args:
+        schema: entity and relation types.
+        encoder: `to_dict()` of the encoder's Hugging Face configuration.
+        omega: number of closest preceding left brackets that a right bracket may pair with; 1 means flat.
+        flat: entities never overlap: of overlapping spans only the most probable is kept.
+        activation: activation of the heads: relu, gelu or tanh.
+        dropout: dropout probability before the output projections of the heads.
+        left_width: inner width of IsLeft; null is the encoder's feed-forward width d_ff.
+        pair_width: inner width of IsSpan and IsLink; null is 2 * d_ff.
+        respect_word_boundaries: allow left brackets only at the first and right brackets only at the last subword of a
+            word.
+        type_decision: how IsSpan's logits become types: `argmax` is the best type if its logit is positive; `all` is
+            every type with a positive logit (Eq. 5 as printed); `sum` is the best type if the log-sum-exp over all
+            types is positive (the published code for omega 1).
+        link_threshold: lambda of Eq. 6: a relation is found if its probability is greater.
+        inverse_links: score each relation type in both directions, from head to tail and from tail to head; the larger
+            probability counts.
+        self_links: allow a relation between an entity and itself, or another entity of the same words. Training sets
+            it from the training data; true is the rule of published checkpoints and of models that were saved without
+            this option.
+        language: spaCy code of the language whose rules split raw text into words; null is unknown and read as English.
+        link_pairs: pairs that IsLink is trained on: `entities` are pairs of gold entities (Eq. 13), `positions` are
+            pairs of a span candidate and a gold entity.
+        loss_reduction: `sum` over all windows of an optimizer step, as printed in the paper, or `batch_mean`. With
+            gradient accumulation, `sum` adds up all batches of a step, and `batch_mean` averages the means of the
+            batches. With DDP the ranks are averaged in both cases.
+        max_subwords: longest window in subwords; null is the encoder's limit.
+        window_overlap: subwords that neighboring windows of a long text share.
+        pair_memory_mb: upper limit in MiB for the inner layers that a pair head keeps at once. Larger batches of pairs
+            are computed in chunks, and computed again in the backward pass. Without gradients a GPU may use 32 times
+            as much.
 
     Raises:
-        ConfigError: a value outside its range, told with the range.
+        ConfigError: a value is outside its range; the message names the range.
+
+    Example:
+        >>> schema = Schema(("Per", "Org"), ("WorksFor",))
+        >>> IterConfig(schema, encoder={}, omega=2).link_outputs
+        1
     """
 
     schema: Schema
-    """The entity and relation types."""
     encoder: dict[str, Any]
-    """`to_dict()` of the encoder's Hugging Face configuration."""
     omega: int = 1
-    """How many of the closest preceding lefts a right may pair with."""
     flat: bool = False
-    """Entities never overlap: of overlapping candidates the most probable is kept."""
-    activation: str = "relu"
-    """relu, gelu or tanh, in all heads."""
+    activation: Activation = "relu"
     dropout: float = 0.3
-    """Before the heads' output projections."""
     left_width: int | None = None
-    """Inner width of IsLeft; None is the encoder's d_ff."""
     pair_width: int | None = None
-    """Inner width of IsSpan and IsLink; None is twice the encoder's d_ff."""
     respect_word_boundaries: bool = True
-    """Lefts only at first, rights only at last subwords of words."""
-    type_decision: str = "argmax"
-    """argmax, all or sum, see `DecodingRules`."""
+    type_decision: TypeDecision = "argmax"
     link_threshold: float = 0.5
-    """Lambda of Eq. 6."""
     inverse_links: bool = False
-    """IsLink scores each relation type in both readings, head to tail and tail to head; a link found by either is
-    found."""
     self_links: bool = True
-    """Whether a relation may link an entity to itself. `IterModule` sets it from the training data; the default is the
-    rule of models that were saved without this key, and of published checkpoints."""
     language: str | None = None
-    """spaCy's code for the language that texts are split into words by; None is not known, and read as English."""
-    link_pairs: str = "entities"
-    """Trained pairs: `entities` (of gold entities, Eq. 13) or `positions` (span candidates x gold entities)."""
-    loss_reduction: str = "sum"
-    """`sum` as printed, or `batch_mean`: divided by the batch size."""
+    link_pairs: LinkPairs = "entities"
+    loss_reduction: LossReduction = "sum"
     max_subwords: int | None = None
-    """Longest window; None is the encoder's own limit (1024 for purely relative positions)."""
     window_overlap: int = 64
-    """Subwords shared by consecutive windows of a longer text."""
     pair_memory_mb: int = 16
-    """Bound on the inner layers a pair head holds at once; 32 times as much on a GPU where nothing is trained."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.encoder, dict):
             raise ConfigError(f"encoder: found {self.encoder!r:.80}, expected an object")
         object.__setattr__(self, "encoder", json.loads(json.dumps(self.encoder)))  # JSON has no integer keys
-        for name, allowed in (
-            ("type_decision", TYPE_DECISIONS), ("link_pairs", LINK_PAIRS), ("loss_reduction", LOSS_REDUCTIONS),
-            ("activation", ACTIVATIONS),
+        for name, literal in (
+            ("type_decision", TypeDecision), ("link_pairs", LinkPairs), ("loss_reduction", LossReduction),
+            ("activation", Activation),
         ):  # fmt: skip
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} {getattr(self, name)!r:.80} is none of {', '.join(allowed)}")
+            if getattr(self, name) not in get_args(literal):
+                expected = ", ".join(get_args(literal))
+                raise ConfigError(f"{name}: expected one of {expected}, found {getattr(self, name)!r:.80}")
         check_language(self.language)
         for name in ("flat", "inverse_links", "respect_word_boundaries", "self_links"):
             if not isinstance(getattr(self, name), bool):
@@ -107,28 +127,20 @@ class IterConfig:
 
     @property
     def link_outputs(self) -> int:
-        """The columns of IsLink's logits: R, or R and their inverse readings."""
+        """Number of columns of IsLink's logits: R, or 2R with inverse links."""
         return len(self.schema.relation_types) * (2 if self.inverse_links else 1)
 
-    def rules(self, link_threshold: float | None = None) -> DecodingRules:
-        """Return the rules of decoding, with another lambda if `link_threshold` is given."""
-        return DecodingRules(
-            omega=self.omega, type_decision=self.type_decision,
-            link_threshold=self.link_threshold if link_threshold is None else link_threshold,
-            flat=self.flat, inverse_links=self.inverse_links, self_links=self.self_links,
-        )  # fmt: skip
-
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return the configuration as plain values, for JSON."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {"model_type": "iter", **values, "schema": self.schema.to_dict()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> IterConfig:
-        """The inverse of `to_dict`.
+        """Build a configuration from what `to_dict` returned.
 
         Raises:
-            ConfigError: a key that is unknown or missing.
+            ConfigError: a key is unknown or missing, or a value is outside its range.
         """
         if not isinstance(values, dict):
             raise ConfigError(f"not an ITER configuration: {values!r:.80}")

@@ -1,6 +1,6 @@
-"""From decisions on a batch to predictions: numpy alone, the same whatever has run the network.
+"""Conversion of the decisions on a batch into predictions. Uses numpy only, for torch and ONNX Runtime alike.
 
-C span candidates, T entity types, E found spans, P pairs of them, R relation types.
+C span candidates, T entity types, E found spans, P pairs of found spans, R relation types.
 """
 
 from __future__ import annotations
@@ -12,29 +12,12 @@ from itertools import pairwise
 import numpy as np
 
 from iter_lightning.features.alignment import EncodedExample, owner
+from iter_lightning.features.layout import example_of_rows
+from iter_lightning.model.config import IterConfig
 from iter_lightning.types import Entity, Prediction, Relation, Schema
 
 Windows = Sequence[tuple[EncodedExample, int]]
 """The (example, window number) of each row."""
-TYPE_DECISIONS = ("argmax", "all", "sum")
-
-
-@dataclass(frozen=True)
-class DecodingRules:
-    """What turns logits into decisions."""
-
-    omega: int
-    type_decision: str
-    """`argmax`: the best type, if its logit > 0; `all`: every type with logit > 0 (Eq. 5 as printed);
-    `sum`: the best type, if the log-sum-exp over all of them > 0 (the published code for omega 1)."""
-    link_threshold: float
-    """Lambda of Eq. 6."""
-    flat: bool = False
-    """Entities never overlap: of found spans that do, the most probable is kept (`resolve_overlaps`)."""
-    inverse_links: bool = False
-    """Links come as [P, 2R]: columns r of (a, b) and R + r of (b, a) both tell of r from a to b; the larger counts."""
-    self_links: bool = True
-    """Whether a relation may link an entity to itself, or to another entity of the same words."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +28,23 @@ class Spans:
     left_slot_E: np.ndarray
     right_slot_E: np.ndarray
     types_ET: np.ndarray
-    """Bool, the types decided."""
+    """Bool, the decided types."""
     scores_ET: np.ndarray
+    """Probabilities of the decided types, 0 for all others."""
 
     def keep(self, kept_E: np.ndarray) -> Spans:
-        """Those for which the mask is true."""
+        """Return the spans for which a bool mask is true."""
         return Spans(*(getattr(self, field.name)[kept_E] for field in fields(self)))
 
 
 def found_spans(left_slot_C: np.ndarray, right_slot_C: np.ndarray, scores_CT: np.ndarray, length: int) -> Spans:
-    """The candidates for which a type was decided, in their order.
+    """Select the candidates that were given a type, in their order.
 
     Args:
-        left_slot_C, right_slot_C: slots of both brackets (`row * length + position`), grouped by row.
-        scores_CT: of decided types; zero of others.
-        length: N.
+        left_slot_C: slot of each left bracket (`row * length + position`), grouped by row.
+        right_slot_C: slot of each right bracket.
+        scores_CT: scores of the decided types, 0 for all others.
+        length: number N of subwords in a padded window.
     """
     found = np.flatnonzero(scores_CT.any(axis=1))
     left_slots, right_slots = left_slot_C[found].astype(np.int64), right_slot_C[found].astype(np.int64)
@@ -67,24 +52,31 @@ def found_spans(left_slot_C: np.ndarray, right_slot_C: np.ndarray, scores_CT: np
 
 
 def resolve_overlaps(first_E: np.ndarray, last_E: np.ndarray, score_E: np.ndarray) -> np.ndarray:
-    """Which spans stay when the most probable of those that overlap does, over and over; equal scores: the earlier.
+    """Choose spans that do not overlap, greedily by probability; of equally probable ones, the earlier.
 
     Args:
-        first_E, last_E: the first and last place of each span, both inclusive.
-        score_E: its probability.
+        first_E: first position of each span.
+        last_E: last position of each span, inclusive.
+        score_E: probability of each span.
 
     Returns:
-        Bool [E].
+        Bool [E], true for the chosen spans.
+
+    Example:
+        >>> resolve_overlaps(np.array([0, 1, 4]), np.array([2, 3, 5]), np.array([0.6, 0.9, 0.5])).tolist()
+        [False, True, True]
     """
     kept_E = np.ones(len(first_E), dtype=bool)
     if not len(first_E):
         return kept_E
+    # Split the spans, in order of position, into groups that do not touch each other.
     order = np.lexsort((last_E, first_E))
     reach = np.maximum.accumulate(last_E[order])
-    begins = np.flatnonzero(np.r_[True, first_E[order][1:] > reach[:-1]])  # of groups that touch no other group
+    begins = np.flatnonzero(np.r_[True, first_E[order][1:] > reach[:-1]])
     for begin, end in zip(begins, [*begins[1:], len(order)], strict=True):
         if end - begin == 1:
             continue
+        # Within a group, take spans from the most probable down unless they overlap one already taken.
         chosen: list[int] = []
         for span in sorted(order[begin:end], key=lambda e: -score_E[e]):
             if any(first_E[span] <= last_E[other] and first_E[other] <= last_E[span] for other in chosen):
@@ -95,9 +87,13 @@ def resolve_overlaps(first_E: np.ndarray, last_E: np.ndarray, score_E: np.ndarra
 
 
 def kept_in_whole_examples(windows: Windows, spans: Spans) -> np.ndarray:
-    """Bool [E]: overlaps resolved before pairs are made, in rows that are whole examples.
+    """Resolve overlaps in rows that hold a whole example, before pairs are made.
 
-    Of several windows none knows yet which spans it owns: one that goes to another window must not remove its own.
+    Overlaps in examples of several windows are resolved later, when the owner of each span is known: a span that
+    another window owns must not remove one of this window.
+
+    Returns:
+        Bool [E], true for the spans to keep.
     """
     whole_E = np.array([len(encoded.windows) == 1 for encoded, _ in windows], dtype=bool)[spans.row_E]
     kept_E = np.ones(len(whole_E), dtype=bool)
@@ -106,8 +102,8 @@ def kept_in_whole_examples(windows: Windows, spans: Spans) -> np.ndarray:
     return kept_E
 
 
-def _flat(entities: dict[Entity, float]) -> dict[Entity, float]:
-    """Entities with scores reduced to those of spans that do not overlap."""
+def _without_overlaps(entities: dict[Entity, float]) -> dict[Entity, float]:
+    """Keep the entities of an example whose spans do not overlap."""
     if all(a.end <= b.start or a.span == b.span for a, b in pairwise(sorted(entities))):
         return entities
     score_of: dict[tuple[int, int], float] = {}
@@ -121,71 +117,81 @@ def _flat(entities: dict[Entity, float]) -> dict[Entity, float]:
 
 def predictions(
     windows: Windows, word_BN: np.ndarray, spans: Spans, head_P: np.ndarray, tail_P: np.ndarray, links_PR: np.ndarray,
-    rules: DecodingRules, schema: Schema,
+    config: IterConfig, link_threshold: float,
 ) -> list[Prediction]:  # fmt: skip
-    """Word offsets, owners of spans and pairs, one `Prediction` an example.
+    """Convert spans and pairs of subwords into entities and relations of words, one `Prediction` per example.
 
     Args:
-        windows, word_BN: see `Batch`.
-        spans: found in it.
-        head_P, tail_P: all ordered pairs of spans inside a row.
-        links_PR: their probabilities; [P, 2R] under `rules.inverse_links`.
-        rules, schema: the model's.
+        windows: see `Batch`.
+        word_BN: see `Batch`.
+        spans: the spans found in the batch.
+        head_P: head of each ordered pair of spans in a row.
+        tail_P: tail of each pair.
+        links_PR: relation probabilities of the pairs; [P, 2R] with inverse links.
+        config: the model's configuration.
+        link_threshold: lambda of Eq. 6.
     """
-    entities: dict[int, dict[Entity, float]] = {}
-    relations: dict[int, dict[Relation, float]] = {}
-    order: dict[int, int] = {}  # id of an example -> its place
-    for encoded, _ in windows:
-        order.setdefault(id(encoded), len(order))
+    schema = config.schema
+    example_B = example_of_rows(windows)
+    entities: list[dict[Entity, float]] = [{} for _ in range(example_B[-1] + 1 if example_B else 0)]
+    relations: list[dict[Relation, float]] = [{} for _ in entities]
+
+    # Entities: from slots to words; of several windows, the one that owns a span reports it.
     word_S = word_BN.reshape(-1)
     starts_E, ends_E = word_S[spans.left_slot_E], word_S[spans.right_slot_E] + 1
     typed: list[list[Entity]] = []
     for span, (row, start, end) in enumerate(zip(spans.row_E, starts_E, ends_E, strict=True)):
-        encoded, number = windows[row]
         names = spans.types_ET[span].nonzero()[0]
         typed.append([Entity(int(start), int(end), schema.entity_types[t]) for t in names])
-        if _owned(encoded, number, int(start), int(end)):
-            mine = entities.setdefault(order[id(encoded)], {})
+        if _is_owner(windows[row], int(start), int(end)):
+            found = entities[example_B[row]]
             for entity, t in zip(typed[span], names, strict=True):
-                mine[entity] = max(mine.get(entity, 0.0), float(spans.scores_ET[span, t]))
-    if rules.flat:  # those of different windows may overlap, and subwords of one word
-        entities = {place: _flat(mine) for place, mine in entities.items()}
-    links_PR = _both_directions(links_PR, head_P, tail_P, rules.inverse_links, schema)
-    linked_PR = links_PR > rules.link_threshold
-    if not rules.self_links:
+                found[entity] = max(found.get(entity, 0.0), float(spans.scores_ET[span, t]))
+    if config.flat:  # spans of different windows, and of subwords of one word, may still overlap
+        entities = [_without_overlaps(found) for found in entities]
+
+    # Relations: pairs over the threshold between entities that were kept; the owner of both spans' hull reports them.
+    links_PR = _both_directions(links_PR, head_P, tail_P, config.inverse_links, schema)
+    linked_PR = links_PR > link_threshold
+    if not config.self_links:
         # compare words, not subwords: two spans of subwords inside one word are the same entity
         linked_PR &= ((starts_E[head_P] != starts_E[tail_P]) | (ends_E[head_P] != ends_E[tail_P]))[:, None]
     for pair, kind in np.argwhere(linked_PR):
         head, tail = head_P[pair], tail_P[pair]
-        encoded, number = windows[spans.row_E[head]]
-        place = order[id(encoded)]
+        row = spans.row_E[head]
         hull = int(min(starts_E[head], starts_E[tail])), int(max(ends_E[head], ends_E[tail]))
-        if not _owned(encoded, number, *hull):
+        if not _is_owner(windows[row], *hull):
             continue
+        kept, linked = entities[example_B[row]], relations[example_B[row]]
         for first in typed[head]:
             for second in typed[tail]:
                 relation = schema.canonical(Relation(first, second, schema.relation_types[kind]))
-                if first in entities.get(place, {}) and second in entities[place]:
-                    mine_r = relations.setdefault(place, {})
-                    mine_r[relation] = max(mine_r.get(relation, 0.0), float(links_PR[pair, kind]))
-    return [_prediction(entities.get(place, {}), relations.get(place, {})) for place in range(len(order))]
+                if first in kept and second in kept:
+                    linked[relation] = max(linked.get(relation, 0.0), float(links_PR[pair, kind]))
+    return [_prediction(*found) for found in zip(entities, relations, strict=True)]
 
 
-def _owned(encoded: EncodedExample, number: int, start: int, end: int) -> bool:
+def _is_owner(window: tuple[EncodedExample, int], start: int, end: int) -> bool:
+    encoded, number = window
     return len(encoded.windows) == 1 or owner(encoded.windows, start, end) == number
 
 
 def _both_directions(
     links_PR: np.ndarray, head_P: np.ndarray, tail_P: np.ndarray, inverse_links: bool, schema: Schema
 ) -> np.ndarray:
-    """Probabilities [P, R] with what was said of the opposite pairs.
+    """Combine the probabilities of each pair with those of the opposite pair.
 
-    Of a type's two readings the more probable counts; then each symmetric type's two directions have their mean.
+    With inverse links the larger of a relation's two readings counts. The two directions of a symmetric type are then
+    replaced by their mean.
+
+    Returns:
+        probabilities [P, R].
     """
     types = len(schema.relation_types)
     columns = [schema.relation_types.index(name) for name in schema.symmetric]
     if not (columns or inverse_links) or not len(links_PR):
         return links_PR[:, :types]
+    # Find the opposite (tail, head) of each (head, tail) by binary search.
     key = head_P * (int(max(head_P.max(), tail_P.max())) + 1) + tail_P
     mirrored = tail_P * (int(max(head_P.max(), tail_P.max())) + 1) + head_P
     order = key.argsort()

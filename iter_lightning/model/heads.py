@@ -41,10 +41,10 @@ class GatedFeedForward(nn.Module):
     def __init__(self, inputs: int, width: int, outputs: int, activation: str = "relu", dropout: float = 0.3) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise ConfigError(f"activation {activation!r} is none of {', '.join(ACTIVATIONS)}")
+            raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, found {activation!r}")
         self.activation = activation
         self.inner = 2 * width
-        self.special: nn.ModuleList | None = None
+        self.replaced_projections: nn.ModuleList | None = None
         self.w_in = nn.Linear(inputs, 2 * width, bias=False)  # W_a above W_i: one product for both
         self.dropout = nn.Dropout(dropout)
         self.w_out = nn.Linear(width, outputs, bias=False)
@@ -56,9 +56,9 @@ class GatedFeedForward(nn.Module):
         x_XH, (project,), w_out = self._streamed(x_XH)
         return _float(streamed.row_logits(x_XH, project, w_out, self.activation, self._rows(x_XH)))
 
-    def specialise(self, make: Callable[[Tensor, None], nn.Module]) -> None:
+    def replace_projections(self, make: Callable[[Tensor, None], nn.Module]) -> None:
         """Replace the inner projections by layers that `make` builds of a weight; only inference is left."""
-        self.special = nn.ModuleList([make(weight, None) for weight in self._weights()])
+        self.replaced_projections = nn.ModuleList([make(weight, None) for weight in self._weights()])
         del self.w_in
 
     def _weights(self) -> tuple[Tensor, ...]:
@@ -69,10 +69,10 @@ class GatedFeedForward(nn.Module):
         """The operand, the inner projections and W_o, in the type that products are made in."""
         w_out, device = self.w_out.weight, x_XH.device.type
         # autocast leaves `out=` to the caller
-        mixed = self.special is None and device != "meta" and torch.is_autocast_enabled(device)
+        mixed = self.replaced_projections is None and device != "meta" and torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if mixed else w_out.dtype
-        projects: list[streamed.Project] = list(self.special or ())
-        if self.special is None:
+        projects: list[streamed.Project] = list(self.replaced_projections or ())
+        if self.replaced_projections is None:
             projects = [partial(F.linear, weight=weight.to(dtype)) for weight in self._weights()]
         return x_XH.to(dtype), projects, w_out.to(dtype)
 
@@ -148,7 +148,7 @@ class PairFeedForward(GatedFeedForward):
         second_Y2F = project_second(second_YH)
         return _float(streamed.pair_logits(first_X2F, second_Y2F, w_out, first_P, second_P, self.activation, pairs))
 
-    def among(self, vectors_EH: Tensor, first_P: Tensor, second_P: Tensor, row_E: Tensor) -> Tensor:
+    def logits_within_rows(self, vectors_EH: Tensor, first_P: Tensor, second_P: Tensor, row_E: Tensor) -> Tensor:
         """Logits [P, O] of all ordered pairs inside each row, `ordered_pairs`, where nothing is trained.
 
         On a CPU so many entities are projected at a time that they keep the bound on memory, too.

@@ -81,14 +81,14 @@ def prepare(model: IterModel, options: InferenceOptions) -> IterModel:
     if options.precision == "int8":
         replace_linears(model.encoder, Int8Linear)
         for head in heads:
-            head.specialise(Int8Linear)
+            head.replace_projections(Int8Linear)
     elif device.type == "cpu" and PrepackedLinear.available(dtype):
         if not options.compile:  # which lays weights out itself
             replace_linears(model.encoder, PrepackedLinear)
         for head in heads:
-            head.specialise(PrepackedLinear)
+            head.replace_projections(PrepackedLinear)
     if options.compile:
         compile_encoder(model.encoder, frozen=device.type == "cpu")
-    if options.packing and packing.way(model.encoder, device) is None:
+    if options.packing and packing.packing_strategy(model.encoder, device) is None:
         raise ConfigError(f"packing: an encoder of type {config.model_type} pads in {options.precision} on {device}")
     return model

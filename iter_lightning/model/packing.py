@@ -1,17 +1,20 @@
-"""Encoding without padding: the windows of a batch one after the other instead of each in a padded row.
+"""Encoding without padding: the windows of a batch follow each other instead of filling a padded row each.
 
 B windows, N subwords of the longest, F subwords of all windows together, H hidden, A attention heads, D head size.
 
-*Varlen*: one row of F subwords; every layer but attention never sees where a window ends, and attention runs inside
-each window alone (on a CPU a call for each run of equal lengths, on a GPU flash attention with cumulative lengths).
-*Rows*: windows share rows no longer than the longest of them, parted by a block-diagonal mask; for T5, whose relative
-positions are counted inside a row, and where flash attention is none (float32 on a GPU, attention dropout).
+There are two strategies:
+
+* `varlen`: one row of F subwords. All layers except attention work on single subwords; attention runs inside each
+  window (on a CPU one call per run of equal lengths, on a GPU flash attention with cumulative lengths).
+* `rows`: windows share rows that are as long as the longest window, separated by a block-diagonal mask. Used for T5,
+  whose relative positions are counted inside a row, and if flash attention is unavailable (float32 on a GPU, attention
+  dropout).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,30 +25,32 @@ from transformers.masking_utils import sdpa_mask
 
 from iter_lightning.features.lengths import portions
 
-__all__ = ["can_pack", "enable", "encode_packed", "packed_attention", "portions", "share_rows", "way"]
+__all__ = ["can_pack", "enable", "encode_packed", "packed_attention", "packing_strategy", "portions", "share_rows"]
+
+PackingStrategy = Literal["varlen", "rows"]
 
 VARLEN = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "albert", "modernbert"})
-"""Model types whose attention can be given by name and whose positions can be given by number."""
+"""Model types that look up attention by name and accept position ids."""
 ROWS = frozenset({"t5", "mt5", "bert", "roberta", "xlm-roberta", "camembert", "albert"})
-"""Model types that take a block-diagonal mask; ModernBERT would lose its sliding window to it."""
+"""Model types that accept a block-diagonal mask. (ModernBERT would lose its sliding window.)"""
 SHIFTED = frozenset({"roberta", "xlm-roberta", "camembert"})
 """Model types whose positions start after the padding index."""
 _SHORT = 256
-"""Subwords up to which bfloat16 products on a CPU beat its flash attention."""
+"""Longest window in subwords for which plain bfloat16 products are faster than flash attention on a CPU."""
 ATTENTION = "iter_packed"
-"""Name under which transformers finds `packed_attention`."""
+"""Name under which `packed_attention` is registered with transformers."""
 
 
 def can_pack(config: PretrainedConfig) -> bool:
-    """Whether an encoder of this configuration can read windows without padding.
+    """Return whether an encoder of this configuration can encode windows without padding.
 
-    DeBERTa refuses masks between positions, BART's encoder takes no positions.
+    DeBERTa rejects masks between positions, and BART's encoder accepts no position ids.
     """
     return config.model_type in VARLEN | ROWS
 
 
 def enable(encoder: nn.Module) -> None:
-    """Give the encoder an attention that can part windows; padded batches are read as by `sdpa`."""
+    """Switch the encoder to `packed_attention`, which computes padded batches as `sdpa` does."""
     config: Any = encoder.config
     if config.model_type in VARLEN and config._attn_implementation == "sdpa":
         AttentionInterface.register(ATTENTION, packed_attention)
@@ -53,8 +58,12 @@ def enable(encoder: nn.Module) -> None:
         encoder.set_attn_implementation(ATTENTION)  # type: ignore[operator]
 
 
-def way(encoder: nn.Module, device: torch.device) -> str | None:
-    """How this encoder leaves padding out on this device, now: `varlen`, `rows`, or None, not at all."""
+def packing_strategy(encoder: nn.Module, device: torch.device) -> PackingStrategy | None:
+    """Choose how this encoder leaves padding out on this device, in its current mode.
+
+    Returns:
+        `varlen`, `rows`, or None if it cannot.
+    """
     config: Any = encoder.config
     flash = device.type == "cuda" and encoder.dtype in (torch.float16, torch.bfloat16)
     dropout = encoder.training and torch.is_grad_enabled()
@@ -64,16 +73,21 @@ def way(encoder: nn.Module, device: torch.device) -> str | None:
     return "rows" if masks and config.model_type in ROWS else None
 
 
-def encode_packed(encoder: nn.Module, way: str, input_ids_BN: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Hidden states [F, H] of all subwords, window by window.
+def encode_packed(
+    encoder: nn.Module, strategy: PackingStrategy, input_ids_BN: Tensor, lengths: Sequence[int]
+) -> Tensor:
+    """Compute the hidden states of all subwords, window by window.
 
     Args:
-        encoder: a Hugging Face stack after `enable`.
-        way: `varlen` or `rows`, see the function of that name.
+        encoder: a Hugging Face encoder after `enable`.
+        strategy: what `packing_strategy` returned.
         input_ids_BN: padded ids.
         lengths: subwords of each window.
+
+    Returns:
+        [F, H].
     """
-    encode = _encode_varlen if way == "varlen" else _encode_rows
+    encode = _encode_varlen if strategy == "varlen" else _encode_rows
     lengths_B = torch.tensor(lengths)
     window_F = torch.arange(len(lengths)).repeat_interleave(lengths_B)
     within_F = torch.arange(len(window_F)) - (lengths_B.cumsum(0) - lengths_B)[window_F]
@@ -83,7 +97,7 @@ def encode_packed(encoder: nn.Module, way: str, input_ids_BN: Tensor, lengths: S
 def _encode_varlen(
     encoder: nn.Module, input_ids_BN: Tensor, lengths: Sequence[int], window_F: Tensor, within_F: Tensor
 ) -> Tensor:
-    """All windows in one row."""
+    """Encode all windows in one row."""
     device = input_ids_BN.device
     window_F, within_F = _moved(torch.stack([window_F, within_F]), device).unbind()
     options: dict[str, Any] = {"window_lengths": torch.tensor(lengths)}
@@ -99,7 +113,7 @@ def _encode_varlen(
 def _encode_rows(
     encoder: nn.Module, input_ids_BN: Tensor, lengths: Sequence[int], window_F: Tensor, within_F: Tensor
 ) -> Tensor:
-    """Windows in R shared rows of the longest one's length."""
+    """Encode the windows in R shared rows, as long as the longest window."""
     config: Any = encoder.config
     width = max(lengths)
     row_B, first_B, rows = share_rows(lengths, width)
@@ -119,20 +133,24 @@ def _encode_rows(
 
 
 def _moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """On the device; without waiting for a GPU, which copies from page-locked memory alone."""
+    """Move a tensor to a device; to a GPU through page-locked memory, without waiting for the copy."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def share_rows(lengths: Sequence[int], width: int) -> tuple[list[int], list[int], int]:
-    """First fit of windows into rows of `width` subwords.
+    """Distribute windows over rows of `width` subwords by first fit.
 
     Returns:
-        the row of each window, its first position there, and how many rows there are.
+        the row of each window, its first position in that row, and the number of rows.
+
+    Example:
+        >>> share_rows([4, 3, 1], width=5)
+        ([0, 1, 0], [0, 0, 4], 2)
     """
     used: list[int] = []
     rows, firsts = [], []
     shortest = min(lengths)
-    room: list[int] = []  # rows that may still take one, in their order
+    room: list[int] = []  # rows with space for at least one more window, in order
     for length in lengths:
         row = next((r for r in room if used[r] + length <= width), len(used))
         if row == len(used):
@@ -151,13 +169,25 @@ def packed_attention(
     dropout: float = 0.0, scaling: float | None = None, window_lengths: Tensor | None = None, longest: int = 0,
     sliding_window: int | None = None, **options: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """Attention inside each window of a packed row, [1, F, A, D]; without `window_lengths` transformers' own `sdpa`.
+    """Compute attention inside each window of a packed row; without `window_lengths`, transformers' `sdpa` attention.
+
+    The other arguments are those with which transformers calls an attention function.
 
     Args:
-        module, query, key, value, attention_mask, dropout, scaling, options: as transformers calls it; [1, A, F, D].
-        window_lengths: subwords of each window; on a GPU their running sum, from 0.
-        longest: of them.
-        sliding_window: subwords a position sees on each side, itself included (ModernBERT's local layers).
+        module: the attention layer.
+        query: [1, A, F, D].
+        key: [1, A, F, D].
+        value: [1, A, F, D].
+        attention_mask: used only without `window_lengths`.
+        dropout: probability.
+        scaling: factor on the scores; None is 1 / sqrt(D).
+        window_lengths: number of subwords of each window; on a GPU their cumulative sum, starting with 0.
+        longest: length of the longest window.
+        sliding_window: subwords that a position attends to on each side, itself included (ModernBERT's local layers).
+        options: passed on to `sdpa`.
+
+    Returns:
+        [1, F, A, D], and None for the attention weights.
     """
     if window_lengths is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **options)
@@ -173,7 +203,7 @@ def packed_attention(
 def _windows(
     query: Tensor, key: Tensor, value: Tensor, lengths: list[int], scale: float, reach: int, dropout: float = 0.0
 ) -> Tensor:
-    """[1, F, A, D]: one call for each run of windows of equal length, so that nothing is padded or masked."""
+    """Call attention once per run of windows of equal length, so that nothing is padded or masked; [1, F, A, D]."""
     heads, size = query.shape[1], query.shape[3]
     query, key, value = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))  # [F, A, D]
     parts, start = [], 0
@@ -190,7 +220,7 @@ def _windows(
 
 
 def _runs(lengths: list[int]) -> list[tuple[int, int]]:
-    """(length, how many in a row)."""
+    """Return (length, number of consecutive windows of this length)."""
     runs: list[tuple[int, int]] = []
     for length in lengths:
         count = runs.pop()[1] if runs and runs[-1][0] == length else 0
@@ -199,14 +229,14 @@ def _runs(lengths: list[int]) -> list[tuple[int, int]]:
 
 
 def _band(length: int, reach: int, device: torch.device) -> Tensor:
-    """Bool [length, length]: positions at most `reach` apart."""
+    """Return bool [length, length], true for positions at most `reach` apart."""
     position = torch.arange(length, device=device)
     return (position.unsqueeze(0) - position.unsqueeze(1)).abs() <= reach
 
 
 @torch.library.custom_op("iter_lightning::windows", mutates_args=())
 def _windows_op(query: Tensor, key: Tensor, value: Tensor, lengths: Tensor, scale: float, reach: int) -> Tensor:
-    """`_windows` as one node of a compiled graph, whatever the lengths."""
+    """Wrap `_windows` as one node of a compiled graph, for any lengths."""
     return _windows(query, key, value, lengths.tolist(), scale, reach)
 
 
@@ -216,7 +246,7 @@ def _(query: Tensor, key: Tensor, value: Tensor, lengths: Tensor, scale: float, 
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int, scale: float, reach: int) -> Tensor:
-    """[1, F, A, D] by flash attention over windows of any lengths."""
+    """Compute flash attention over windows of any lengths, [1, F, A, D]."""
     from torch.nn.attention.varlen import varlen_attn
 
     query, key, value = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))  # [F, A, D]

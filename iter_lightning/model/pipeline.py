@@ -26,7 +26,7 @@ from iter_lightning.features.lengths import POOL, batched_windows, pools
 from iter_lightning.types import Example, Prediction
 
 if TYPE_CHECKING:
-    from iter_lightning.model.decoding import Proposed
+    from iter_lightning.model.decoding import SpanProposals
     from iter_lightning.model.iter import IterModel
 
 __all__ = ["POOL", "Batcher", "stream"]
@@ -115,14 +115,14 @@ def _pool_predictions(
     """All predictions of a pool, in its order."""
     device = next(model.parameters()).device
     held = 1 if device.type == "cuda" else 0  # proposals whose links wait until the next batch is under way
-    proposed: deque[tuple[list[int], Proposed]] = deque()
+    proposed: deque[tuple[list[int], SpanProposals]] = deque()
     converting: deque[tuple[list[int], Future[list[Prediction]]]] = deque()
     found: dict[int, Prediction] = {}
 
-    def settle(proposals: int, conversions: int) -> None:
+    def finish_all_but(proposals: int, conversions: int) -> None:
         while len(proposed) > proposals:
             places, proposal = proposed.popleft()
-            converting.append((places, converter.submit(proposal.linked().predictions)))
+            converting.append((places, converter.submit(proposal.link().predictions)))
         while len(converting) > conversions:
             places, future = converting.popleft()
             found.update(zip(places, future.result(), strict=True))
@@ -130,8 +130,8 @@ def _pool_predictions(
     for places, batch in batches:
         pinned = batch.pin_memory() if device.type == "cuda" else batch
         proposed.append((places, model.propose(pinned.to(device, non_blocking=True), link_threshold)))
-        settle(held, _AHEAD)
-    settle(0, 0)
+        finish_all_but(held, _AHEAD)
+    finish_all_but(0, 0)
     return [found[place] for place in range(len(found))]
 
 

@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser, get_loader, set_loader, set_parsing_set
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from iter_lightning.errors import ConfigError, IterError
+from iter_lightning.model.config import IterConfig
 from iter_lightning.training.extends import lookup
 from iter_lightning.training.module import IterModule
 from iter_lightning.training.yaml_files import LimitError, check_limits
@@ -93,12 +94,12 @@ def check_values(config: Mapping[str, Any]) -> None:
         if config.get(name) is not None:
             faults.append(f"{name}: set learning_rate, weight_decay, schedule and warmup_ratio of model.encoder_group "
                           "and model.head_group instead")  # fmt: skip
-    groups: list[tuple[str, type | None]] = [
-        ("data.init_args", _class(lookup(config, "data.class_path"))), ("model", IterModule),
-        ("trainer", lightning.Trainer),
+    groups: list[tuple[str, tuple[type | None, ...]]] = [
+        ("data.init_args", (_class(lookup(config, "data.class_path")),)), ("model", (IterConfig, IterModule)),
+        ("trainer", (lightning.Trainer,)),
     ]  # fmt: skip
-    for group, owner in groups:
-        hints = _hints(owner) if owner else {}
+    for group, owners in groups:
+        hints = {name: hint for owner in owners if owner for name, hint in _hints(owner).items()}
         for name, value in (lookup(config, group) or {}).items():
             if value is None and name in hints and not _allows_none(hints[name]):
                 faults.append(f"{group.removesuffix('.init_args')}.{name}: null is not allowed; "

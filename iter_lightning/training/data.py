@@ -1,12 +1,12 @@
-"""The base of all data modules; `datamodules` has one for each corpus.
+"""The base class of all data modules; `datamodules` has one for each corpus.
 
-`setup` reads the corpus and makes the three splits; `connect` is the one door through which the model's
-alignment and padding come in. `split_protocol` decides what is trained on and what selects the model:
+`setup` reads the corpus and makes the three splits. `connect` gives it the model's alignment and padding.
+`split_protocol` decides what is trained on and which split selects the model:
 
-* `clean`: no selection ever sees the test split; a corpus without a dev split gives a share of train for it.
-* `paper`: what the published numbers used (train + dev where a corpus is final-trained so, selection on the test
-  split for ADE and GENIA, sentences left out), for comparison alone. Not done: clipping CoNLL03's documents at 800
-  tokens, and ACE05's limits on context and truecasing.
+* `clean`: the test split is never used for selection. If a corpus has no dev split, a share of train becomes dev.
+* `paper`: what the published numbers used, for comparison only: train + dev for the final training of some corpora,
+  selection on the test split for ADE and GENIA, some sentences left out. Not implemented: clipping CoNLL03's documents
+  at 800 tokens, and ACE05's limits on context and its truecasing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import lightning
 import torch
@@ -31,31 +31,33 @@ from iter_lightning.types import Example, Schema
 
 Splits = dict[str, list[Example]]
 Windows = list[tuple[EncodedExample, int]]
-SPLIT_PROTOCOLS = ("clean", "paper")
+SplitProtocol = Literal["clean", "paper"]
 
 
 class CorpusDataModule(lightning.LightningDataModule):
-    """What all corpora share: splits, encoding, batches.
+    """Splits, encoding, and batches of a corpus.
 
     Args:
-        data_dir: the folder `prepare` wrote to; None reads the environment's ITER_DATA, else `data`.
-        batch_size: training windows a batch, at most; None leaves it to `max_tokens`.
-        eval_batch_size: examples a batch when nothing is trained.
-        max_tokens: padded subwords a training batch, at most; None leaves it open.
-        bucket_batches: training windows are sorted by length inside shuffled buckets of so many batches, which saves
-            padding; 1 draws each batch at random.
-        mention_swap: probability that a training mention is replaced by another one of its type, anew in each epoch.
-        split_protocol: `clean` or `paper`.
-        dev_fraction: share of train that becomes dev where a corpus has none.
-        split_seed: of that choice; not the training's seed, so that every seed selects on the same sentences.
-        num_workers: loader processes.
+        data_dir: folder that `prepare` wrote to; null is the environment variable ITER_DATA, or `data` if it is unset.
+        batch_size: maximum number of training windows per batch; null: only `max_tokens` limits a batch.
+        eval_batch_size: number of examples per batch in evaluation.
+        max_tokens: maximum number of subwords per training batch, padding included; null: no limit.
+        bucket_batches: number of batches per bucket: training windows are shuffled into buckets and sorted by length
+            inside them, which reduces padding. 1 draws each batch at random.
+        mention_swap: probability that a training mention is replaced by another one of the same type, drawn again in
+            each epoch.
+        split_protocol: `clean` never uses the test split for selection; `paper` reproduces the published splits.
+        dev_fraction: share of train that becomes dev if a corpus has no dev split.
+        split_seed: seed of that choice. It differs from the training seed, so that all seeds select on the same
+            sentences.
+        num_workers: number of processes that load data.
 
     Raises:
-        ConfigError: a value outside its range.
+        ConfigError: a value is outside its range.
     """
 
     corpus: ClassVar[str] = ""
-    """Key of the catalogue."""
+    """Key of the corpus in the catalog."""
 
     def __init__(
         self,
@@ -65,20 +67,21 @@ class CorpusDataModule(lightning.LightningDataModule):
         max_tokens: int | None = None,
         bucket_batches: int = 1,
         mention_swap: float = 0.0,
-        split_protocol: str = "clean",
+        split_protocol: SplitProtocol = "clean",
         dev_fraction: float = 0.1,
         split_seed: int = 0,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
-        if split_protocol not in SPLIT_PROTOCOLS:
-            raise ConfigError(f"split_protocol {split_protocol!r} is none of {', '.join(SPLIT_PROTOCOLS)}")
+        if split_protocol not in get_args(SplitProtocol):
+            expected = ", ".join(get_args(SplitProtocol))
+            raise ConfigError(f"split_protocol: expected one of {expected}, found {split_protocol!r}")
         if (batch_size is not None and batch_size < 1) or eval_batch_size < 1:
             raise ConfigError(f"batch sizes must be at least 1, found {batch_size} and {eval_batch_size}")
         if max_tokens is not None and max_tokens < 1:
             raise ConfigError(f"max_tokens must be at least 1, found {max_tokens}")
         if batch_size is None and max_tokens is None:
-            raise ConfigError("nothing bounds a batch: give batch_size or max_tokens")
+            raise ConfigError("a batch has no limit: set batch_size or max_tokens")
         if bucket_batches < 1:
             raise ConfigError(f"bucket_batches must be at least 1, found {bucket_batches}")
         if num_workers < 0:
@@ -133,28 +136,28 @@ class CorpusDataModule(lightning.LightningDataModule):
 
     @property
     def language(self) -> str | None:
-        """spaCy's code for the language of the texts; None if it is not known. All of the catalog is English."""
+        """The spaCy code of the language of the texts, or None if unknown. All corpora of the catalog are English."""
         return "en"
 
     def title(self) -> str:
-        """How reports name the data."""
+        """Return the name of the data in reports."""
         return CATALOG[self.corpus].title
 
     @property
     def unit(self) -> str:
-        """What its examples are, in the plural: sentences or documents."""
+        """What an example is, in the plural: sentences or documents."""
         return CATALOG[self.corpus].unit if self.corpus else "sentences"
 
     def files(self) -> list[Path]:
-        """The files that are read, for the manifest."""
+        """Return the files that are read, for the manifest."""
         return data_files(self.corpus, self.data_dir)
 
     def load(self) -> Splits:
-        """The corpus's own splits."""
+        """Read the splits of the corpus."""
         return load_corpus(self.corpus, self.data_dir)
 
     def protocol_splits(self, splits: Splits) -> Splits:
-        """train, dev and test as `split_protocol` has them."""
+        """Turn the splits of the corpus into train, dev and test under `split_protocol`."""
         if "dev" in splits:
             return splits
         if self.split_protocol == "paper":
@@ -165,25 +168,27 @@ class CorpusDataModule(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the corpus once."""
         self.splits()
-        if (self.mention_swap or self.max_tokens) and self.trainer:  # other sentences, or another number of batches
+        if (
+            self.mention_swap or self.max_tokens
+        ) and self.trainer:  # each epoch has other sentences, or another number of batches
             self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
 
     def splits(self) -> Splits:
-        """train, dev and test, read once."""
+        """Return train, dev and test; reads the corpus at the first call."""
         if self._splits is None:
             self._splits = self.protocol_splits(self.load())
         return self._splits
 
     def connect(self, aligner: Aligner, collate: Callable[[Windows], Batch]) -> None:
-        """Take the model's way of encoding and batching; called by the module before any loader is built."""
-        if self._collate == collate:  # the same model's: what is encoded stays
+        """Set how examples are encoded and batched; called by `IterModule` before a loader is built."""
+        if self._collate == collate:  # the same model: keep what is encoded
             return
         self._aligner, self._collate, self._encoded = aligner, collate, {}
 
     def encoded(self, split: str) -> list[EncodedExample]:
-        """A split encoded for the connected model, once."""
+        """Return a split encoded for the connected model; encodes it at the first call."""
         if self._aligner is None:
-            raise RuntimeError("connect(aligner, collate) comes before encoded examples")
+            raise RuntimeError("call connect(aligner, collate) first")
         if split not in self.splits():
             raise ConfigError(f"{self.title()} has no {split} split")
         if split not in self._encoded:
@@ -191,7 +196,7 @@ class CorpusDataModule(lightning.LightningDataModule):
         return self._encoded[split]
 
     def check_shares(self) -> None:
-        """Check that train and dev have something for each process, before any of them starts.
+        """Check that train and dev have at least one window or example per process.
 
         Raises:
             ConfigError: a split has fewer windows or examples than there are processes.
@@ -208,7 +213,7 @@ class CorpusDataModule(lightning.LightningDataModule):
             )
 
     def train_dataloader(self) -> DataLoader[Windows]:
-        """Windows in seeded random order, or in buckets of similar length (`bucket_batches`)."""
+        """Return the loader of training windows, in seeded random order (see `bucket_batches`)."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         items = [[(encoded, n)] for encoded in self._encoded_for_training(seed) for n in range(len(encoded.windows))]
         lengths = [len(encoded.windows[n]) for ((encoded, n),) in items]
@@ -218,12 +223,12 @@ class CorpusDataModule(lightning.LightningDataModule):
         if not self.mention_swap:
             return self.encoded("train")
         if self._aligner is None:
-            raise RuntimeError("connect(aligner, collate) comes before encoded examples")
+            raise RuntimeError("call connect(aligner, collate) first")
         swapped = swap_mentions(self.splits()["train"], self.mention_swap, f"{seed}/{self._epoch()}")
         return self._aligner.encode(swapped)
 
     def _epoch(self) -> int:
-        """The epoch that is trained next.
+        """Return the epoch that is trained next.
 
         Lightning builds the loader of a resumed run before it restores `trainer.current_epoch`, and loader processes
         fetch their first batches then.
@@ -231,26 +236,26 @@ class CorpusDataModule(lightning.LightningDataModule):
         return max(self._resumed_epoch, self.trainer.current_epoch) if self.trainer else 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Carried in last.ckpt: the epoch that a resumed run begins with."""
+        """Return the state to store in last.ckpt: the epoch at which a resumed run starts."""
         if not self.trainer:
             return {}
         progress: Any = self.trainer.fit_loop.epoch_progress.current
         return {"epoch": progress.processed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Restore what `state_dict` returned."""
         self._resumed_epoch = int(state_dict["epoch"])
 
     def val_dataloader(self) -> DataLoader[Windows]:
-        """The dev split."""
+        """Return the loader of the dev split."""
         return self._eval_loader("dev")
 
     def test_dataloader(self) -> DataLoader[Windows]:
-        """The test split."""
+        """Return the loader of the test split."""
         return self._eval_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Windows]:
-        """The test split."""
+        """Return the loader of the test split."""
         return self._eval_loader("test")
 
     def _eval_loader(self, split: str) -> DataLoader[Windows]:
@@ -264,7 +269,7 @@ class CorpusDataModule(lightning.LightningDataModule):
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         self._check_share(split, len(items))
         if not shuffle and size is not None:
-            size = max(1, min(size, len(items) // world_size))  # a batch for every rank
+            size = max(1, min(size, len(items) // world_size))  # at least one batch per rank
         sampler = LengthBatchSampler(
             lengths, size, max_tokens=self.max_tokens if shuffle else None, shuffle=shuffle, seed=seed,
             bucket_batches=self.bucket_batches, rank=rank, world_size=world_size,
@@ -278,24 +283,24 @@ class CorpusDataModule(lightning.LightningDataModule):
             worker_init_fn=partial(end_with, os.getpid()),
             pin_memory=bool(self.trainer and self.trainer.strategy.root_device.type == "cuda"),
             persistent_workers=self.num_workers > 0,
-            generator=torch.Generator().manual_seed(seed),  # a loader draws from the global one, dropout's, otherwise
+            generator=torch.Generator().manual_seed(seed),  # by default a loader would draw from the global generator
         )
 
 
 class Flatten:
-    """Collates items of several windows each; a class so that worker processes can receive it."""
+    """Collates items of several windows each. A class, so that worker processes can unpickle it."""
 
     def __init__(self, collate: Callable[[Windows], Batch] | None) -> None:
         self.collate = collate
 
     def __call__(self, items: Sequence[Windows]) -> Batch:
-        """One batch of all the items' windows."""
-        assert self.collate is not None  # encoded() has already refused a module that is not connected
+        """Collate the windows of all items into one batch."""
+        assert self.collate is not None  # encoded() raises if connect() was not called
         return self.collate([window for item in items for window in item])
 
 
 def carve(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """Split train into (train, dev) at random, by seed; both keep the order of the corpus."""
+    """Split train into (train, dev) at random by seed; both keep the order of the corpus."""
     if len(examples) < 2:
         raise ConfigError(f"no dev split can be taken from {len(examples)} training sentences; give one")
     count = min(max(1, round(len(examples) * fraction)), len(examples) - 1)

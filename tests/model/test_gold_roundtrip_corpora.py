@@ -17,7 +17,8 @@ from iter_lightning.corpora.conll import read_conll
 from iter_lightning.corpora.loading import load_coreference, load_corpus
 from iter_lightning.features import Aligner, EncodedExample
 from iter_lightning.features.ceiling import encoding_report
-from iter_lightning.model.decoding import DecodingRules, decode
+from iter_lightning.model.config import IterConfig
+from iter_lightning.model.decoding import decode
 from iter_lightning.model.encoder import load_tokenizer
 from iter_lightning.types import Entity, Example, Relation, Schema
 from tests.builders import OracleHeads, batch_of, expected_relations
@@ -38,11 +39,11 @@ def round_trip(
 ) -> list[EncodedExample]:
     """Assert that decoding the oracle gives `encoded_gold()` for every example."""
     encoded = Aligner(minilm_tokenizer(), schema, omega, max_subwords, overlap).encode(gold)
-    rules = DecodingRules(omega, "all", 0.5)
+    config = IterConfig(schema, {}, omega, type_decision="all")
     for start in range(0, len(encoded), 32):
         part = encoded[start : start + 32]
         batch = batch_of(part)
-        for one, prediction in zip(part, decode(batch, OracleHeads(batch, schema), rules, schema), strict=True):
+        for one, prediction in zip(part, decode(batch, OracleHeads(batch, schema), config), strict=True):
             expected = one.encoded_gold()
             assert set(prediction.entities) == set(expected.entities), one.example
             assert set(prediction.relations) == expected_relations(expected, schema), one.example

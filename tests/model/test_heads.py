@@ -94,7 +94,7 @@ def test_pairs_among_the_entities_of_a_row_are_any_pairs(memory: int) -> None:
     row_E = torch.tensor([0] * 3 + [2] * 40 + [3] * 10 + [5] * 8)
     first_P, second_P, _ = ordered_pairs(row_E, row_E, 6)
     with torch.no_grad():
-        found = head.among(vectors, first_P, second_P, row_E)
+        found = head.logits_within_rows(vectors, first_P, second_P, row_E)
     expected = concatenated(head, torch.cat([vectors[first_P], vectors[second_P]], dim=1))
     torch.testing.assert_close(found, expected, **CLOSE)
 
@@ -163,7 +163,7 @@ def test_logits_have_single_precision_at_least(dtype: torch.dtype, expected: tor
 
 @pytest.mark.parametrize("head", [GatedFeedForward, PairFeedForward])
 def test_an_unknown_activation_raises(head: type[GatedFeedForward]) -> None:
-    with pytest.raises(ConfigError, match="activation 'swish' is none of relu, gelu, tanh"):
+    with pytest.raises(ConfigError, match="activation: expected one of relu, gelu, tanh, found 'swish'"):
         head(5, 11, 3, "swish")
 
 

@@ -48,7 +48,7 @@ def test_packed_hidden_states_are_the_padded_ones(family: str, way: str) -> None
     model = tiny_model(family)
     kinds = packing.VARLEN if way == "varlen" else packing.ROWS
     if model.encoder.config.model_type not in kinds:
-        assert packing.way(model.encoder, torch.device("cpu")) != way
+        assert packing.packing_strategy(model.encoder, torch.device("cpu")) != way
         return
     batch = batch_of(model, MIXED)
     with torch.no_grad():

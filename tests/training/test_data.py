@@ -105,11 +105,11 @@ def test_paper_leaves_out_ace05_sentences_with_entities_but_no_relation(monkeypa
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"split_protocol": "published"}, "split_protocol 'published' is none of clean, paper"),
+        ({"split_protocol": "published"}, "split_protocol: expected one of clean, paper, found 'published'"),
         ({"batch_size": 0}, "batch sizes must be at least 1, found 0 and 32"),
         ({"eval_batch_size": 0}, "batch sizes must be at least 1, found 8 and 0"),
         ({"max_tokens": 0}, "max_tokens must be at least 1, found 0"),
-        ({"batch_size": None}, "nothing bounds a batch: give batch_size or max_tokens"),
+        ({"batch_size": None}, "a batch has no limit: set batch_size or max_tokens"),
         ({"bucket_batches": 0}, "bucket_batches must be at least 1, found 0"),
         ({"mention_swap": 1.5}, "mention_swap must lie between 0 and 1, found 1.5"),
         ({"dev_fraction": 1.0}, "dev_fraction must lie between 0 and 1, found 1.0"),
@@ -130,7 +130,7 @@ def test_every_corpus_of_the_catalog_is_english_and_a_users_own_is_what_they_say
     assert {kind().language for kind in (ADE, CoNLL04, SciERC, GENIA, CoNLL03, ACE05, NYT, Synthetic)} == {"en"}
     assert Custom(train="train.json").language is None
     assert Custom(train="train.json", language="de").language == "de"
-    assert IterModule(Schema(("Per",)), 1, language="de").options["language"] == "de"
+    assert IterModule(Schema(("Per",)), language="de").config.language == "de"
 
 
 def test_a_fold_that_is_none_is_refused() -> None:
@@ -275,12 +275,12 @@ def test_a_corpus_that_is_not_there_has_no_self_links_and_is_reported_when_it_is
 
 
 def test_self_links_reach_the_model() -> None:
-    assert IterModule(Schema(("Per",)), 1).options["self_links"] is False
-    assert IterModule(Schema(("Per",)), 1, self_links=True).options["self_links"] is True
+    assert IterModule(Schema(("Per",))).config.self_links is False
+    assert IterModule(Schema(("Per",)), self_links=True).config.self_links is True
 
 
 def test_overlaps_are_resolved_in_flat_corpora_alone_and_can_be_left() -> None:
-    options = [IterModule(Schema(("Per",)), 1, flat=flat, resolve_overlaps=on).options["flat"]
+    options = [IterModule(Schema(("Per",)), flat=flat, resolve_overlaps=on).config.flat
                for flat, on in product((False, True), repeat=2)]  # fmt: skip
     assert options == [False, False, False, True]
 

@@ -169,9 +169,9 @@ def test_packing_is_switched_on_in_training_and_not_exported(
 
 def test_what_an_encoder_cannot_do_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"model.compile needs padded batches, model.packing has none"):
-        IterModule(Schema(("Per",)), 1, compile=True, packing=True)
+        IterModule(Schema(("Per",)), compile=True, packing=True)
     tiny_model("deberta_v3").encoder.save_pretrained(tmp_path)  # type: ignore[operator]
-    module = IterModule(Schema(("Per",)), 1, encoder=str(tmp_path), packing=True)
+    module = IterModule(Schema(("Per",)), encoder=str(tmp_path), packing=True)
     with pytest.raises(ConfigError, match=r"model.packing: encoders of type deberta-v2 need padding"):
         module.check(torch.device("cpu"))
 
@@ -203,7 +203,7 @@ def fit(encoder_dir: Path, corpus_dir: Path, reduction: str = "sum", **options: 
     """One epoch over 24 windows, without dropout; batches in the same order whatever their size."""
     batch_size, found = options.pop("batch_size", 24), GradientsOfSteps()
     data = Custom(train=str(corpus_dir / "train.json"), dev=str(corpus_dir / "dev.json"), batch_size=batch_size)
-    module = IterModule(data.schema, data.omega, encoder=str(encoder_dir), loss_reduction=reduction, dropout=0.0)
+    module = IterModule(data.schema, omega=data.omega, encoder=str(encoder_dir), loss_reduction=reduction, dropout=0.0)
     torch.manual_seed(0)
     module.configure_model()
     module.network.eval()  # Lightning leaves modes as they are: no dropout in the encoder

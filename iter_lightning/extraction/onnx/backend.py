@@ -124,8 +124,7 @@ class OnnxBackend:
         _, links_PR = heads.links(
             spans.left_slot_E, spans.right_slot_E, spans.row_E, head_P, tail_P, config.link_outputs
         )  # fmt: skip
-        rules = config.rules(link_threshold)
-        return predictions(windows, layout.word_BN, spans, head_P, tail_P, links_PR, rules, schema)
+        return predictions(windows, layout.word_BN, spans, head_P, tail_P, links_PR, config, link_threshold)
 
 
 def load_graphs(folder: Path, config: IterConfig, threads: int | None = None) -> Graphs:

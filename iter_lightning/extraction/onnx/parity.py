@@ -76,8 +76,8 @@ def _logits(model: IterModel, ours: GraphHeads, windows: Windows) -> tuple[list[
     """The largest differences of logits (lefts, spans, links) where the model decides, and its predictions."""
     batch, schema = model.collate(windows), model.config.schema
     heads = ModelHeads(model, batch, model.encode(batch))
-    proposed = propose(batch, heads, model.rules(), schema)
-    found = proposed.linked()
+    proposed = propose(batch, heads, model.config)
+    found = proposed.link()
     left_logits_L = heads.left_logits()
     is_left_S = torch.zeros(batch.input_ids_BN.numel(), dtype=torch.bool)
     is_left_S[batch.left_slots_L] = left_logits_L > 0
