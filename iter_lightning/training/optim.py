@@ -49,7 +49,7 @@ class GroupConfig:
 def parameter_groups(
     encoder: nn.Module, heads: Sequence[nn.Module], groups: tuple[GroupConfig, GroupConfig]
 ) -> list[dict[str, Any]]:
-    """Return AdamW parameter groups: encoder and heads, each with and without weight decay. Empty groups are left out."""
+    """Return AdamW parameter groups: encoder and heads, each with and without weight decay, without empty groups."""
     result = []
     for modules, group in (((encoder,), groups[0]), (heads, groups[1])):
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
