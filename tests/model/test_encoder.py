@@ -318,7 +318,7 @@ def _edit(folder: Path, **values: object) -> None:
     ({"schema": 3}, r"config\.json"),
     ({"encoder": {"hidden_size": 3}}, "encoder.model_type: found None"),
     ({"encoder": 3}, r"config\.json"),
-    ({"activation": "swish"}, "activation 'swish'"),
+    ({"activation": "swish"}, "activation: expected one of relu, gelu, tanh, found 'swish'"),
 ])  # fmt: skip
 def test_a_config_that_cannot_work_is_told(saved: Path, values: dict[str, object], message: str) -> None:
     _edit(saved, **values)

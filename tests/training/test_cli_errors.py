@@ -105,7 +105,7 @@ def test_unwritable_run_folder(arguments: list[str], tmp_path: Path, capsys: pyt
 
 
 def test_values_outside_their_range(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert "type_decision 'best' is none of argmax, all" in said(
+    assert "model.type_decision: expected" in said(
         ["fit", *arguments, "--model.type_decision=best"], capsys
     )
     assert "wandb.mode 'on'" in said(["fit", *arguments, "--wandb.mode=on"], capsys)
