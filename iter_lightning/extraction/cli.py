@@ -22,7 +22,7 @@ from iter_lightning.extraction.readers import FORMATS as INPUTS
 from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.run import Executor, ExtractionConfig, Summary, extract, run_here
 from iter_lightning.extraction.writers import FORMATS as OUTPUTS
-from iter_lightning.heap import keep_few_products, return_large_buffers
+from iter_lightning.heap import limit_onednn_cache, return_large_buffers
 from iter_lightning.machine import require_standard_output
 from iter_lightning.processes import advise
 from iter_lightning.status import unfinished_note
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     """Extract entities and relations from documents."""
     options = _parser().parse_args(arguments)
     logging.getLogger("iter_lightning").setLevel(logging.ERROR if options.quiet else logging.WARNING)
-    keep_few_products()
+    limit_onednn_cache()
     return_large_buffers()
     config = _config(options)
     if not options.quiet and (note := unfinished_note(options.model)):

@@ -26,7 +26,7 @@ from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.parts import Chunk, Parts, chunks, make_part
 from iter_lightning.extraction.readers import Reading
 from iter_lightning.extraction.run import ExtractionConfig, Progress
-from iter_lightning.heap import PRODUCTS, return_large_buffers, settle
+from iter_lightning.heap import ONEDNN_CACHE, freeze_heap, return_large_buffers
 
 TRIES = 4
 """Workers that may die over a chunk until it is given up; Ray would go on for ever."""
@@ -81,7 +81,7 @@ class RayExecutor:
         read = numbers.map_batches(_read_shards, fn_args=(there,), batch_size=1, num_cpus=_READER_CPUS)
         made = read.map_batches(
             _ExtractChunks, fn_constructor_args=(there,), batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=workers), runtime_env={"env_vars": PRODUCTS}, **resources,
+            compute=ray.data.ActorPoolStrategy(size=workers), runtime_env={"env_vars": ONEDNN_CACHE}, **resources,
         )  # fmt: skip
         documents, bad, done = 0, 0, 0
         total = sum(shard.total or 0 for shard in shards)
@@ -140,7 +140,7 @@ class _ExtractChunks:
     @cached_property
     def _extractor(self) -> Extractor:
         extractor = self._there.config.extractor()
-        settle()
+        freeze_heap()
         return extractor
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.splitting import resolve_language
 from iter_lightning.extraction.writers import open_writer, output_format
 from iter_lightning.files import write_atomically
-from iter_lightning.heap import settle
+from iter_lightning.heap import freeze_heap
 from iter_lightning.types import Schema
 
 SHARD_BYTES = 64 * 2**20
@@ -164,7 +164,7 @@ def extract(
         return done, True
     # workers elsewhere check their own processors
     extractor = (config if executor is run_here else replace(config, allow_slow=True)).extractor()
-    settle()
+    freeze_heap()
     config.rules().check(extractor)
     _try(named, extractor.schema, config.context)
     with holding(files.parts):
