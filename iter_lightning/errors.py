@@ -1,4 +1,4 @@
-"""The errors a user can cause. The command line prints their message and exits with status 2."""
+"""Define the errors that users can cause. The command line prints their message and exits with status 2."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ _REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 12
 
 
 class IterError(Exception):
-    """Something the user can put right; the message says what was found, what was expected, and where."""
+    """Report an error that the user can fix. Messages state the value, the place, and what was expected."""
 
 
 class CorpusError(IterError):
-    """Faults of corpus files, all of them at once: one line a fault, at most `LIMIT` shown."""
+    """Report all faults of corpus files at once.
+
+    Args:
+        faults: One line per fault. The message shows the first `LIMIT` of them.
+    """
 
     LIMIT = 20
 
@@ -28,19 +32,19 @@ class CorpusError(IterError):
 
 
 class EncoderError(IterError):
-    """An encoder or tokenizer that cannot be loaded."""
+    """Report that an encoder or tokenizer cannot be loaded."""
 
 
 class ConfigError(IterError):
-    """A configuration that cannot work."""
+    """Report an invalid configuration."""
 
 
 class TextError(IterError):
-    """A text that cannot be read by a model.
+    """Report a text that no model can read.
 
     Args:
-        number: its place in the list or stream, from 0.
-        reason: what is wrong with it, and where.
+        number: Position of the text in its list or stream, from 0.
+        reason: Description of the fault and its place in the text.
     """
 
     def __init__(self, number: int, reason: str) -> None:
@@ -53,5 +57,5 @@ class TextError(IterError):
 
 
 def shown(value: object) -> str:
-    """A value for an error message: its `repr`, cut after a few items, levels and characters."""
+    """Return the `repr` of a value for an error message, shortened to a few items, levels, and characters."""
     return _REPR.repr(value)

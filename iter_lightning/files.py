@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, files that one process holds, and files that are safe to read."""
+"""Write files atomically, lock files, and read only regular files and bounded gzip streams."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from typing import IO, Any
 from iter_lightning.errors import IterError
 
 FREE_BYTES = 64 << 20
-"""A gzip stream may always unpack to this many bytes."""
+"""Number of bytes that any gzip stream may unpack to."""
 LARGEST_EXPANSION = 256
-"""Beyond `FREE_BYTES`, a gzip stream may unpack to this many times the bytes read of it. Deflate reaches 1,032."""
+"""Largest ratio of unpacked to packed bytes beyond `FREE_BYTES`. The deflate format can reach 1,032."""
 _KINDS = (
     (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )  # fmt: skip
 _PART = ".part"
-"""The end of a hidden file's name while it is written."""
+"""Suffix of the hidden file that is being written."""
 _held: set[int] = set()
-"""Descriptors of the lock files that this process holds."""
+"""Descriptors of the lock files that this process has locked."""
 
 
 def regular_file(path: str | Path) -> Path:
-    """Return the path if it is a regular file, or a link to one: reading it neither blocks nor runs forever.
+    """Return the path if it is a regular file or a link to one, which can be read without blocking.
 
     Raises:
-        IterError: a folder, FIFO, socket or device.
-        OSError: there is no such file.
+        IterError: If the path is a folder, FIFO, socket, or device.
+        OSError: If the file does not exist.
     """
     mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode):
@@ -46,18 +46,18 @@ def regular_file(path: str | Path) -> Path:
 
 
 def kind_of_file(mode: int) -> str:
-    """Name a file that is not a regular one by its `st_mode`."""
+    """Return the kind of a file that is not regular, given its `st_mode`."""
     return next((name for test, name in _KINDS if test(mode)), "not a file")
 
 
 class GzipReader(io.RawIOBase):
-    """The unpacked bytes of a gzip stream.
+    """Read the unpacked bytes of a gzip stream.
 
-    Reading raises `gzip.BadGzipFile` when the stream is damaged, or when it unpacks to more than `FREE_BYTES` and
-    more than `LARGEST_EXPANSION` times its size.
+    Reading raises `gzip.BadGzipFile` if the stream is damaged, or if it unpacks to more than `FREE_BYTES` and more
+    than `LARGEST_EXPANSION` times its size.
 
     Args:
-        packed: a binary stream; closing the reader leaves it open.
+        packed: A binary stream. Closing the reader leaves it open.
     """
 
     def __init__(self, packed: Any) -> None:
@@ -67,11 +67,11 @@ class GzipReader(io.RawIOBase):
         self._unpacked = 0
 
     def readable(self) -> bool:
-        """Return true."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Unpack into a buffer; returns the number of bytes, 0 at the end."""
+        """Unpack into a buffer and return the number of bytes, 0 at the end."""
         try:
             data: bytes = self._unpacker.read1(len(buffer))
         except (zlib.error, gzip.BadGzipFile) as error:
@@ -79,14 +79,14 @@ class GzipReader(io.RawIOBase):
         self._unpacked += len(data)
         if self._unpacked > max(FREE_BYTES, LARGEST_EXPANSION * self._packed.count):
             raise gzip.BadGzipFile(
-                f"it unpacks to more than {LARGEST_EXPANSION} times its size; if that is meant, unpack it with gunzip"
+                f"it unpacks to more than {LARGEST_EXPANSION} times its size; if this is intended, use gunzip first"
             )
         buffer[: len(data)] = data
         return len(data)
 
 
 class _CountingReader:
-    """Counts the bytes that `gzip.GzipFile` reads."""
+    """Count the bytes that `gzip.GzipFile` reads."""
 
     def __init__(self, file: Any) -> None:
         self.count = 0
@@ -100,17 +100,17 @@ class _CountingReader:
 
 @contextmanager
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a hidden file beside `path` that replaces it when the block ends well.
+    """Open a hidden file beside `path` that replaces `path` when the block ends without an exception.
 
-    The file is synced to the disk before it is renamed, and its folder afterwards, so that after a kill or a crash
-    either the old file or the new one is there. The umask decides its permissions.
+    The file is synced to disk before it is renamed, and its folder afterwards. After a crash, `path` holds either the
+    old content or the new one. Permissions follow the umask.
 
     Args:
-        path: where the file will be. Missing folders are created.
+        path: Path of the finished file. Missing folders are created.
         mode: `w` for text in UTF-8, `wb` for bytes.
 
     Raises:
-        OSError: from the file system. `path` stays as it was.
+        OSError: If the file system reports an error. `path` is unchanged then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = hidden(path)
@@ -127,18 +127,18 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that is there whole or as before, also after a crash."""
+    """Write a text file atomically; see `whole_file`."""
     with whole_file(path) as file:
         file.write(text)
 
 
 def hidden(path: Path) -> Path:
-    """A new name beside `path` for what is being written; `sweep` finds it after a kill."""
+    """Return a new hidden name beside `path` for a partial file. `sweep` removes such files."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}")
 
 
 def sweep(path: Path) -> None:
-    """Remove what a killed process left of writing `path`. Call it only where no other process writes this file."""
+    """Remove partial files of `path` left by killed processes. No other process may be writing `path`."""
     prefix = f".{path.name}."
     if path.parent.is_dir():
         for part in path.parent.iterdir():
@@ -147,13 +147,13 @@ def sweep(path: Path) -> None:
 
 
 def permit(path: Path) -> None:
-    """Give a file or folder the permissions of a new one, where a library made it for its owner alone."""
+    """Set the permissions that the umask gives to new files, for files that a library created as private."""
     granted = _granted(path.parent)
     path.chmod(granted if path.is_dir() else granted & 0o666)
 
 
 def finish_folder(folder: Path) -> None:
-    """Prepare a new folder for the rename to its place: permissions as `permit`, and everything synced to the disk."""
+    """Prepare a new folder for its final rename: set permissions as `permit` does, and sync all files to disk."""
     granted = _granted(folder.parent)
     for path in [*folder.rglob("*"), folder]:
         path.chmod(granted if path.is_dir() else granted & 0o666)
@@ -161,7 +161,7 @@ def finish_folder(folder: Path) -> None:
 
 
 def _granted(folder: Path) -> int:
-    """Permissions that the umask leaves, read from a new file: asking the system would change them for all threads."""
+    """Return the permissions that the umask leaves, read from a new file, because `os.umask` affects all threads."""
     probe = hidden(folder / "permissions")
     handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o777)
     try:
@@ -172,7 +172,7 @@ def _granted(folder: Path) -> int:
 
 
 def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
+    """Sync a file, or the directory entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -182,14 +182,14 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, taken: Exception, wait: float = 0.0) -> Iterator[None]:
-    """Hold a lock file. The system releases it when this process ends, however it ends.
+    """Lock a file. The operating system releases the lock when this process ends for any reason.
 
-    Forked children close their copy of the descriptor: the lock never outlives the process that took it.
+    Forked children close their copy of the descriptor, so the lock never outlives the process that acquired it.
 
     Args:
-        path: created if it is missing; its folder must be there.
-        taken: raised when another process holds the file.
-        wait: seconds to wait for it.
+        path: The lock file. It is created if it is missing, but its folder must exist.
+        taken: Exception to raise if another process has locked the file.
+        wait: Seconds to wait for the lock.
     """
     _release_in_children()
     deadline = time.monotonic() + wait
@@ -207,14 +207,14 @@ def locked(path: Path, taken: Exception, wait: float = 0.0) -> Iterator[None]:
         yield
     finally:
         if lock in _held:  # a forked child has closed it already
-            fcntl.flock(lock, fcntl.LOCK_UN)  # also for children forked so recently that they have not closed it yet
+            fcntl.flock(lock, fcntl.LOCK_UN)  # also for new children that have not closed it yet
             _held.remove(lock)
             os.close(lock)
 
 
 @cache
 def _release_in_children() -> None:
-    """Let every fork of this process close the descriptors of held locks; registered once."""
+    """Register, once, that forked children close the descriptors of locked files."""
 
     def close() -> None:
         for lock in _held:

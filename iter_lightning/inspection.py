@@ -1,4 +1,4 @@
-"""`inspect`: what a corpus holds (Table 1), what is wrong with it, and what a perfect model could reach on it."""
+"""Report the content of a corpus (Table 1), its annotation problems, and the scores of a perfect model (`inspect`)."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from iter_lightning.model.encoder import load_config, load_tokenizer, position_l
 from iter_lightning.types import Example, Schema
 
 ERASED_SHOWN = 10
+"""Erased words per split that the report lists."""
 
 
 def inspect_corpus(name: str, data_dir: Path, encoder: str, fold: int = 0) -> dict[str, Any]:
-    """Everything `render` prints, as plain values.
+    """Measure a corpus and return plain values; `text` holds the report of `render`.
 
     Args:
-        name: a key of the catalogue, or `synthetic`.
-        data_dir: holds the corpus's folder.
-        encoder: whose tokenizer and window measure the encoding; folder, hub id or `package:NAME`.
-        fold: of ADE.
+        name: Key of the catalog, or `synthetic`.
+        data_dir: Data folder, which contains the folder of the corpus.
+        encoder: Encoder whose tokenizer and longest input are used: a folder, a hub id, or `package:NAME`.
+        fold: Fold of ADE, 0 to 9.
 
     Raises:
-        ConfigError: no such corpus.
-        CorpusError: it is missing or damaged.
-        EncoderError: the tokenizer cannot be loaded.
+        ConfigError: If the corpus is unknown.
+        CorpusError: If its files are missing or damaged.
+        EncoderError: If the tokenizer cannot be loaded.
     """
     title, schema, omega, splits = _load(name, data_dir, fold)
     unit = "sentences" if name == "synthetic" else CATALOG[name].unit
@@ -48,6 +49,7 @@ def inspect_corpus(name: str, data_dir: Path, encoder: str, fold: int = 0) -> di
         self_links=has_self_links(splits["train"]),
     )  # fmt: skip
     encoded = {split: encoding_report(aligner.encode(examples)) for split, examples in splits.items()}
+    word_recall = {split: word_level_recall(examples, omega) for split, examples in splits.items()}
     return {
         "corpus": title,
         "unit": unit,
@@ -55,16 +57,8 @@ def inspect_corpus(name: str, data_dir: Path, encoder: str, fold: int = 0) -> di
         "encoder": encoder,
         **report.to_dict(),
         "encoding": {split: found.to_dict() for split, found in encoded.items()},
-        "word_level_recall": {split: word_level_recall(examples, omega) for split, examples in splits.items()},
-        "text": render(
-            title,
-            omega,
-            encoder,
-            report,
-            encoded,
-            {s: word_level_recall(x, omega) for s, x in splits.items()},
-            unit,
-        ),
+        "word_level_recall": word_recall,
+        "text": render(title, omega, encoder, report, encoded, word_recall, unit),
     }
 
 
@@ -73,7 +67,7 @@ def _load(name: str, data_dir: Path, fold: int) -> tuple[str, Schema, int, dict[
         splits = synthetic_splits(SyntheticConfig())
         return "Synthetic", SCHEMA, max(omega_needed(e) for split in splits.values() for e in split), splits
     if name not in CATALOG:
-        raise ConfigError(f"{name!r} is no corpus of the catalogue: {', '.join(CATALOG)}, synthetic")
+        raise ConfigError(f"unknown corpus {name!r}; expected one of {', '.join(CATALOG)}, synthetic")
     corpus = CATALOG[name]
     title = f"{corpus.title} fold {fold}" if name == "ade" else corpus.title
     return title, corpus.schema, corpus.omega, load_corpus(name, data_dir, fold=fold if name == "ade" else None)
@@ -83,7 +77,7 @@ def render(
     title: str, omega: int, encoder: str, report: CorpusReport, encoded: Mapping[str, EncodingReport],
     words: Mapping[str, tuple[float, float]], unit: str = "sentences",
 ) -> str:  # fmt: skip
-    """The report as text: a table with a column a split, then what a person should know."""
+    """Render the report as text: a table with one column per split, followed by notes."""
     splits = report.splits
     rows: list[tuple[str, Sequence[object]]] = [
         (unit, [s.sentences for s in splits.values()]),
@@ -120,12 +114,13 @@ def render(
     for split, found in encoded.items():
         for example, word, place in found.erased[:ERASED_SHOWN]:
             lines.append(
-                f"{split}: the tokenizer erases word {place} {word!r} of {unit[:-1]} {example}; read as unknown"
+                f"{split}: the tokenizer erases word {place} {word!r} of {unit[:-1]} {example}; "
+                "it is read as the unknown token"
             )
         if len(found.erased) > ERASED_SHOWN:
             lines.append(f"{split}: and {len(found.erased) - ERASED_SHOWN} more")
         if found.clipped_words:
-            lines.append(f"{split}: {found.clipped_words} words are longer than a window; their middle is not read")
+            lines.append(f"{split}: {found.clipped_words} words are longer than a window, so their middle is not read")
     return "\n".join(lines)
 
 
@@ -149,5 +144,5 @@ def _number(value: object) -> str:
 
 
 def write_report(report: dict[str, Any], path: Path) -> None:
-    """The report as JSON, without the text."""
+    """Write the report as JSON, without its text."""
     path.write_text(json.dumps({k: v for k, v in report.items() if k != "text"}, indent=2) + "\n", encoding="utf-8")

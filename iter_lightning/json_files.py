@@ -1,4 +1,4 @@
-"""JSON files of runs, read in one way: the object in a file, or one line that says how it is damaged."""
+"""Read the JSON files of runs and check the types of their values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from iter_lightning.errors import ConfigError
 
 Shape = Mapping[str, type | tuple[type, ...]]
-"""Dotted name of a value -> what it must be if it is present; `*` is every key or item, `name!` must be present."""
+"""Map from the dotted name of a value to its type. `*` matches every key or item; `name!` is required."""
 NUMBER = (int, float)
 NAMES: dict[Any, str] = {dict: "an object", list: "a list", str: "text", int: "a whole number", NUMBER: "a number"}
 
@@ -24,37 +24,37 @@ MANIFEST: Shape = {
     "data.splits.*.sha256": str, "origin": dict, "origin.init_sha256": str, "attempts": list, "attempts.*": dict,
     "init": dict, "init.from": str, "link_threshold": dict, "link_threshold.value": NUMBER,
 }  # fmt: skip
-"""What those values of manifest.json are that something reads."""
+"""Types of the values of manifest.json that the package reads."""
 RESULTS: Shape = {
     "*": list, "*.*": dict, "*.*.definition!": dict, "*.*.definition.*": str, "*.*.scores": dict,
     "*.*.scores.*": dict, "*.*.scores.*.micro!": dict,
     "*.*.scores.*.micro.*": NUMBER, "*.*.link_threshold": NUMBER,
 }  # fmt: skip
-"""Split -> entries of results.json."""
+"""Types of results.json, a map from split to entries."""
 CURVE: Shape = {
     "": list, "*": dict, "*.lambda!": NUMBER, "*.RE+!": dict, "*.RE+.f1!": NUMBER, "*.RE+.precision!": NUMBER,
     "*.RE+.recall!": NUMBER,
 }  # fmt: skip
-"""Points of a curve over the link threshold."""
+"""Types of a list of points of a curve over the link threshold."""
 ANALYSIS: Shape = {
     **{f"link_curve.{name}".rstrip("."): kind for name, kind in CURVE.items()}, "link_curve!": list,
     "best_link_threshold": NUMBER, "per_type!": dict, "per_type.*": dict, "per_type.*.*": dict, "confusion!": dict,
     "confusion.*": dict, "confusion.*.counts!": list, "throughput!": dict,
     "throughput.sentences_per_second!": NUMBER, "throughput.words_per_second!": NUMBER, "throughput.device": str,
 }  # fmt: skip
-"""What those values of analysis.json are that something reads."""
+"""Types of the values of analysis.json that the package reads."""
 
 
 def parse_object(raw: bytes, where: str, remedy: str) -> dict[str, Any]:
     """Parse a JSON object.
 
     Args:
-        raw: UTF-8.
-        where: the file, with the line if it has one object a line.
-        remedy: what the reader of the message should do.
+        raw: Text in UTF-8.
+        where: Name of the file for messages, with the line number if each line has an object.
+        remedy: Advice for the user, appended to the message.
 
     Raises:
-        ConfigError: the bytes are not UTF-8, not JSON, or not an object.
+        ConfigError: If the bytes are not UTF-8, not JSON, or not an object.
     """
     try:
         found = json.loads(raw.decode("utf-8"))
@@ -69,15 +69,15 @@ def parse_object(raw: bytes, where: str, remedy: str) -> dict[str, Any]:
 
 
 def read_object(path: Path, remedy: str, shape: Shape | None = None) -> dict[str, Any]:
-    """Read the object in a JSON file; an empty one if there is no file.
+    """Read the object in a JSON file, or return an empty object if the file does not exist.
 
     Args:
-        path: the file.
-        remedy: what the reader of the message should do when it is damaged.
-        shape: what some of its values must be.
+        path: The file.
+        remedy: Advice for the user if the file is damaged, appended to the message.
+        shape: Types of some of its values.
 
     Raises:
-        ConfigError: the file is not a regular one or cannot be read, or what it holds is not as expected.
+        ConfigError: If the file is not regular, cannot be read, or has invalid content.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -97,7 +97,7 @@ def check_shape(found: Any, shape: Shape, where: str, remedy: str) -> None:
     """Check the types of some values of an object.
 
     Raises:
-        ConfigError: names the first value of another type.
+        ConfigError: If a value has another type. The message names the first one.
     """
     for name, expected in shape.items():
         _check(found, name.split("."), expected, "", where, remedy)
@@ -126,7 +126,7 @@ def _check(
 
 
 def describe(value: Any) -> str:
-    """Name a value for a message: its kind, and the value if it is a plain one, cut to 60 characters."""
+    """Describe a value for a message: the kind of a container, or the `repr` of another value, up to 60 characters."""
     if value is None:
         return "null"
     return NAMES[type(value)] if isinstance(value, dict | list) else repr(value)[:60]

@@ -1,4 +1,4 @@
-"""The machine a command runs on: closed streams, missing folders, too little memory."""
+"""Check the machine that a command runs on: standard streams, folders, and memory limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from iter_lightning.errors import ConfigError
 
 LEAST_ADDRESS_SPACE = 900 << 20
-"""Bytes that torch and transformers map when they are imported; with fewer the process is aborted by native code."""
+"""Bytes of address space that importing torch and transformers takes. With less, native code aborts the process."""
 _OUT_OF_MEMORY = re.compile(
     r"(can't|cannot|unable to|failed to) (allocate|map|mmap)|out of memory|bad_alloc|can't start new thread",
     re.IGNORECASE,
@@ -30,22 +30,22 @@ def open_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
-        if name != "stdin":  # `-` as an input must be refused
+        if name != "stdin":  # with stdin None, `-` as an input is rejected
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def require_standard_output() -> None:
-    """Raise `ConfigError` when the results of a command would go to a standard output that is closed."""
+    """Raise `ConfigError` if standard output, where a command writes its results, is closed."""
     if "stdout" in _closed:
-        raise ConfigError("standard output is closed, where the result would be written: open it, or name a file")
+        raise ConfigError("standard output is closed, so the result cannot be written: open it, or name an output file")
 
 
 def print_result(text: str) -> None:
-    """Print what a command was asked for. A reader that has closed its pipe has enough.
+    """Print the result of a command. A pipe that its reader has closed is not an error.
 
     Raises:
-        ConfigError: standard output is closed.
-        OSError: it cannot be written.
+        ConfigError: If standard output is closed.
+        OSError: If standard output cannot be written.
     """
     require_standard_output()
     try:
@@ -55,7 +55,7 @@ def print_result(text: str) -> None:
 
 
 def flush_standard_output() -> str | None:
-    """Write out what is buffered; returns what failed. A reader that has closed its pipe is no failure."""
+    """Flush standard output and return an error message, if any. A closed pipe is not an error."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -65,23 +65,23 @@ def flush_standard_output() -> str | None:
 
 
 def _discard_standard_output() -> None:
-    """Send what is buffered to the null device: the interpreter flushes once more when it ends."""
+    """Redirect standard output to the null device, because the interpreter flushes it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_machine(heavy: bool) -> None:
-    """Check what every command needs.
+    """Check the requirements of all commands.
 
     Args:
-        heavy: whether the command imports torch.
+        heavy: Whether the command imports torch.
 
     Raises:
-        ConfigError: the working directory or TMPDIR does not exist, or the limit on memory is too low.
+        ConfigError: If the working directory or TMPDIR does not exist, or if the memory limit is too low.
     """
     try:
         Path.cwd()
     except OSError as error:
-        raise ConfigError("the working directory does not exist any more: change to one that does") from error
+        raise ConfigError("the working directory no longer exists: change to one that does") from error
     temporary = os.environ.get("TMPDIR")
     if temporary and not Path(temporary).is_dir():
         raise ConfigError(f"TMPDIR is {temporary!r}, which is not a folder: create it, or unset TMPDIR")
@@ -94,7 +94,7 @@ def check_machine(heavy: bool) -> None:
 
 
 def machine_fault(error: BaseException) -> str | None:
-    """One line for an error that the machine caused, not the program; None for any other."""
+    """Return a one-line message for an error caused by the machine, or None for any other error."""
     text = str(error)
     if isinstance(error, BrokenPipeError):
         return "standard output: its reader has closed the pipe"
@@ -106,14 +106,16 @@ def machine_fault(error: BaseException) -> str | None:
         return f"the package {error.name} is not installed: install it, or iter-lightning with the extra that needs it"
     if isinstance(error, ImportError):
         return f"{error.name or 'a package'} cannot be imported: {(text.strip() or 'no reason given').splitlines()[0]}"
-    if type(error).__module__.startswith("wandb"):  # its service could not be started, for want of memory or files
+    if type(error).__module__.startswith(
+        "wandb"
+    ):  # its service could not start: too little memory, or too many open files
         reason = (text.strip() or type(error).__name__).splitlines()[0]
-        return f"Weights & Biases: {reason}; --wandb.mode=disabled does without it"
+        return f"Weights & Biases: {reason}; --wandb.mode=disabled turns it off"
     if isinstance(error, OSError):
         return f"{error.filename or 'the file system'}: {error.strerror or error}"
     return None
 
 
 def _is_failed_import(error: BaseException) -> bool:
-    """Whether an import ended without an exception, as it does when memory for one is missing."""
+    """Return whether an import failed without an exception object, as happens when memory is exhausted."""
     return isinstance(error, SystemError) and resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY

@@ -1,4 +1,4 @@
-"""How commands end: when they are asked to by a signal, and when the process that started them is gone."""
+"""End commands on SIGINT or SIGTERM, and when their parent process dies."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from types import FrameType
 
 
 class Terminated(SystemExit):
-    """Raised in the main thread when SIGTERM arrives; ends the process where nothing catches it."""
+    """Signal SIGTERM in the main thread. It ends the process unless it is caught."""
 
 
 @dataclass
 class Stop:
-    """Whether a command was asked to stop, and what its user can do afterwards."""
+    """Record the signal that stopped a command, and advice for the user."""
 
     signal: int = 0
-    """SIGINT or SIGTERM; 0 while there was none."""
+    """SIGINT or SIGTERM; 0 before any signal arrives."""
     advice: str = ""
-    """How to go on, such as "the same command resumes"."""
+    """Next step for the user, such as "the same command resumes"."""
 
     @property
     def status(self) -> int:
-        """The exit status that shells give a command ended by this signal: 130 or 143."""
+        """Return the conventional exit status for this signal: 130 or 143."""
         return 128 + self.signal
 
     @property
     def message(self) -> str:
-        """One line for standard error."""
+        """Return one line for standard error."""
         happened = "interrupted" if self.signal == signal.SIGINT else "terminated"
         return f"{happened}; {self.advice}" if self.advice else happened
 
@@ -41,25 +41,24 @@ _current = Stop()
 
 
 def advise(text: str) -> None:
-    """Set what is printed if a signal ends the command from now on: how its user goes on."""
+    """Set the advice that is printed when a signal ends the command."""
     _current.advice = text
 
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Raise `KeyboardInterrupt` at SIGINT and `Terminated` at SIGTERM, once, and note which it was.
+    """Raise `KeyboardInterrupt` on the first SIGINT or `Terminated` on the first SIGTERM, and record the signal.
 
-    What is raised lets files be closed and temporary ones be removed on the way out; libraries may replace it by
-    another exception, so callers look at the yielded `Stop`. A second signal ends the process at once, as `kill -9`
-    would, for which everything on the disk is prepared. A signal that this process was started to ignore stays
-    ignored. In threads other than the main one nothing is changed.
+    The exception lets callers close files and remove temporary ones. Libraries may replace it by another exception, so
+    callers should check the yielded `Stop`. A second signal ends the process at once, as `kill -9` does. Signals that
+    the process ignored from its start stay ignored. Outside the main thread, this context manager does nothing.
     """
     global _current
     before, owner = _current, os.getpid()
     stop = _current = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:  # a forked child: it ends, and its parent tells
+        if os.getpid() != owner:  # a forked child ends, and its parent prints the message
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated(128 + number)
         if stop.signal:
             os.write(2, f"{stop.message}\n".encode())
@@ -81,11 +80,11 @@ def stoppable() -> Iterator[Stop]:
 
 
 def end_with(parent: int, *_: object) -> None:
-    """End this process soon after it gets another parent than `parent`, so that nothing runs on unseen after a kill.
+    """End this process soon after its parent process dies, so that no orphan keeps running.
 
     Args:
-        parent: id of the process that started this one.
-        _: what a caller adds, such as a data loader the number of its worker.
+        parent: Id of the process that started this one.
+        _: Ignored arguments of callers, such as the worker number of a data loader.
     """
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 

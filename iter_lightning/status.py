@@ -1,4 +1,4 @@
-"""Whether a run has finished: the one check for everything that scores, compares, exports or uses its model."""
+"""Check whether a run has finished, before its model is scored, compared, exported, or used."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.json_files import MANIFEST, read_object
 
 FINISHED = "finished"
-"""`status` of the manifest of a training that ran to its end."""
+"""Value of `status` in the manifest of a finished training run."""
 UNFINISHED_KEY = "unfinished"
-"""Key, with the value true, of an entry of results.json whose scores are those of a run that had not finished."""
+"""Key of an entry of results.json; true if its scores belong to a run that had not finished."""
 
 
 def is_finished(manifest: Mapping[str, Any]) -> bool:
-    """Whether the training that a manifest describes ran to its end."""
+    """Return whether the run that a manifest describes has finished."""
     return manifest.get("status") == FINISHED
 
 
 def check_finished(run: Path, manifest: Mapping[str, Any], allowed: bool) -> bool:
-    """Refuse a run that has not finished, unless its user allows it.
+    """Reject a run that has not finished, unless the user allows it.
 
     Args:
-        run: its folder.
-        manifest: what manifest.json holds. A folder without one is a model, not a run, and passes.
-        allowed: whether `--allow-unfinished` was given.
+        run: Run folder.
+        manifest: Content of manifest.json. An empty manifest is a model without a run and passes.
+        allowed: Whether `--allow-unfinished` was given.
 
     Returns:
-        whether the run is unfinished: whatever is made of it must say so.
+        Whether the run is unfinished. Results made from it must be marked as such.
 
     Raises:
-        ConfigError: it is unfinished, and `allowed` is false.
+        ConfigError: If the run is unfinished and `allowed` is false.
     """
     if not manifest or is_finished(manifest):
         return False
@@ -45,7 +45,7 @@ def check_finished(run: Path, manifest: Mapping[str, Any], allowed: bool) -> boo
 
 
 def run_folder(source: str | Path) -> Path | None:
-    """The run that a run folder, or the model in one, belongs to; None for a model that belongs to no run."""
+    """Return the run folder of a path to a run or to its model, or None for a model outside of any run."""
     folder = Path(source)
     if (folder / "model" / "config.json").is_file():
         return folder
@@ -54,10 +54,10 @@ def run_folder(source: str | Path) -> Path | None:
 
 
 def unfinished_note(source: str | Path) -> str:
-    """A warning for users of the model of an unfinished run; empty for any other model.
+    """Return a warning if a model belongs to an unfinished run, or an empty string.
 
     Args:
-        source: run folder, model folder or hub id.
+        source: Run folder, model folder, or hub id.
     """
     run = run_folder(source)
     if run is None or not (run / "manifest.json").is_file():

@@ -1,7 +1,7 @@
-"""The words of the field as frozen values: entities, relations, examples, schemas, predictions.
+"""Define the data types of the task: entities, relations, examples, schemas, and predictions.
 
-Every offset counts words and every end is exclusive. Constructors refuse what cannot be: an entity of no
-words, a relation between entities the example does not hold. Nothing here needs torch.
+All of them are immutable. Offsets count words, and ends are exclusive. Constructors reject invalid values, such as an
+entity without words or a relation whose arguments are not entities of the example. This module does not need torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def surrogate_fault(text: str) -> str | None:
-    """What is wrong with a text that UTF-8, and so no tokenizer and no file, can hold; None if nothing is."""
+    """Return a description of the first lone surrogate of a text, or None if UTF-8 can encode the text."""
     if not text.isascii():
         try:
             text.encode()
@@ -27,7 +27,20 @@ def surrogate_fault(text: str) -> str | None:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entity:
-    """A typed span of words `[start, end)`; `Entity(start=3, end=3)` raises `ValueError`."""
+    """Represent an entity mention: the words `start` to `end` (exclusive) of an example, and a type.
+
+    Args:
+        start: Index of the first word, from 0.
+        end: Index after the last word; greater than `start`.
+        type: Name of the entity type.
+
+    Raises:
+        ValueError: If `start` is negative, or if `end` is not greater than `start`.
+
+    Example:
+        >>> Entity(start=0, end=2, type="Peop").span
+        (0, 2)
+    """
 
     start: int
     end: int
@@ -41,13 +54,24 @@ class Entity:
 
     @property
     def span(self) -> tuple[int, int]:
-        """`(start, end)` in words."""
+        """Return `(start, end)` in words."""
         return self.start, self.end
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Relation:
-    """A typed, directed link from `head` to `tail`."""
+    """Represent a directed relation between two entities.
+
+    Args:
+        head: First argument.
+        tail: Second argument. It may equal `head`.
+        type: Name of the relation type.
+
+    Example:
+        >>> relation = Relation(Entity(0, 2, "Peop"), Entity(4, 5, "Org"), "Work_For")
+        >>> relation.tail.span
+        (4, 5)
+    """
 
     head: Entity
     tail: Entity
@@ -56,13 +80,28 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One sentence (or document window) of a corpus with its gold annotation.
+    """Represent one sentence, or one document, with its gold annotation.
 
-    `left_context` and `right_context` are words the encoder may read but where no entity is annotated or
-    predicted; offsets count from the first word of `words`.
+    Args:
+        words: Words of the sentence. Offsets of entities count from the first of them.
+        entities: Gold entities.
+        relations: Gold relations between these entities.
+        id: Identifier within the corpus.
+        left_context: Words before the sentence. The encoder reads them, but nothing in them is annotated or predicted.
+        right_context: Words after the sentence, used in the same way.
 
     Raises:
-        ValueError: an entity past the last word, or a relation whose argument is not among the entities.
+        ValueError: If an entity ends past the last word, or if an argument of a relation is not among the entities.
+
+    Example:
+        >>> person, company = Entity(0, 1, "Peop"), Entity(3, 4, "Org")
+        >>> example = Example(
+        ...     words=("Ada", "works", "for", "Acme"),
+        ...     entities=(person, company),
+        ...     relations=(Relation(person, company, "Work_For"),),
+        ... )
+        >>> example.text_of(company)
+        'Acme'
     """
 
     words: tuple[str, ...]
@@ -83,17 +122,29 @@ class Example:
                     raise ValueError(f"{role} of relation {relation.type!r} is not an entity of the example: {entity}")
 
     def text_of(self, entity: Entity) -> str:
-        """The entity's words joined by single spaces."""
+        """Return the words of an entity, joined by single spaces."""
         return " ".join(self.words[entity.start : entity.end])
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The entity types, the relation types, and which relation types are symmetric.
+    """Represent the entity and relation types of a corpus or model.
+
+    The order of the types defines their indices in tensors.
+
+    Args:
+        entity_types: Names of the entity types, at least one.
+        relation_types: Names of the relation types. They may be empty for corpora with entities only.
+        symmetric: Relation types whose two arguments can be exchanged.
 
     Raises:
-        ValueError: no entity type, a name that is not text or is given twice, or a symmetric type that is not a
-            relation type.
+        ValueError: If there is no entity type, if a name is empty, not a string, or repeated, or if a symmetric type is
+            not a relation type.
+
+    Example:
+        >>> schema = Schema(("Org", "Peop"), ("Spouse", "Work_For"), symmetric=("Spouse",))
+        >>> schema.relation_types.index("Work_For")
+        1
     """
 
     entity_types: tuple[str, ...]
@@ -104,9 +155,9 @@ class Schema:
         for field in ("entity_types", "relation_types", "symmetric"):
             names = _names(field, getattr(self, field))
             object.__setattr__(self, field, names)
-            twice = sorted(name for name, count in Counter(names).items() if count > 1)
-            if twice:
-                raise ValueError(f"{field} lists {', '.join(map(repr, twice))} more than once")
+            repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+            if repeated:
+                raise ValueError(f"{field} lists {', '.join(map(repr, repeated))} more than once")
         if not self.entity_types:
             raise ValueError("a schema needs at least one entity type")
         known = set(self.relation_types)
@@ -116,7 +167,7 @@ class Schema:
 
     @classmethod
     def infer(cls, examples: Iterable[Example], symmetric: Sequence[str] = ()) -> Schema:
-        """The schema of the types that occur, each list sorted."""
+        """Build a schema of the types that occur in the examples, in alphabetical order."""
         entity_types: set[str] = set()
         relation_types: set[str] = set()
         for example in examples:
@@ -125,7 +176,7 @@ class Schema:
         return cls(tuple(sorted(entity_types)), tuple(sorted(relation_types)), tuple(symmetric))
 
     def to_dict(self) -> dict[str, list[str]]:
-        """Plain lists, for JSON and YAML."""
+        """Return plain lists, for JSON and YAML."""
         return {
             "entity_types": list(self.entity_types),
             "relation_types": list(self.relation_types),
@@ -134,7 +185,11 @@ class Schema:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Schema:
-        """The inverse of `to_dict`; `ValueError` for an unknown key or a missing `entity_types`."""
+        """Build a schema from the values of `to_dict`.
+
+        Raises:
+            ValueError: If a key is unknown or `entity_types` is missing.
+        """
         if not isinstance(values, dict):
             raise ValueError(f"a schema holds entity_types, relation_types and symmetric; found {values!r:.80}")
         unknown = set(values) - {"entity_types", "relation_types", "symmetric"}
@@ -146,23 +201,23 @@ class Schema:
         return cls(values["entity_types"], values.get("relation_types", ()), values.get("symmetric", ()))
 
     def canonical(self, relation: Relation) -> Relation:
-        """The relation itself, or for a symmetric type the one of its two directions that sorts first."""
+        """Return the relation; for a symmetric type, the one of its two directions that sorts first."""
         if relation.type in self.symmetric and relation.tail < relation.head:
             return Relation(relation.tail, relation.head, relation.type)
         return relation
 
 
 def _names(field: str, values: object) -> tuple[str, ...]:
-    """Return names of types as a tuple; lists come from JSON and YAML.
+    """Return the names of types as a tuple (JSON and YAML provide lists).
 
     Raises:
-        ValueError: not a list, or something in it is not text that can be written.
+        ValueError: If the value is not a list, or if an item is not a string that UTF-8 can encode.
     """
     if isinstance(values, (str, dict)) or not isinstance(values, Iterable):
         raise ValueError(f"{field}: expected a list of names, found {values!r:.80}")
     names = tuple(values)
     for number, name in enumerate(names):
-        # a lone surrogate cannot be encoded, so that no output could hold it
+        # a lone surrogate cannot be encoded, so it could not be written to any output
         if not (isinstance(name, str) and name.strip() and name.encode(errors="replace").decode() == name):
             raise ValueError(f"{field}: item {number}: expected a name, found {name!r:.80}")
     return names
@@ -170,10 +225,21 @@ def _names(field: str, values: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model found in one example: entities and relations in word offsets, a probability for each.
+    """Represent the entities and relations that a model predicts for one example.
 
-    `entity_scores[i]` belongs to `entities[i]`, `relation_scores[i]` to `relations[i]`, both in [0, 1]. A
-    symmetric relation is listed once, in the direction that sorts first.
+    Args:
+        entities: Predicted entities, with word offsets.
+        relations: Predicted relations. A symmetric relation is listed once, in the direction that sorts first.
+        entity_scores: Probability of each entity, in [0, 1], in the order of `entities`.
+        relation_scores: Probability of each relation, in [0, 1], in the order of `relations`.
+
+    Raises:
+        ValueError: If the number of scores differs from the number of items.
+
+    Example:
+        >>> prediction = Prediction(entities=(Entity(0, 1, "Peop"),), entity_scores=(0.9,))
+        >>> prediction.relations
+        ()
     """
 
     entities: tuple[Entity, ...] = ()

@@ -1,6 +1,6 @@
-"""`python -m iter_lightning.worker fit,test ARGUMENTS`: verbs one after another in one process, for launchers.
+"""Run several commands in one process, for launchers: `python -m iter_lightning.worker fit,test ARGUMENTS`.
 
-The process ends when the one that started it has gone, so that nothing trains on unseen after a kill -9.
+The process exits when its parent dies, so that no orphaned training keeps running.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from iter_lightning.study.launch import PARENT
 
 
 def run(verbs: str, arguments: list[str]) -> int:
-    """Run verbs until one ends with a status other than 0, also of a stopped one (130, 143); returns that status."""
+    """Run comma-separated commands until one fails or is stopped, and return the last exit status."""
     return next((status for verb in verbs.split(",") if (status := main([verb, *arguments]))), 0)
 
 
 if __name__ == "__main__":
     end_with(int(os.environ[PARENT]))
-    os.environ[PARENT] = str(os.getpid())  # the parent of other ranks, which Lightning starts as this module again
+    os.environ[PARENT] = str(os.getpid())  # other ranks, which Lightning starts as this module, watch this process
     sys.exit(run(sys.argv[1], sys.argv[2:]))

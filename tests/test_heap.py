@@ -31,7 +31,7 @@ print(resident_mb() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
-def test_large_buffers_are_returned() -> None:
+def test_return_large_buffers_frees_their_memory() -> None:
     grown = {}
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "LD_PRELOAD"))}
     for mode in ("kept", "returned"):
@@ -40,14 +40,14 @@ def test_large_buffers_are_returned() -> None:
     assert grown["returned"] < 16 < 100 < grown["kept"]
 
 
-def test_few_products_are_kept_where_torch_is_not_there_yet() -> None:
+def test_limit_onednn_cache_before_torch_sets_only_missing_variables() -> None:
     script = """
 import os, sys
 from iter_lightning.extraction import cli
 from iter_lightning.extraction.serving import cli
-from iter_lightning.heap import keep_few_products
+from iter_lightning.heap import limit_onednn_cache
 assert "torch" not in sys.modules
-keep_few_products()
+limit_onednn_cache()
 print(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"], os.environ["LRU_CACHE_CAPACITY"])
 """
     environment = {**os.environ, "LRU_CACHE_CAPACITY": "7"}

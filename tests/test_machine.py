@@ -22,7 +22,7 @@ def test_missing_working_directory_is_refused(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(ConfigError, match="the working directory does not exist any more"):
+    with pytest.raises(ConfigError, match="the working directory no longer exists"):
         check_machine(heavy=False)
 
 

@@ -1,4 +1,4 @@
-"""Files into examples: a reader for each layout, the catalogue of corpora, and what puts them on disk."""
+"""Read corpora into examples: one reader per file layout, the catalog of corpora, and their preparation on disk."""
 
 from iter_lightning.corpora.catalog import CATALOG, SCIERC_DOCUMENTS, Corpus
 from iter_lightning.corpora.loading import (

@@ -1,7 +1,7 @@
-"""ASP's JSON for ACE05: a sentence between marker tokens, and the same sentence in its `extended` context.
+"""Read ASP's JSON for ACE05: a sentence between marker tokens, and the same sentence with `extended` context.
 
-The converter behind these files leaves the closing marker out of `extended` for the last sentence of a document, and
-both markers where the sentence alone is over its limit (128 words in train, 256 in dev and test).
+The converter that writes these files omits the closing marker of `extended` for the last sentence of a document. It
+omits both markers if the sentence alone exceeds its limit (128 words in train, 256 in dev and test).
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from iter_lightning.corpora.spert import record_id
 from iter_lightning.types import Example
 
 OPEN, CLOSE = "<extra_id_22>", "<extra_id_23>"
-"""The markers around the annotated sentence, in `tokens` and, mostly, in `extended`."""
+"""Markers around the annotated sentence, in `tokens` and usually in `extended`."""
 
 
 def read_asp(path: str | Path) -> list[Example]:
-    """Read records; offsets come out without the markers, context as `left_context` and `right_context`.
+    """Read the records of a file, with offsets that do not count the markers.
+
+    The words around the sentence become `left_context` and `right_context`.
 
     Raises:
-        CorpusError: every fault of the file.
+        CorpusError: If the file has faults. The message lists all of them.
     """
     path = Path(path)
     faults = Faults(path)
@@ -50,7 +52,7 @@ def _example(record: dict[str, Any], number: int, faults: Faults) -> Example | N
     first, last = own
     context = _context(tokens[first:last], extended)
     if context is None:
-        faults.add(where, "extended: holds another sentence than tokens, or one marker too many")
+        faults.add(where, "extended: does not contain the sentence in tokens, or has an extra marker")
         return None
     entities = [
         raw and (_shift(raw[0], first), _shift(raw[1], first), raw[2])
@@ -71,7 +73,7 @@ def _example(record: dict[str, Any], number: int, faults: Faults) -> Example | N
 
 
 def _between(tokens: tuple[str, ...]) -> tuple[int, int] | None:
-    """The range between the markers, None where they are not there once each, in order."""
+    """Return the range between the markers, or None unless each marker occurs once, in order."""
     if tokens.count(OPEN) != 1 or tokens.count(CLOSE) != 1:
         return None
     first, last = tokens.index(OPEN) + 1, tokens.index(CLOSE)
@@ -79,10 +81,10 @@ def _between(tokens: tuple[str, ...]) -> tuple[int, int] | None:
 
 
 def _context(words: tuple[str, ...], extended: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """The words before and after the sentence, None where `extended` does not hold it.
+    """Return the words before and after the sentence, or None if `extended` does not contain the sentence.
 
-    A missing closing marker means that nothing follows, no marker at all that nothing is around. Letter case is not
-    compared: the two fields may have been truecased apart.
+    Without a closing marker, no words follow the sentence; without any marker, the sentence has no context. The
+    comparison ignores case, because the two fields may have been truecased separately.
     """
     left, own = _split(extended, OPEN)
     inside, right = _split(own, CLOSE, to_the_end=True)
@@ -91,7 +93,7 @@ def _context(words: tuple[str, ...], extended: tuple[str, ...]) -> tuple[tuple[s
 
 
 def _split(words: tuple[str, ...], marker: str, to_the_end: bool = False) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is before and after the first `marker`; without one, all of it is after (or, `to_the_end`, before)."""
+    """Split at the first `marker`. Without one, all words come after it (or before it, with `to_the_end`)."""
     if marker in words:
         place = words.index(marker)
         return words[:place], words[place + 1 :]
@@ -99,5 +101,5 @@ def _split(words: tuple[str, ...], marker: str, to_the_end: bool = False) -> tup
 
 
 def _shift(offset: Any, by: int) -> Any:
-    """Offsets count the opening marker; what is no number is left for the check to tell."""
+    """Subtract from an offset, which counts the opening marker. Other values are left for the check to report."""
     return offset - by if isinstance(offset, int) and not isinstance(offset, bool) else offset

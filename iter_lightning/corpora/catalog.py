@@ -1,17 +1,19 @@
-"""What each corpus of the paper is: files and where they come from, counts, schema, nesting, licence, citation.
+"""Describe the corpora of the paper: files and their sources, counts, schema, nesting, license, citation.
 
-Counts are those of Table 1 and, where files were at hand, measured on them (what a record lists
-twice counts once). A sha256 is given for every file that was measured; a corpus whose owners ask for a licence has no
-URL, but says how to obtain it.
+Counts are those of Table 1. If the files were available, they were measured; items that a record lists twice count
+once. Every measured file has a sha256. Corpora that require a license have instructions to obtain them instead of URLs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from iter_lightning.corpora.dygie import COREFERENCE
 from iter_lightning.types import Schema
 
+Layout = Literal["spert", "dygie", "conll", "asp", "jointer", "genia"]
+"""Name of the reader of a corpus."""
 SPERT_URL = "http://lavis.cs.hs-rm.de/storage/spert/public/datasets"
 NYT_URL = "https://raw.githubusercontent.com/yubowen-ph/JointER/master/dataset/NYT-multi/data"
 GENIA_URL = "http://www.nactem.ac.uk/GENIA/current/GENIA-corpus/Term/GENIAcorpus3.02.tgz"
@@ -19,19 +21,19 @@ GENIA_URL = "http://www.nactem.ac.uk/GENIA/current/GENIA-corpus/Term/GENIAcorpus
 
 @dataclass(frozen=True)
 class CorpusFile:
-    """One file as its owners distribute it."""
+    """Describe one file as its owners distribute it."""
 
     name: str
-    """File name inside the corpus's folder."""
+    """File name in the folder of the corpus."""
     split: str = ""
-    """train, dev or test; empty for what is no split (type lists, archives)."""
+    """`train`, `dev`, or `test`; empty for other files, such as type lists and archives."""
     url: str | None = None
     sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a split holds; None where it was not measured."""
+    """Hold the expected counts of a split. None means not measured."""
 
     sentences: int
     entities: int | None = None
@@ -40,25 +42,33 @@ class Counts:
 
 @dataclass(frozen=True)
 class Corpus:
-    """One entry of the catalogue."""
+    """Describe one corpus of the catalog.
+
+    Example:
+        >>> corpus = CATALOG["conll04"]
+        >>> corpus.title, corpus.omega, corpus.flat
+        ('CoNLL04', 1, True)
+    """
 
     name: str
+    """Key in the catalog, and name of the folder of the corpus."""
     title: str
-    layout: str
-    """The reader: spert, dygie, conll, asp, jointer or genia."""
+    layout: Layout
     schema: Schema
     omega: int
-    """Table 1."""
+    """Value of the paper's Table 1."""
     files: tuple[CorpusFile, ...]
     counts: dict[str, Counts]
-    """By split."""
-    licence: str
+    """Expected counts of each split."""
+    license: str
     citation: str
     obtain: str | None = None
-    """What to obtain, from whom, where to put it: for corpora that may not be downloaded."""
-    unit: str = "sentences"
-    """What its examples are, in the plural: sentences or documents."""
-    overlapping: str = field(default="0")
+    """Instructions to obtain the files, for corpora that may not be downloaded."""
+    unit: Literal["sentences", "documents"] = "sentences"
+    """Kind of the examples."""
+    flat: bool = True
+    """Whether entities never overlap."""
+    overlapping: str = "0"
     """Share of overlapping entities as Table 1 prints it."""
 
 
@@ -110,11 +120,11 @@ CONLL03 = Corpus(
     schema=Schema(("LOC", "MISC", "ORG", "PER")),
     files=(CorpusFile("eng.train", "train"), CorpusFile("eng.testa", "dev"), CorpusFile("eng.testb", "test")),
     counts={"train": Counts(946), "dev": Counts(216), "test": Counts(231)},
-    licence="research use; the text is Reuters RCV1, licensed by NIST",
+    license="research use; the text is Reuters RCV1, licensed by NIST",
     citation="Tjong Kim Sang and De Meulder, CoNLL 2003 (W03-0419)",
     obtain=(
         "CoNLL03 may not be downloaded: its text is the Reuters corpus RCV1, which NIST licenses for research "
-        "(trec.nist.gov/data/reuters/reuters.html); the annotation and the script that joins both are from the shared "
+        "(trec.nist.gov/data/reuters/reuters.html); the annotation and the script that combines both come from the shared "
         "task (clips.uantwerpen.be/conll2003/ner). Put eng.train, eng.testa and eng.testb (English, IOB1 or IOB2 "
         "columns) into one folder and give it with --from FOLDER."
     ),
@@ -128,7 +138,7 @@ CONLL04 = Corpus(
         _spert("conll04", "conll04_test.json", "test", "347f45cf181b5641d2373248a1af0592954415234f72536835dde1df1b504556"),
     ),
     counts={"train": Counts(922, 3377, 1283), "dev": Counts(231, 893, 343), "test": Counts(288, 1079, 422)},
-    licence="none stated; newswire, copyright with its publishers",
+    license="none stated; newswire, copyright with its publishers",
     citation="Roth and Yih, CoNLL 2004 (W04-2401); split of Gupta et al., COLING 2016 (C16-1239)",
 )  # fmt: skip
 ACE05 = Corpus(
@@ -140,7 +150,7 @@ ACE05 = Corpus(
     files=(CorpusFile("ace05_train.json", "train"), CorpusFile("ace05_dev.json", "dev"),
            CorpusFile("ace05_test.json", "test")),
     counts={},
-    licence="LDC licence, catalogue number LDC2006T06",
+    license="LDC license, catalog number LDC2006T06",
     citation="Walker et al., ACE 2005 Multilingual Training Corpus, LDC2006T06",
     obtain=(
         "ACE05 may not be downloaded: the Linguistic Data Consortium licenses it as LDC2006T06 "
@@ -150,7 +160,7 @@ ACE05 = Corpus(
     ),
 )  # fmt: skip
 ADE = Corpus(
-    name="ade", title="ADE", layout="spert", omega=2, overlapping="1.6 - 4.4%",
+    name="ade", title="ADE", layout="spert", omega=2, flat=False, overlapping="1.6 - 4.4%",
     schema=Schema(("Adverse-Effect", "Drug"), ("Adverse-Effect",)),
     files=(
         _spert("ade", "ade_full.json", "", "5bc2355bcb3fa326d0749af0368e7b428b44a63fb8a1fb76ffeef14825e51384"),
@@ -162,11 +172,11 @@ ADE = Corpus(
         **{f"train{i}": Counts(3845 if i < 9 else 3843, None, n) for i, n in enumerate(_ADE_TRAIN)},
         **{f"test{i}": Counts(427 if i < 9 else 429, None, 6821 - n) for i, n in enumerate(_ADE_TRAIN)},
     },
-    licence="none stated; PubMed abstracts",
+    license="none stated; PubMed abstracts",
     citation="Gurulingappa et al., J. Biomed. Inform. 45(5), 2012; folds of Eberts and Ulges, ECAI 2020",
 )  # fmt: skip
 SCIERC = Corpus(
-    name="scierc", title="SciERC", layout="spert", omega=3, overlapping="2.7%",
+    name="scierc", title="SciERC", layout="spert", omega=3, flat=False, overlapping="2.7%",
     schema=Schema(
         ("Generic", "Material", "Method", "Metric", "OtherScientificTerm", "Task"),
         ("Compare", "Conjunction", "Evaluate-for", "Feature-of", "Hyponym-of", "Part-of", "Used-for"),
@@ -178,7 +188,7 @@ SCIERC = Corpus(
         _spert("scierc", "scierc_test.json", "test", "ecc88eca58a88cf2087aaa996dada9edad433c3c2f3f8f5be93625b098c20703"),
     ),
     counts={"train": Counts(1861, 5598, 3215), "dev": Counts(275, 811, 455), "test": Counts(551, 1685, 974)},
-    licence="none stated; abstracts of AI conference papers",
+    license="none stated; abstracts of AI conference papers",
     citation="Luan et al., EMNLP 2018 (D18-1360)",
 )  # fmt: skip
 SCIERC_DOCUMENTS = replace(
@@ -194,28 +204,29 @@ SCIERC_DOCUMENTS = replace(
     ),
     counts={"train": Counts(350, 5598, 5137), "dev": Counts(50, 811, 749), "test": Counts(100, 1685, 1508)},
     obtain=(
-        "They are in the folder processed_data/json of sciERC_processed.tar.gz, from nlp.cs.washington.edu/sciIE: put "
-        "the three into one of those folders."
+        "Download sciERC_processed.tar.gz from nlp.cs.washington.edu/sciIE and put the three files of its folder "
+        "processed_data/json into one of these folders."
     ),
 )  # fmt: skip
-"""The same corpus in DyGIE's layout, an abstract an example, with clusters; not in `CATALOG`, where SciERC is once."""
+"""SciERC in DyGIE's layout, with coreference clusters; each example is an abstract. It is not part of `CATALOG`."""
 GENIA = Corpus(
-    name="genia", title="GENIA", layout="genia", omega=4, overlapping="21.6%",
+    name="genia", title="GENIA", layout="genia", omega=4, flat=False, overlapping="21.6%",
     schema=Schema(("DNA", "RNA", "cell_line", "cell_type", "protein")),
     files=(
         CorpusFile("GENIAcorpus3.02.tgz", "", GENIA_URL, "85b2aede313308c33783ba508d054d0af0ff9c7e48490f0db5168a9f88d74d1c"),
     ),
     counts={"train": Counts(16692, 50509, 0), "test": Counts(1854, 5506, 0)},
-    licence='annotation CC BY 3.0, attribution "Corpus annotations (c) GENIA Project"; abstracts under NLM terms',
+    license='annotation CC BY 3.0, attribution "Corpus annotations (c) GENIA Project"; abstracts under NLM terms',
     citation="Kim et al., Bioinformatics 19 (Suppl. 1), 2003; sentences and types as in Tan et al., IJCAI 2021",
 )  # fmt: skip
 NYT = Corpus(
-    name="nyt", title="NYT", layout="jointer", omega=2, overlapping="1.1%",
+    name="nyt", title="NYT", layout="jointer", omega=2, flat=False, overlapping="1.1%",
     schema=Schema(("LOCATION", "ORGANIZATION", "PERSON"), _NYT_RELATIONS),
     files=tuple(CorpusFile(f"{split}.json", split, f"{NYT_URL}/{split}.json") for split in ("train", "dev", "test")),
     counts={"train": Counts(56196), "dev": Counts(5000), "test": Counts(5000)},
-    licence="none stated; New York Times text, labelled by distant supervision",
+    license="none stated; New York Times text, labeled by distant supervision",
     citation="Riedel et al., ECML PKDD 2010; JSON form of Yu et al. (JointER), ECAI 2020",
 )  # fmt: skip
 
 CATALOG: dict[str, Corpus] = {c.name: c for c in (CONLL03, CONLL04, ACE05, ADE, SCIERC, GENIA, NYT)}
+"""All corpora of the paper by name."""

@@ -1,4 +1,4 @@
-"""What annotation holds and what is wrong with it: sizes, nesting, duplicates, leakage. Words only, no tokenizer."""
+"""Measure annotation at word level, without a tokenizer: sizes, nesting, duplicates, and leakage between splits."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from iter_lightning.types import Entity, Example, Relation, Schema
 
 @dataclass(frozen=True)
 class SplitReport:
-    """One split; a sentence's entities and relations count once, however often they are listed. Shares are in %."""
+    """Report on one split. Repeated entities and relations of a sentence count once. Shares are percentages."""
 
     sentences: int
     words: int
     entities: dict[str, int]
-    """By type."""
+    """Number of entities of each type."""
     relations: dict[str, int]
-    """By type."""
+    """Number of relations of each type."""
     without_entities: int
     """Sentences without any entity."""
     omega_needed: dict[int, int]
-    """omega -> how many entities need just that; its largest key is the omega of the split."""
+    """Map from omega to the number of entities that need exactly this omega. The largest key covers the split."""
     overlapping_sentences: int
-    """Sentences in which an entity begins inside another (Table 1)."""
+    """Sentences in which an entity starts inside another one (Table 1)."""
     overlapping_share: float
-    """The same in % of the sentences: Table 1's last column."""
+    """Percentage of such sentences, the last column of Table 1."""
     overlapping_pairs: int
-    """Pairs of spans of which one begins inside the other."""
+    """Pairs of spans where one starts inside the other."""
     crossing_pairs: int
-    """Overlapping pairs of which neither holds the other."""
+    """Overlapping pairs where neither span contains the other."""
     nested_entities: int
-    """Entities inside another one or holding one."""
+    """Entities that lie inside another entity or contain one."""
     nested_share: float
-    """The same in % of the entities."""
+    """Percentage of such entities."""
     depth: int
     """Longest chain of spans inside each other; 1 for flat entities."""
     several_types: int
     """Spans with more than one entity type."""
     relations_per_pair: dict[int, int]
-    """Number of relation types -> how many ordered pairs of related entities have it."""
+    """Map from a number of relation types to the number of ordered entity pairs that have this many."""
     several_relations: int
     """Ordered pairs with more than one relation type."""
     self_relations: int
@@ -50,30 +50,30 @@ class SplitReport:
     both_directions: int
     """Symmetric relations annotated in both directions."""
     repeated: int
-    """Entities and relations that a sentence lists again."""
+    """Entities and relations that repeat an earlier one of the sentence."""
     duplicates: int
     """Sentences whose text occurred earlier in the split."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """All splits, and the distinct sentence texts each two of them share."""
+    """Report on all splits, and on the distinct sentence texts that pairs of splits share."""
 
     splits: dict[str, SplitReport]
     leakage: dict[str, int]
-    """`train/dev` -> number of shared texts."""
+    """Map from a pair of splits, such as `train/dev`, to the number of shared texts."""
 
     @property
     def omega(self) -> int:
-        """The omega that every entity of the corpus needs, as section 3.5 of the paper derives it."""
+        """Return the omega that covers all entities of the corpus (section 3.5 of the paper)."""
         return max((omega for split in self.splits.values() for omega in split.omega_needed), default=0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {"splits": {name: split.to_dict() for name, split in self.splits.items()}, "leakage": dict(self.leakage)}
 
 
@@ -87,7 +87,7 @@ def check_corpus(splits: Mapping[str, Sequence[Example]], schema: Schema) -> Cor
 
 
 def check_split(examples: Sequence[Example], schema: Schema) -> SplitReport:
-    """Report on one split; types of the schema that do not occur are there with 0, unknown ones after them."""
+    """Report on one split. Types of the schema come first, with 0 if they do not occur; unknown types follow."""
     entities = [tuple(dict.fromkeys(e.entities)) for e in examples]
     relations = [tuple(dict.fromkeys(e.relations)) for e in examples]
     overlaps = [overlapping_pairs(found) for found in entities]
@@ -119,21 +119,21 @@ def check_split(examples: Sequence[Example], schema: Schema) -> SplitReport:
 
 
 def omegas(entities: Sequence[Entity]) -> dict[Entity, int]:
-    """For each entity the omega it needs: how many distinct entity starts lie in it (its own counts)."""
+    """Return the omega that each entity needs: the number of distinct entity starts in its span, its own included."""
     starts = {e.start for e in entities}
     return {e: sum(e.start <= start < e.end for start in starts) for e in entities}
 
 
 def omega_needed(example: Example) -> int:
-    """The omega all entities of an example need (0 without entities), as section 3.5 of the paper derives it."""
+    """Return the omega that covers all entities of an example (section 3.5 of the paper), or 0 without entities."""
     return max(omegas(example.entities).values(), default=0)
 
 
 def representable(example: Example, omega: int) -> tuple[list[Entity], list[Relation]]:
-    """The entities among the `omega` closest starts of their last word, and the relations between such.
+    """Return the entities whose start is among the `omega` closest ones before their last word, and their relations.
 
     Raises:
-        ValueError: omega is not positive.
+        ValueError: If omega is not positive.
     """
     if omega < 1:
         raise ValueError(f"omega must be at least 1, found {omega}")
@@ -144,10 +144,10 @@ def representable(example: Example, omega: int) -> tuple[list[Entity], list[Rela
 
 
 def word_level_recall(examples: Sequence[Example], omega: int) -> tuple[float, float]:
-    """The NER and RE+ recall, in [0, 1], of a model that decides everything right with this omega.
+    """Return the NER and RE+ recall, in [0, 1], of a model that makes no errors but is limited to this omega.
 
     Raises:
-        ValueError: omega is not positive.
+        ValueError: If omega is not positive.
     """
     kept = [representable(example, omega) for example in examples]
     entities = sum(len(set(e.entities)) for e in examples)
@@ -159,30 +159,30 @@ def word_level_recall(examples: Sequence[Example], omega: int) -> tuple[float, f
 
 
 def overlapping_pairs(entities: Sequence[Entity]) -> list[tuple[Entity, Entity]]:
-    """Pairs of spans of which one begins inside the other (at its start counts, if the spans differ)."""
-    spans = {e.span: e for e in entities}  # several types on a span are one place
+    """Return pairs of distinct spans where one starts inside the other, or at the same word."""
+    spans = {e.span: e for e in entities}  # a span with several types counts once
     ordered = [spans[span] for span in sorted(spans)]
     return [(a, b) for i, a in enumerate(ordered) for b in ordered[i + 1 :] if b.start < a.end]
 
 
 def is_flat(examples: Iterable[Example]) -> bool:
-    """Whether no two entities of an example overlap."""
+    """Return whether no entities overlap in any example."""
     return not any(overlapping_pairs(example.entities) for example in examples)
 
 
 def has_self_links(examples: Iterable[Example]) -> bool:
-    """Whether a relation links an entity to itself, or to another entity of the same words."""
+    """Return whether any relation links an entity to itself or to another entity with the same span."""
     return any(r.head.span == r.tail.span for example in examples for r in example.relations)
 
 
 def nested_entities(entities: Sequence[Entity]) -> set[Entity]:
-    """The entities whose span lies in another span or holds one; equal spans do not count."""
+    """Return the entities whose span lies inside another span or contains one. Equal spans do not count."""
     spans = {span for a, b in overlapping_pairs(entities) if not _crossing(a, b) for span in (a.span, b.span)}
     return {e for e in entities if e.span in spans}
 
 
 def nesting_depth(entities: Sequence[Entity]) -> int:
-    """The longest chain of spans each inside the one before; 1 for flat entities, 0 without any."""
+    """Return the length of the longest chain of nested spans: 1 for flat entities, 0 without entities."""
     spans = sorted({e.span for e in entities}, key=lambda s: (s[0], -s[1]))
     depth: dict[tuple[int, int], int] = {}
     for span in spans:

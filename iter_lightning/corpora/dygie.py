@@ -1,6 +1,6 @@
-"""DyGIE's JSON lines: a document a line, inclusive indices that count over the document (SciERC, ACE05).
+"""Read DyGIE's JSON lines: one document per line, with inclusive word indices over the document (SciERC, ACE05).
 
-Coreference clusters mostly cross sentences (2,414 of SciERC's 2,750 pairs do), so with them an example is a document.
+Most coreference pairs cross sentences (2,414 of 2,750 in SciERC), so an example with coreference is a document.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from iter_lightning.errors import shown
 from iter_lightning.types import Entity, Example, Relation
 
 BRACKETS = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}"}
-"""Penn Treebank escapes."""
+"""Penn Treebank escapes and the characters they stand for."""
 SCIERC_LABELS = {
     "USED-FOR": "Used-for", "FEATURE-OF": "Feature-of", "HYPONYM-OF": "Hyponym-of", "EVALUATE-FOR": "Evaluate-for",
     "PART-OF": "Part-of", "COMPARE": "Compare", "CONJUNCTION": "Conjunction",
 }  # fmt: skip
-"""SciERC's relation types as the sentence form writes them."""
+"""SciERC's relation types and their names in the corpus of single sentences."""
 COREFERENCE = "Coreference"
-"""The relation type between mentions of a cluster."""
+"""Relation type between mentions of a cluster."""
 
 
 def read_dygie(path: str | Path, labels: Mapping[str, str] | None = None, coreference: bool = False) -> list[Example]:
-    """One example a sentence, ids `DOCUMENT:SENTENCE`; with `coreference` one a document, ids `DOCUMENT`.
+    """Read one example per sentence, or one per document with `coreference`.
 
-    A cluster is read as the symmetric relation `Coreference` between all unordered pairs of its mentions, each pair
-    once, the mention that comes first as its head: n mentions give n (n - 1) / 2 relations.
+    Ids are `DOCUMENT:SENTENCE`, or `DOCUMENT` with `coreference`. A cluster becomes the symmetric relation
+    `Coreference` between all pairs of its mentions. Each pair occurs once, and its head is the mention that comes
+    first, so n mentions give n (n - 1) / 2 relations.
 
     Args:
-        path: the JSON-lines file.
-        labels: other names for types; those not in it stay.
-        coreference: read `clusters`, lists of [first, last]; a mention that is no entity is a fault.
+        path: JSON-lines file.
+        labels: New names of types. Other types keep their name.
+        coreference: Whether to read `clusters`, lists of [first, last]. Mentions must be entities.
 
     Raises:
-        CorpusError: every fault of the file.
+        CorpusError: If the file has faults. The message lists all of them.
     """
     path = Path(path)
     faults = Faults(path)
@@ -46,7 +47,7 @@ def read_dygie(path: str | Path, labels: Mapping[str, str] | None = None, corefe
     for number, document in enumerate(read_json_lines(path)):
         known = len(faults.lines)
         sentences = _sentences(document, number, labels or {}, faults)
-        if coreference and len(faults.lines) == known:  # a sentence too few would shift all after it
+        if coreference and len(faults.lines) == known:  # a missing sentence would shift all later offsets
             sentences = [_whole(document, sentences, number, faults)]
         examples.extend(sentences)
     faults.finish()
@@ -65,7 +66,7 @@ def _sentences(document: dict[str, Any], number: int, labels: Mapping[str, str],
     for layer in ("ner", "relations"):
         layers[layer] = document.get(layer, [[] for _ in sentences])
         if not isinstance(layers[layer], list) or len(layers[layer]) != len(sentences):
-            faults.add(where, f"{layer}: expected a list for each of the {len(sentences)} sentences")
+            faults.add(where, f"{layer}: expected {len(sentences)} lists, one per sentence")
             return []
     offset = 0
     examples: list[Example] = []
@@ -74,7 +75,7 @@ def _sentences(document: dict[str, Any], number: int, labels: Mapping[str, str],
         place = f"{where}: sentence {i}"
         words = check_words(raw_words, place, faults, "sentences")
         if words is None:
-            return examples  # offsets past this sentence cannot be known
+            return examples  # the offsets of later sentences are unknown
         example = _sentence(
             words, layers["ner"][i], layers["relations"][i], offset, f"{name}:{i}", place, labels, faults
         )
@@ -93,7 +94,7 @@ def _sentence(
     words: tuple[str, ...], ner: Any, relations: Any, offset: int, id: str, where: str, labels: Mapping[str, str],
     faults: Faults,
 ) -> Example | None:  # fmt: skip
-    """`ner` holds [first, last, type], `relations` [first, last, first, last, type]; more may follow."""
+    """Build an example from rows that start with [first, last, type] and [first, last, first, last, type]."""
     if not _rows(ner, 2, f"{where}: ner", faults) or not _rows(relations, 4, f"{where}: relations", faults):
         return None
     entities = [(first - offset, last - offset + 1, labels.get(kind, kind)) for first, last, kind, *_ in ner]
@@ -104,7 +105,7 @@ def _sentence(
         missing = [span for span in arguments if span not in index]
         if missing:
             first, last = missing[0][0] + offset, missing[0][1] + offset - 1
-            faults.add(f"{where}: relation {i}", f"[{first}, {last}] is no entity of the sentence")
+            faults.add(f"{where}: relation {i}", f"[{first}, {last}] is not an entity of the sentence")
         else:
             links.append((index[arguments[0]], index[arguments[1]], labels.get(kind, kind)))
     unescaped = tuple(BRACKETS.get(word, word) for word in words)
@@ -112,7 +113,7 @@ def _sentence(
 
 
 def _whole(document: dict[str, Any], sentences: list[Example], number: int, faults: Faults) -> Example:
-    """The sentences of a document joined, with its coreference."""
+    """Join the sentences of a document and add its coreference relations."""
     words: tuple[str, ...] = ()
     entities: list[Entity] = []
     relations: list[Relation] = []
@@ -126,7 +127,10 @@ def _whole(document: dict[str, Any], sentences: list[Example], number: int, faul
 
 
 def _coreference(document: dict[str, Any], entities: list[Entity], where: str, faults: Faults) -> list[Relation]:
-    """All pairs of mentions of each cluster; on a span of several types the last one listed stands, as in relations."""
+    """Return a relation for each pair of mentions of each cluster.
+
+    If a span has several types, the entity that is listed last represents it, as in relations.
+    """
     index = {entity.span: entity for entity in entities}
     found: dict[Relation, None] = {}
     for i, cluster in enumerate(required_list(document, "clusters", where, faults)):
@@ -135,14 +139,14 @@ def _coreference(document: dict[str, Any], entities: list[Entity], where: str, f
             continue
         spans = {(first, last + 1) for first, last, *_ in cluster}
         for start, end in sorted(spans - index.keys()):
-            faults.add(place, f"[{start}, {end - 1}] is no entity of the document")
+            faults.add(place, f"[{start}, {end - 1}] is not an entity of the document")
         pairs = combinations([index[span] for span in sorted(spans & index.keys())], 2)
         found.update(dict.fromkeys(Relation(head, tail, COREFERENCE) for head, tail in pairs))
     return list(found)
 
 
 def _rows(rows: Any, numbers: int, where: str, faults: Faults, typed: bool = True) -> bool:
-    """Whether each row is that many whole numbers, then a type if `typed`; more may follow."""
+    """Return whether each row starts with `numbers` whole numbers and, if `typed`, a type; otherwise add a fault."""
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         faults.add(where, f"expected a list, found {shown(rows)}")
         return False

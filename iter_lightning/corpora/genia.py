@@ -1,8 +1,10 @@
-"""The GENIA 3.02 archive itself, by the rule behind the splits of recent work on nested entities.
+"""Read the GENIA 3.02 archive, with the rules behind the splits of recent work on nested entities.
 
-Sentences in file order; text is split at white space and at every `cons` tag; a `cons` is an entity if its `sem`
-begins with one of the prefixes below, elements without `sem` and coordinations give none; of several types on one
-span the one that sorts last is kept.
+- Sentences keep the order of the file.
+- Text is split at white space and at every `cons` tag.
+- A `cons` element is an entity if its `sem` starts with one of the prefixes below. Elements without `sem` and
+  coordinations are not entities.
+- If a span has several types, the type that sorts last is kept.
 """
 
 from __future__ import annotations
@@ -19,19 +21,19 @@ from iter_lightning.types import Entity, Example
 
 XML_NAME = "GENIAcorpus3.02.xml"
 TYPES = (("G#DNA", "DNA"), ("G#RNA", "RNA"), ("G#protein", "protein"))
-"""Prefix of `sem` and type."""
+"""Prefixes of `sem` and their types."""
 EXACT = {"G#cell_type": "cell_type", "G#cell_line": "cell_line"}
 TRAIN_DEV, TRAIN = 16_692, 15_023
-"""The first 16,692 of 18,546 sentences are train and dev (the first 15,023 of them train), the rest is test."""
+"""Of 18,546 sentences, the first 16,692 are train and dev, and the first 15,023 of these are train."""
 LARGEST_XML, DEEPEST = 256 << 20, 100
-"""Limits on the XML: bytes (the corpus has 9 million) and elements inside each other (the corpus has up to 8)."""
+"""Limits on the XML: bytes (the corpus has 9 million) and depth of elements (the corpus has 8)."""
 
 
 def read_genia(archive: str | Path) -> list[Example]:
-    """All sentences of `GENIAcorpus3.02.tgz` (or of the XML file in it) in file order; ids count from 0.
+    """Read all sentences of `GENIAcorpus3.02.tgz`, or of its XML file, in file order. Ids count from 0.
 
     Raises:
-        CorpusError: no such file, no XML in it, damaged, or over a limit.
+        CorpusError: If the file is missing, damaged, or over a limit, or if the archive has no XML file.
     """
     archive = Path(archive)
     try:
@@ -44,7 +46,7 @@ def read_genia(archive: str | Path) -> list[Example]:
                     raise IterError(f"holds no {XML_NAME}")
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is None:
-                    raise IterError(f"{XML_NAME} in it is a link or a device, expected a file")
+                    raise IterError(f"{XML_NAME} in it is a link or a device; expected a file")
                 return _sentences(content)
     except (IterError, OSError, EOFError, ValueError, LookupError, tarfile.TarError, expat.ExpatError) as error:
         reason = getattr(error, "strerror", None) or error  # LookupError, ValueError: an encoding
@@ -52,10 +54,10 @@ def read_genia(archive: str | Path) -> list[Example]:
 
 
 def _sentences(file: IO[bytes]) -> list[Example]:
-    """Stream the XML.
+    """Parse the XML as a stream.
 
     Raises:
-        IterError: it is over a limit, or declares entities.
+        IterError: If it is over a limit, or declares entities.
     """
     reader, size = _SentenceReader(), 0
     while data := file.read(1 << 16):
@@ -68,7 +70,7 @@ def _sentences(file: IO[bytes]) -> list[Example]:
 
 
 class _SentenceReader:
-    """Collects the sentences of an XML stream. A tag is a word boundary."""
+    """Collect the sentences of an XML stream. Every tag is a word boundary."""
 
     def __init__(self) -> None:
         self.examples: list[Example] = []
@@ -79,9 +81,9 @@ class _SentenceReader:
         self.parser.CharacterDataHandler = self._add_text
         self.parser.EntityDeclHandler = self._refuse_entities
         self._open: list[tuple[str | None, int]] = []
-        """Type and first word of each element around the current place."""
+        """Type and first word of each open element."""
         self._sentence = 0
-        """How many elements are around the current place when a sentence begins; 0 outside of sentences."""
+        """Number of open elements at the start of the current sentence; 0 outside of sentences."""
         self._text: list[str] = []
         self._words: list[str] = []
         self._types: dict[tuple[int, int], str] = {}
@@ -92,8 +94,7 @@ class _SentenceReader:
         self._open.append((kind, len(self._words)))
         if len(self._open) > DEEPEST:
             raise IterError(
-                f"line {self.parser.CurrentLineNumber}: more than {DEEPEST} elements inside each other, the deepest of "
-                f"GENIA is 8"
+                f"line {self.parser.CurrentLineNumber}: elements are nested more than {DEEPEST} deep, GENIA's at most 8"
             )
         if tag == "sentence" and not self._sentence:
             self._sentence = len(self._open)
@@ -118,7 +119,9 @@ class _SentenceReader:
         self._text.clear()
 
     def _refuse_entities(self, name: str, *declaration: Any) -> NoReturn:
-        raise IterError(f"it declares the entity {name!r}; GENIA declares none, and entities can expand without end")
+        raise IterError(
+            f"it declares the entity {name!r}; GENIA declares none, and entities could expand without limit"
+        )
 
 
 def _type_of(sem: str) -> str | None:

@@ -1,4 +1,4 @@
-"""JointER's JSON for NYT: tokens and `spo_details`, each triple with both arguments' offsets and types."""
+"""Read JointER's JSON for NYT: tokens, and triples in `spo_details` with offsets and types of both arguments."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from iter_lightning.types import Example
 
 
 def read_jointer(path: str | Path) -> list[Example]:
-    """Read a JSON list, or JSON lines; entities are those that take part in a triple.
+    """Read a JSON list or JSON lines. Only arguments of triples are entities.
 
     Raises:
-        CorpusError: every fault of the file.
+        CorpusError: If the file has faults. The message lists all of them.
     """
     path = Path(path)
     faults = Faults(path)
@@ -35,7 +35,7 @@ def read_jointer(path: str | Path) -> list[Example]:
 
 
 def _example(record: dict[str, Any], number: int, faults: Faults) -> Example | None:
-    """A detail is [subject start, end, type, relation, object start, end, type], ends exclusive."""
+    """Build an example from details [subject start, end, type, relation, object start, end, type], ends exclusive."""
     where = f"record {number}"
     words = check_words(record.get("tokens"), where, faults)
     if words is None:
@@ -51,7 +51,7 @@ def _example(record: dict[str, Any], number: int, faults: Faults) -> Example | N
             head, tail = [
                 entities.setdefault((start, end, kind), len(entities)) for start, end, kind in (detail[:3], detail[4:])
             ]
-        except TypeError:  # a list or an object, which have no hash
+        except TypeError:  # lists and objects are not hashable
             faults.add(where, f"spo_details {i}: expected numbers and strings, found {shown(detail)}")
             continue
         relations.append((head, tail, detail[3]))

@@ -1,6 +1,6 @@
-"""A corpus of the catalogue, or a user's own, as its own splits of checked examples.
+"""Load the splits of a corpus of the catalog, or of a user's own files, as checked examples.
 
-Works on folders that `prepare` wrote and on the owners' files as they are. Every type is checked against the schema.
+The files may come from `prepare` or directly from their owners. Every type is checked against the schema.
 """
 
 from __future__ import annotations
@@ -21,27 +21,48 @@ from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.types import Example, Schema
 
 Splits = dict[str, list[Example]]
+"""Map from split (`train`, `dev`, `test`) to its examples."""
 DYGIE_NAMES = {"train": "train.json", "dev": "dev.json", "test": "test.json"}
 GENIA_PREPARED = {"train": "genia_train_dev.json", "test": "genia_test.json"}
 
 
 def data_folder(given: str | Path | None = None) -> Path:
-    """The folder of corpora: the one given, else the environment's ITER_DATA, else `data`."""
+    """Return the data folder: `given`, else the environment variable ITER_DATA, else `data`.
+
+    Args:
+        given: Folder that the user has chosen, if any.
+
+    Returns:
+        The folder that contains one folder per corpus.
+
+    Example:
+        >>> data_folder("corpora").name
+        'corpora'
+    """
     return Path(given or os.environ.get("ITER_DATA") or "data")
 
 
 def load_corpus(name: str, data_dir: str | Path, *, fold: int | None = None, level: str = "document") -> Splits:
-    """The corpus's own splits: train, test and, where it has one, dev.
+    """Load the official splits of a corpus.
 
     Args:
-        name: a key of the catalogue.
-        data_dir: the folder that holds a folder of that name.
-        fold: of ADE, 0 to 9.
-        level: of CoNLL03, `document` or `sentence`.
+        name: Key of the catalog.
+        data_dir: Data folder, which contains a folder of this name.
+        fold: Fold of ADE, 0 to 9.
+        level: Unit of the examples of CoNLL03.
+
+    Returns:
+        The examples of `train`, `test`, and, if the corpus has one, `dev`.
 
     Raises:
-        ConfigError: no such corpus, or no such fold.
-        CorpusError: missing files (with how to get them), or every fault of the first damaged one.
+        ConfigError: If the corpus or the fold is unknown.
+        CorpusError: If files are missing (with instructions to obtain them), or if one has faults. The message lists
+            all faults of the first such file.
+
+    Example:
+        >>> splits = load_corpus("conll04", "data")  # doctest: +SKIP
+        >>> len(splits["train"])  # doctest: +SKIP
+        922
     """
     corpus = _corpus(name)
     files = split_files(name, data_dir, fold=fold)
@@ -50,46 +71,70 @@ def load_corpus(name: str, data_dir: str | Path, *, fold: int | None = None, lev
         splits = {"train": examples[:TRAIN_DEV], "test": examples[TRAIN_DEV:]}
     else:
         splits = {split: _reader(corpus, path, level)(path) for split, path in files.items()}
-    return _of_known_types(corpus, splits)
+    return _checked_types(corpus, splits)
 
 
 def load_coreference(data_dir: str | Path) -> Splits:
-    """SciERC's abstracts as whole examples, coreference among the relations (see `read_dygie`).
+    """Load SciERC with one example per abstract and coreference as a relation (see `read_dygie`).
+
+    Args:
+        data_dir: Data folder; see `coreference_files`.
+
+    Returns:
+        The examples of `train`, `dev`, and `test`.
 
     Raises:
-        CorpusError: missing files (with how to get them), or every fault of the first damaged one.
+        CorpusError: If files are missing (with instructions to obtain them), or if one has faults. The message lists
+            all faults of the first such file.
+
+    Example:
+        >>> len(load_coreference("data")["train"])  # doctest: +SKIP
+        350
     """
     files = coreference_files(data_dir)
     splits = {split: read_dygie(path, SCIERC_LABELS, coreference=True) for split, path in files.items()}
-    return _of_known_types(SCIERC_DOCUMENTS, splits)
+    return _checked_types(SCIERC_DOCUMENTS, splits)
 
 
 def coreference_files(data_dir: str | Path) -> dict[str, Path]:
-    """Split -> file of SciERC in DyGIE's layout, in `scierc/` or `scierc_dygie/` of the data folder.
+    """Find the files of SciERC in DyGIE's layout.
+
+    Args:
+        data_dir: Data folder. Its folders `scierc` and `scierc_dygie` are searched.
+
+    Returns:
+        A map from split to file.
 
     Raises:
-        CorpusError: neither folder holds all three, with how to get them.
+        CorpusError: If neither folder has all three files, with instructions to obtain them.
+
+    Example:
+        >>> coreference_files("data")["dev"]  # doctest: +SKIP
+        PosixPath('data/scierc_dygie/dev.json')
     """
     folders = [Path(data_dir) / name for name in ("scierc", "scierc_dygie")]
     for folder in folders:
         files = {split: folder / name for split, name in DYGIE_NAMES.items()}
         if all(path.is_file() for path in files.values()):
             return files
-    where = f"{SCIERC_DOCUMENTS.title}: neither {folders[0]} nor {folders[1]} holds train.json, dev.json and test.json"
+    where = (
+        f"{SCIERC_DOCUMENTS.title}: neither {folders[0]} nor {folders[1]} contains train.json, dev.json and test.json"
+    )
     raise CorpusError([f"{where}. {SCIERC_DOCUMENTS.obtain}"])
 
 
 def split_files(name: str, data_dir: str | Path, *, fold: int | None = None) -> dict[str, Path]:
-    """Split -> file; for GENIA's archive the one key `archive`.
+    """Return a map from split to file; for GENIA's archive, the only key is `archive`.
 
     Raises:
-        CorpusError: the corpus is not there, with how to get it.
+        ConfigError: If the corpus or the fold is unknown.
+        CorpusError: If files are missing, with instructions to obtain them.
     """
     corpus, folder = _corpus(name), Path(data_dir) / name
     candidates: list[dict[str, Path]] = []
     if name == "ade":
         if fold is None or not 0 <= fold <= 9:
-            raise ConfigError(f"ADE has the folds 0 to 9, found {fold}")
+            raise ConfigError(f"ADE has folds 0 to 9, found {fold}")
         candidates.append({split: folder / f"ade_split_{fold}_{split}.json" for split in ("train", "test")})
     elif name == "genia":
         candidates.append({split: folder / file for split, file in GENIA_PREPARED.items()})
@@ -109,7 +154,24 @@ def split_files(name: str, data_dir: str | Path, *, fold: int | None = None) -> 
 
 
 def data_files(name: str, data_dir: str | Path, fold: int | None = None) -> list[Path]:
-    """The files `load_corpus` reads."""
+    """List the files that `load_corpus` reads.
+
+    Args:
+        name: Key of the catalog.
+        data_dir: Data folder.
+        fold: Fold of ADE, 0 to 9.
+
+    Returns:
+        Paths of existing files.
+
+    Raises:
+        ConfigError: If the corpus or the fold is unknown.
+        CorpusError: If files are missing, with instructions to obtain them.
+
+    Example:
+        >>> len(data_files("conll04", "data"))  # doctest: +SKIP
+        3
+    """
     return list(split_files(name, data_dir, fold=fold).values())
 
 
@@ -117,15 +179,30 @@ def load_custom(
     train: str | Path, dev: str | Path | None, test: str | Path | None, types: str | Path | None = None,
     symmetric: Sequence[str] = (),
 ) -> tuple[Schema, Splits]:  # fmt: skip
-    """A user's SpERT JSON: three files, the schema from `types` or from what occurs in them.
+    """Load a user's files in SpERT's JSON format.
 
     Args:
-        train, dev, test: SpERT JSON; None leaves the split out.
-        types: SpERT's types file or the plain form of a `Schema`; None infers it from all files.
-        symmetric: symmetric relation types, where the schema is inferred.
+        train: File of the training split.
+        dev: File of the development split, or None.
+        test: File of the test split, or None.
+        types: SpERT's types file, or a file with the values of `Schema.to_dict`. None infers the schema from all files.
+        symmetric: Symmetric relation types, used if the schema is inferred.
+
+    Returns:
+        The schema, and the examples of each given split.
 
     Raises:
-        CorpusError: every fault of a file, or a type the given schema does not have.
+        CorpusError: If a file has faults, or types that are not in the schema. The message lists all of them.
+
+    Example:
+        >>> import json, pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     record = {"tokens": ["Ada", "sings"], "entities": [{"start": 0, "end": 1, "type": "Peop"}]}
+        ...     file = pathlib.Path(folder, "train.json")
+        ...     _ = file.write_text(json.dumps([record]))
+        ...     schema, splits = load_custom(file, None, None)
+        >>> schema.entity_types, len(splits["train"])
+        (('Peop',), 1)
     """
     paths = {"train": train, "dev": dev, "test": test}
     splits = {split: read_spert(path) for split, path in paths.items() if path is not None}
@@ -143,7 +220,7 @@ def load_custom(
 
 
 def type_faults(examples: Sequence[Example], schema: Schema, where: str = "") -> list[str]:
-    """One line for each example with a type the schema does not have."""
+    """Return one line for each example with a type that is not in the schema."""
     faults: list[str] = []
     known = {"entity": set(schema.entity_types), "relation": set(schema.relation_types)}
     for number, example in enumerate(examples):
@@ -151,7 +228,7 @@ def type_faults(examples: Sequence[Example], schema: Schema, where: str = "") ->
         for what, kinds in found.items():
             unknown = sorted(set(kinds) - known[what])
             if unknown:
-                expected = ", ".join(sorted(known[what])) or "none at all"
+                expected = ", ".join(sorted(known[what])) or "none"
                 place = f"{where}{': ' if where else ''}record {number}"
                 faults.append(
                     f"{place}: unknown {what} type {', '.join(map(repr, unknown))}, expected one of {expected}"
@@ -159,8 +236,8 @@ def type_faults(examples: Sequence[Example], schema: Schema, where: str = "") ->
     return faults
 
 
-def _of_known_types(corpus: Corpus, splits: Splits) -> Splits:
-    """The splits themselves; `CorpusError` where one has a type that the corpus's schema does not."""
+def _checked_types(corpus: Corpus, splits: Splits) -> Splits:
+    """Return the splits, or raise `CorpusError` if a type is not in the schema of the corpus."""
     faults = [f for split, examples in splits.items() for f in type_faults(examples, corpus.schema, split)]
     if faults:
         raise CorpusError([f"{corpus.title}: {fault}" for fault in faults])
@@ -169,12 +246,12 @@ def _of_known_types(corpus: Corpus, splits: Splits) -> Splits:
 
 def _corpus(name: str) -> Corpus:
     if name not in CATALOG:
-        raise ConfigError(f"{name!r} is no corpus of the catalogue: {', '.join(CATALOG)}")
+        raise ConfigError(f"unknown corpus {name!r}; expected one of {', '.join(CATALOG)}")
     return CATALOG[name]
 
 
 def _reader(corpus: Corpus, path: Path, level: str) -> Callable[[Path], list[Example]]:
-    """The reader for a file; ASP's and DyGIE's ACE05 are told apart by their content."""
+    """Return the reader of a file. The content of an ACE05 file decides between ASP's and DyGIE's layout."""
     if corpus.layout == "conll":
         return lambda file: read_conll(file, level=level)
     if corpus.layout == "asp":

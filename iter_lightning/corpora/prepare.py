@@ -1,4 +1,4 @@
-"""Put a corpus into the data folder: take or download, verify, convert, and move into place as a whole."""
+"""Prepare a corpus: copy or download its files, convert and verify them, and move them into the data folder."""
 
 from __future__ import annotations
 
@@ -17,27 +17,39 @@ from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.types import Example
 
 MARK = "prepared.json"
+"""File that marks a folder as prepared, with digests and counts."""
 
 
 def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) -> str:
-    """Prepare a corpus of the catalogue; returns a line a person reads.
+    """Prepare a corpus of the catalog.
 
     Args:
-        name: a key of the catalogue.
-        to: the data folder; the corpus gets a folder of its name in it.
-        source: a folder (searched through) that holds the files; None downloads them.
+        name: Key of the catalog.
+        to: Data folder. The corpus gets a folder of its name in it.
+        source: Folder with the files, which is searched recursively. None downloads them.
+
+    Returns:
+        A summary for the user.
 
     Raises:
-        ConfigError: no such corpus, or `to` cannot be written.
-        CorpusError: what is missing, does not match its checksum, or does not hold what Table 1 says.
+        ConfigError: If the corpus is unknown, or if `to` cannot be written.
+        CorpusError: If files are missing, do not match their checksum, or do not have the counts of the catalog.
+
+    Example:
+        >>> print(prepare_corpus("conll04", "data"))  # doctest: +SKIP
+        CoNLL04 prepared in data/conll04: train 922, dev 231, test 288 sentences
+        license: none stated; newswire, copyright with its publishers
+        cite: Roth and Yih, CoNLL 2004 (W04-2401); split of Gupta et al., COLING 2016 (C16-1239)
     """
     if name not in CATALOG:
-        raise ConfigError(f"{name!r} is no corpus of the catalogue: {', '.join(CATALOG)}")
+        raise ConfigError(f"unknown corpus {name!r}; expected one of {', '.join(CATALOG)}")
     corpus, target = CATALOG[name], Path(to) / name
     if (target / MARK).exists():
-        return f"{corpus.title} is prepared in {target}"
+        return f"{corpus.title} is already prepared in {target}"
     if target.exists():
-        raise ConfigError(f"{target} exists but was not prepared here (no {MARK}); move it away or give another --to")
+        raise ConfigError(
+            f"{target} exists but was not written by `prepare` (it has no {MARK}); move it away or give another --to"
+        )
     if source is None and corpus.obtain:
         raise CorpusError([corpus.obtain])
     new = not Path(to).exists()
@@ -54,7 +66,7 @@ def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) 
             _convert_genia(staged)
         sizes = _verify(corpus, work)
         digests = {file: _sha256(staged / file) for file in files}
-        mark = {"corpus": name, "sha256": digests, corpus.unit: sizes, "licence": corpus.licence}
+        mark = {"corpus": name, "sha256": digests, corpus.unit: sizes, "license": corpus.license}
         (staged / MARK).write_text(json.dumps(mark, indent=2) + "\n", encoding="utf-8")
         staged.replace(target)
     finally:
@@ -62,14 +74,14 @@ def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) 
         if new and not any(Path(to).iterdir()):
             Path(to).rmdir()
     numbers = ", ".join(f"{split} {count:,}" for split, count in sizes.items())
-    rights = f"licence: {corpus.licence}\ncite: {corpus.citation}"
-    return f"{corpus.title} prepared in {target}: {numbers} {corpus.unit}\n{rights}"
+    terms = f"license: {corpus.license}\ncite: {corpus.citation}"
+    return f"{corpus.title} prepared in {target}: {numbers} {corpus.unit}\n{terms}"
 
 
 def _take(corpus: Corpus, source: Path, staged: Path) -> list[str]:
-    """Copy the files found under `source`; ACE05 in DyGIE's names counts too."""
+    """Copy the files found under `source`. ACE05 may have the file names of ASP or of DyGIE."""
     if not source.is_dir():
-        raise CorpusError([f"--from {source} is no folder"])
+        raise CorpusError([f"--from {source} is not a folder"])
     wanted = list(corpus.files)
     if corpus.name == "ace05" and not any(source.rglob(corpus.files[0].name)):
         wanted = [CorpusFile(file, split) for split, file in DYGIE_NAMES.items()]
@@ -80,9 +92,9 @@ def _take(corpus: Corpus, source: Path, staged: Path) -> list[str]:
         if good:
             shutil.copyfile(good[0], staged / file.name)
         elif found:
-            faults.append(f"{found[0]}: its sha256 is {_sha256(found[0])}, expected {file.sha256}")
+            faults.append(f"{found[0]}: sha256 is {_sha256(found[0])}, expected {file.sha256}")
         else:
-            faults.append(f"{file.name} is nowhere in {source}")
+            faults.append(f"{file.name} was not found in {source}")
     if faults:
         raise CorpusError(faults)
     return [file.name for file in wanted]
@@ -117,7 +129,7 @@ def _convert_genia(staged: Path) -> None:
 
 
 def _verify(corpus: Corpus, data_dir: Path) -> dict[str, int]:
-    """Read everything as training would and hold it against the catalogue's counts."""
+    """Read all splits as training does, compare them with the counts of the catalog, and return their sizes."""
     found: dict[str, list[Example]] = {}
     if corpus.name == "ade":
         found["full"] = read_spert(data_dir / "ade" / "ade_full.json")

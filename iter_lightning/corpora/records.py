@@ -1,7 +1,7 @@
-"""What all readers share: JSON with positions in its errors, and raw records checked into examples.
+"""Parse JSON and check raw records, for all readers.
 
-A reader goes through its whole file and then tells all faults at once: file, record, field, what was found, what
-was expected. Records, entities and relations are counted from 0.
+A reader processes its whole file and then reports all faults at once: file, record, field, the value that was found,
+and the value that was expected. Records, entities, and relations are counted from 0.
 """
 
 from __future__ import annotations
@@ -17,35 +17,36 @@ from iter_lightning.files import GzipReader, regular_file
 from iter_lightning.types import Entity, Example, Relation, surrogate_fault
 
 UNPACKED_BYTES = 1 << 30
-"""A gzipped corpus file may unpack to this many bytes; a file that is not packed has no limit."""
+"""Number of bytes that a gzipped corpus file may unpack to. Other files have no limit."""
 RawEntity = tuple[Any, Any, Any]
-"""start, end (exclusive), type, as read."""
+"""Start, end (exclusive), and type, not yet checked."""
 RawRelation = tuple[Any, Any, Any]
-"""head index, tail index, type, as read."""
+"""Head index, tail index, and type, not yet checked."""
 
 
 class Faults:
-    """The faults of one file, told together."""
+    """Collect the faults of one file, to report them together."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines: list[str] = []
 
     def add(self, where: str, text: str) -> None:
-        """Note a fault at `where` (a record, a line, a field)."""
+        """Add a fault at `where` (a record, a line, or a field)."""
         self.lines.append(f"{self.path.name}: {where}: {text}")
 
     def finish(self) -> None:
-        """Raise `CorpusError` if there were any."""
+        """Raise `CorpusError` if there are faults."""
         if self.lines:
             raise CorpusError(self.lines)
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, gzipped or not, with or without a byte order mark.
+    """Read a text file in UTF-8, gzipped or not, with or without a byte order mark.
 
     Raises:
-        CorpusError: missing, unreadable, not a regular file, not UTF-8, or unpacked larger than `UNPACKED_BYTES`.
+        CorpusError: If the file is missing, cannot be read, is not a regular file, is not UTF-8, or unpacks to more
+            than `UNPACKED_BYTES`.
     """
     try:
         return _read_bytes(regular_file(path)).decode("utf-8-sig")
@@ -53,7 +54,7 @@ def read_text(path: Path) -> str:
         raise CorpusError([f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8"]) from error
     except IterError as error:
         raise CorpusError([str(error)]) from error
-    except (OSError, EOFError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, EOFError, ValueError) as error:  # ValueError: a null character in the name
         raise CorpusError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from error
 
 
@@ -63,20 +64,20 @@ def _read_bytes(path: Path) -> bytes:
     with path.open("rb") as packed, io.BufferedReader(GzipReader(packed)) as stream:
         data = stream.read(UNPACKED_BYTES + 1)
     if len(data) > UNPACKED_BYTES:
-        raise IterError(f"{path} unpacks to more than {UNPACKED_BYTES:,} bytes: unpack it and give the unpacked file")
+        raise IterError(f"{path} unpacks to more than {UNPACKED_BYTES:,} bytes: unpack it and use the unpacked file")
     return data
 
 
 def read_json(path: Path, expected: type) -> Any:
-    """A JSON file whose top level is of type `expected`."""
+    """Read a JSON file whose top level must have type `expected`."""
     return parse_json(read_text(path), path, expected)
 
 
 def parse_json(text: str, path: Path, expected: type, line: int | None = None) -> Any:
-    """JSON from a file (`line` None) or from one line of it.
+    """Parse the JSON of a file (`line` is None), or of one line of it.
 
     Raises:
-        CorpusError: no JSON, or another type at the top level.
+        CorpusError: If the text is not JSON, or has another type at the top level.
     """
     try:
         value = json.loads(text)
@@ -84,7 +85,7 @@ def parse_json(text: str, path: Path, expected: type, line: int | None = None) -
         place = f"line {error.lineno if line is None else line} column {error.colno}"
         raise CorpusError([f"{path.name}: {place}: {error.msg}, the file is damaged or cut off"]) from error
     except RecursionError as error:
-        raise CorpusError([f"{path.name}: nested deeper than any corpus"]) from error
+        raise CorpusError([f"{path.name}: nested too deeply"]) from error
     except ValueError as error:  # an integer of thousands of digits
         place = "" if line is None else f"line {line}: "
         raise CorpusError([f"{path.name}: {place}{str(error).partition(';')[0]}"]) from error
@@ -95,17 +96,17 @@ def parse_json(text: str, path: Path, expected: type, line: int | None = None) -
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; blank lines are passed over."""
+    """Yield the objects of a JSON-lines file. Blank lines are skipped."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             yield parse_json(line, path, dict, number)
 
 
 def record_objects(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON list of objects.
+    """Return the records of a JSON list of objects.
 
     Raises:
-        CorpusError: naming each entry that is no object.
+        CorpusError: If entries are not objects. The message lists all of them.
     """
     faults = Faults(path)
     records: list[Any] = read_json(path, list)
@@ -117,7 +118,7 @@ def record_objects(path: Path) -> list[dict[str, Any]]:
 
 
 def check_words(value: Any, where: str, faults: Faults, field: str = "tokens") -> tuple[str, ...] | None:
-    """A list of strings, or None and a fault."""
+    """Return a list of strings as words, or add a fault and return None."""
     if not isinstance(value, list):
         faults.add(where, f"{field}: expected a list of words, found {_found(value)}")
         return None
@@ -133,7 +134,7 @@ def check_words(value: Any, where: str, faults: Faults, field: str = "tokens") -
 
 
 def check_list(value: Any, where: str, faults: Faults, field: str) -> list[Any]:
-    """A list; a missing one, null and the empty object some releases write are no items."""
+    """Return a list, or add a fault. Null, and the empty object in some releases, count as an empty list."""
     if value is None or value == {}:
         return []
     if not isinstance(value, list):
@@ -143,14 +144,14 @@ def check_list(value: Any, where: str, faults: Faults, field: str) -> list[Any]:
 
 
 def required_list(record: dict[str, Any], field: str, where: str, faults: Faults) -> list[Any]:
-    """The list under a key that must be there: without it a misspelt field would read as no annotation."""
+    """Return the list of a required key, so that a misspelled field is not read as missing annotation."""
     if field not in record:
         faults.add(where, f"{field} missing, found {shown(sorted(record))}")
     return check_list(record.get(field), where, faults, field)
 
 
 def take_keys(items: Iterable[Any], keys: Sequence[str], where: str, what: str, faults: Faults) -> list[Any]:
-    """Tuples of the values of `keys` in each object; None (and a fault) where one is missing."""
+    """Return the values of `keys` of each object as a tuple. If one is missing, add a fault and return None for it."""
     result: list[Any] = []
     for number, item in enumerate(items):
         if not isinstance(item, dict):
@@ -168,7 +169,7 @@ def build_example(
     words: tuple[str, ...], entities: Sequence[RawEntity | None], relations: Sequence[RawRelation | None], id: str,
     where: str, faults: Faults, left_context: tuple[str, ...] = (), right_context: tuple[str, ...] = (),
 ) -> Example | None:  # fmt: skip
-    """A checked example, or None and the faults of its entities and relations. Exact duplicates are kept once."""
+    """Build an example without exact duplicates, or add faults and return None."""
     before = len(faults.lines)
     if fault := surrogate_fault(id):
         faults.add(where, f"id: {fault}")
@@ -215,7 +216,7 @@ def _relation(raw: RawRelation, entities: Sequence[Entity | None], where: str, f
         return None
     for role, index in (("head", head), ("tail", tail)):
         if not 0 <= index < len(entities):
-            faults.add(where, f"{role} {index} is no entity (the record has {len(entities)})")
+            faults.add(where, f"{role} {index} is not an entity (the record has {len(entities)})")
             return None
     first, second = entities[head], entities[tail]
     return None if first is None or second is None else Relation(first, second, kind)

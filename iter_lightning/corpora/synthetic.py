@@ -1,8 +1,8 @@
-"""A seeded generator of English sentences with nested entities: the embedded default corpus.
+"""Generate English sentences with nested entities: the built-in synthetic corpus.
 
-The paper's first item of future work is a large synthetic corpus to measure models on nested entities, of which
-real corpora hold few (Table 1). Depth, nesting, density and length are parameters; the annotation is right by
-construction. Made-up names of one split occur in no other, and any of them may be a person, a place or a company.
+The paper proposes, as future work, a large synthetic corpus to evaluate models on nested entities, which are rare in
+real corpora (Table 1). Depth, nesting, density, and length are parameters, and the annotation is correct by
+construction. Splits share no made-up names, and any name can be a person, a place, or a company.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from iter_lightning.types import Entity, Example, Relation
 __all__ = ["SCHEMA", "SyntheticConfig", "generate", "synthetic_splits"]
 
 SPLITS = {"train": (0.0, 0.6), "dev": (0.6, 0.8), "test": (0.8, 1.0)}
-"""The share of the made-up names that each split draws from."""
+"""Range of the made-up names that each split uses, as fractions."""
 ATTEMPTS = 100
-"""Sentences written for each one asked for, before giving up on distinct ones."""
+"""Sentences to generate per requested one before giving up on distinct ones."""
 SLOT = re.compile(r"<(\w+)(?: (\w+))?>|\{(\w+)\}")
 TRIPLE = re.compile(r"(.)\1\1")
 T = TypeVar("T")
@@ -33,27 +33,32 @@ U = TypeVar("U", str, Template)
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """What the sentences are like.
+    """Configure the generated sentences.
 
     Raises:
-        ValueError: a value outside its range.
+        ValueError: If a value is outside its range.
+
+    Example:
+        >>> splits = synthetic_splits(SyntheticConfig(sentences=8, depth=1))
+        >>> [len(examples) for examples in splits.values()]
+        [8, 2, 2]
     """
 
     sentences: int = 1200
-    """Of train; dev and test get a quarter each."""
+    """Number of training sentences. Dev and test get a quarter each."""
     depth: int = 3
-    """Most entities inside each other, 1 (flat) to 4."""
+    """Largest nesting depth of entities, 1 (flat) to 4."""
     nesting: float = 0.5
-    """Probability that a name holds another where it can and depth allows."""
+    """Probability that a name contains another name, if its kind and `depth` allow it."""
     density: float = 6.0
-    """Entities a sentence, nested ones included, on average over the sentences that have any. No clause is cut for it:
-    the shortest sentences hold one whole clause, of about four entities at the default nesting."""
+    """Mean number of entities, nested ones included, in sentences that have any. Clauses are never cut: the shortest
+    sentences have one complete clause, which has about four entities at the default nesting."""
     length: int = 20
-    """Words up to which a sentence is filled, on average, with clauses that name nothing; density may need more."""
+    """Mean number of words up to which sentences are filled with clauses without names. `density` may need more."""
     empty: float = 0.05
-    """Share of sentences without any entity."""
+    """Share of sentences without entities."""
     seed: int = 0
-    """The same seed gives the same corpus everywhere."""
+    """Seed. The same seed gives the same corpus on every machine."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -66,10 +71,10 @@ class SyntheticConfig:
 
 
 def synthetic_splits(config: SyntheticConfig) -> dict[str, list[Example]]:
-    """train, dev and test; no sentence text occurs twice, and no made-up name in two splits.
+    """Generate train, dev, and test splits. Sentences are distinct, and no made-up name occurs in two splits.
 
     Raises:
-        ValueError: there are not that many distinct sentences.
+        ValueError: If the configuration cannot produce enough distinct sentences.
     """
     sizes = {"train": config.sentences, "dev": config.sentences // 4, "test": config.sentences // 4}
     seen: set[tuple[str, ...]] = set()
@@ -77,10 +82,10 @@ def synthetic_splits(config: SyntheticConfig) -> dict[str, list[Example]]:
 
 
 def generate(config: SyntheticConfig, size: int, seed: int, split: str = "train") -> list[Example]:
-    """`size` distinct sentences with the names of a split; `config.sentences` and `config.seed` play no part.
+    """Generate `size` distinct sentences with the names of a split, without `config.sentences` and `config.seed`.
 
     Raises:
-        ValueError: an unknown split, or there are not that many distinct sentences.
+        ValueError: If the split is unknown, or if the configuration cannot produce enough distinct sentences.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {list(SPLITS)}, found {split!r}")
@@ -90,7 +95,7 @@ def generate(config: SyntheticConfig, size: int, seed: int, split: str = "train"
 def _distinct(
     config: SyntheticConfig, size: int, seed: int, split: str, seen: set[tuple[str, ...]]
 ) -> list[Example]:  # fmt: skip
-    """`size` sentences not among `seen`, to which they are added."""
+    """Generate `size` sentences that are not in `seen`, and add them to it."""
     chosen: list[Example] = []
     for example in _sentences(config, seed, split, limit=ATTEMPTS * size):
         if example.words not in seen:
@@ -99,7 +104,9 @@ def _distinct(
         if len(chosen) == size:
             break
     if len(chosen) < size:
-        raise ValueError(f"{split} needs {size} distinct sentences, but {config} gives {len(chosen)}; raise length")
+        raise ValueError(
+            f"{split} needs {size} distinct sentences, but {config} produces {len(chosen)}; increase length"
+        )
     return chosen
 
 
@@ -112,14 +119,14 @@ def _sentences(config: SyntheticConfig, seed: int, split: str, limit: int) -> It
 
 @cache
 def _names(seed: int) -> tuple[str, ...]:
-    """All made-up names, in an order of the seed's."""
+    """Return all made-up names, shuffled by the seed."""
     dice = _Dice(f"{seed}/names")
     names = {name for name in map("".join, product(*lexicon.NAME_PARTS)) if not TRIPLE.search(name)}
     return tuple(name for _, name in sorted((dice.roll(), name) for name in sorted(names)))
 
 
 class _Dice:
-    """Choices from `random.random()` alone, the one sequence that Python promises never to change."""
+    """Draw from `random.random()` only, because Python guarantees that its sequence never changes."""
 
     def __init__(self, seed: str) -> None:
         self.roll = random.Random(seed).random
@@ -132,13 +139,13 @@ class _Dice:
 
 
 class _Writer:
-    """Writes one sentence after the other with the names of one split."""
+    """Write sentences one after the other, with the names of one split."""
 
     def __init__(self, config: SyntheticConfig, dice: _Dice, names: Sequence[str]) -> None:
         self.config = config
         self.dice = dice
         self.lists = {**lexicon.WORDS, "name": names, "year": tuple(map(str, range(1890, 2020)))}
-        self.surplus = 0.0  # entities that earlier sentences have beyond their share
+        self.surplus = 0.0  # entities of earlier sentences beyond their target
         self.words: list[str] = []
         self.entities: list[Entity] = []
         self.relations: list[Relation] = []
@@ -146,12 +153,14 @@ class _Writer:
         self.names: list[str] = []
 
     def sentence(self) -> Example:
-        """One sentence with its annotation."""
+        """Write one sentence with its annotation."""
         for part in (self.words, self.entities, self.relations, self.used, self.names):
             part.clear()
+        # draw the targets: number of entities and of words
         empty = self.dice.roll() < self.config.empty
         entities = 0.0 if empty else 2 * self.config.density * self.dice.roll()
         words = self.config.length * (0.5 + self.dice.roll())
+        # add clauses until both targets are met
         self.append(lexicon.PLAIN_OPENINGS if empty else lexicon.OPENINGS)
         self.append(lexicon.FILLERS if empty else lexicon.CLAUSES)
         while (more := not empty and len(self.entities) + self.surplus < entities) or len(self.words) < words:
@@ -163,14 +172,19 @@ class _Writer:
         return Example(tuple(self.words), tuple(sorted(self.entities)), tuple(self.relations))
 
     def append(self, templates: Sequence[Template]) -> None:
-        """Append one of the templates, at the top of the sentence."""
+        """Append one of the templates at the top level of the sentence."""
         self.write(self.fresh(templates), self.config.depth)
 
     def write(self, template: Template, depth: int, inside: tuple[Template, ...] = ()) -> dict[str, Entity]:
-        """Append a template's words, names (nested at most `depth` deep) and, outside of names, its relations.
+        """Append the words and names of a template and, outside of names, its relations.
 
-        `inside` are the patterns of the names around it, none of which is used again within. Returns the names by
-        handle, those inside the name `r` as `r.handle`.
+        Args:
+            template: The template.
+            depth: Largest nesting depth of its names.
+            inside: Patterns of the surrounding names. They are not used again within these names.
+
+        Returns:
+            The names by handle. A name inside the name `r` has the key `r.handle`.
         """
         handles: dict[str, Entity] = {}
         end = 0
@@ -188,7 +202,7 @@ class _Writer:
         return handles
 
     def name(self, kind: str, handle: str, depth: int, inside: tuple[Template, ...]) -> dict[str, Entity]:
-        """Append and annotate a name; returns it under its handle, and those inside it under longer ones."""
+        """Append and annotate a name. Return it under its handle, and the names inside it under `handle.name`."""
         patterns = lexicon.NAMES[kind]
         nested = [template for template in patterns.nested if template not in inside]
         holds_names = depth > 1 and bool(nested) and self.dice.roll() < self.config.nesting
@@ -201,13 +215,13 @@ class _Writer:
         return {handle: entity, **{f"{handle}.{name}": value for name, value in inner.items()}}
 
     def relate(self, template: Template, handles: dict[str, Entity]) -> None:
-        """Append the template's relations between names that are there."""
+        """Append the relations of a template whose arguments are present."""
         for head, kind, tail in template.relations:
             if head in handles and tail in handles:
                 self.relations.append(Relation(handles[head], handles[tail], kind))
 
     def fill(self, word_list: str) -> str:
-        """A word of a list, its own slots filled."""
+        """Return a word of a list, with its slots filled."""
         if word_list == "again":
             return self.dice.pick(self.names) if self.names else self.fill("name")
         word = self.fresh(self.lists[word_list])
@@ -216,7 +230,7 @@ class _Writer:
         return SLOT.sub(lambda match: self.fill(match.group(3)), word)
 
     def fresh(self, values: Sequence[U]) -> U:
-        """One of the values, and if ten tries find one, one that the sentence has not used."""
+        """Return a random value, preferably one that the sentence has not used (up to ten tries)."""
         for _ in range(10):
             value = self.dice.pick(values)
             if value not in self.used:

@@ -1,12 +1,15 @@
-"""The tables behind the generated corpus: words, patterns of names, clauses with the relations they state.
+"""Define the vocabulary of the synthetic corpus: words, patterns of names, and clauses with their relations.
 
-In a text, `<kind>` or `<kind x>` is a name of that kind (`NAMES`), `x` the handle by which relations call it, and
-`{list}` a word of `WORDS`, a made-up `{name}` or an `{again}` (a name the sentence has used already, if any).
-Relations are written `head Type tail`; `self` is the name a pattern builds, `r.x` the name with handle `x` inside
-the name `r`, where there is one.
+Notation in texts:
 
-Names of persons, places and companies come from one list, so the wording around a name, not its shape, tells its
-type; hence no two texts here may differ in the kinds of their slots alone.
+- `<kind>` or `<kind x>`: a name of this kind (`NAMES`), with the handle `x` for relations.
+- `{list}`: a word of `WORDS`, a made-up `{name}`, or `{again}`, a name that the sentence has used before, if any.
+
+Relations are written as `head Type tail`. `self` is the name that a pattern builds. `r.x` is the name with handle `x`
+inside the name `r`, if there is one.
+
+Names of persons, places, and companies come from one list, so only the wording around a name reveals its type.
+Therefore, no two texts may differ only in the kinds of their slots.
 """
 
 from __future__ import annotations
@@ -28,24 +31,24 @@ SCHEMA = Schema(
 
 
 class Template:
-    """Words and slots, and the relations that the wording states."""
+    """Hold a text with slots, and the relations that it states."""
 
     def __init__(self, text: str, *relations: str) -> None:
-        """See the head of this file for the notation."""
+        """Parse relations; the docstring of the module explains the notation."""
         self.text = text
         self.relations = tuple((head, kind, tail) for head, kind, tail in (r.split() for r in relations))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How names of one kind are made."""
+    """Define the patterns of one kind of names."""
 
     type: str
-    """The entity type they are annotated with."""
+    """Entity type of these names."""
     flat: tuple[Template, ...]
-    """Patterns without a name inside."""
+    """Patterns without names inside."""
     nested: tuple[Template, ...] = ()
-    """Patterns that hold names."""
+    """Patterns with names inside."""
 
 
 NAME_PARTS = (
@@ -54,7 +57,7 @@ NAME_PARTS = (
     ("l", "n", "r", "s", "nd", "rk", "ld", "rn", "ss", "ll"),
     ("a", "and", "berg", "by", "ell", "en", "er", "ford", "ham", "ick", "ley", "man", "ow", "sen", "ton", "well"),
 )
-"""Beginnings, vowels, middles and ends of made-up names."""
+"""Beginnings, vowels, middles, and ends of made-up names."""
 
 WORDS: dict[str, tuple[str, ...]] = {
     "first": (
@@ -91,7 +94,7 @@ WORDS: dict[str, tuple[str, ...]] = {
         "between {month} and {month}", "as late as {year}", "for the second time in a decade",
     ),
 }  # fmt: skip
-"""Lists of words by name; a word may hold slots of its own."""
+"""Lists of words by name. Words may contain slots."""
 
 _TOWN = (Template("{name}"), Template("{name}"), Template("{name}"), Template("New {name}"), Template("Saint {name}"))
 _COMPANY = (
@@ -193,7 +196,7 @@ NAMES: dict[str, Kind] = {
         ),
     ),
 }  # fmt: skip
-"""Kinds of names; a handle inside a role says what the person in that role does there."""
+"""Kinds of names. The handle inside a role gives the relation of the person in that role."""
 
 _ROLE = ("a Works_For r.employer", "a Leads r.led")
 
@@ -247,12 +250,12 @@ CLAUSES = (
     Template("<person> attended <event>"),
     Template("<event> was reported by <org>"),
 )
-"""What a sentence says of its names, one relation or several, or none."""
+"""Clauses with names. They state one relation, several, or none."""
 
 FILLERS = (Template("{people} {did} {when}"), Template("{people} {did}"))
-"""Clauses without any name."""
+"""Clauses without names."""
 PLAIN_OPENINGS = (Template(""), Template(""), Template("by most accounts ,"), Template("records show that"))
-"""Openings without any name."""
+"""Openings without names."""
 OPENINGS = (
     *PLAIN_OPENINGS, *PLAIN_OPENINGS, *PLAIN_OPENINGS, Template("according to <org> ,"),
     Template("as <person> told reporters in <place> ,"),

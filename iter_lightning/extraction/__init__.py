@@ -1,1 +1,1 @@
-"""From raw text to entities and relations in character offsets: extracting, reading and writing, looking, serving."""
+"""Extract entities and relations from raw text: `Extractor`, readers, writers, HTML pages, servers, and exports."""

@@ -1,7 +1,8 @@
-"""Where sentences begin: what spaCy's sentencizer says, with opening marks given to the sentence that they open.
+"""Correct the sentence boundaries of spaCy's sentencizer at quotation marks, brackets, and paragraphs.
 
-The sentencizer leaves all punctuation after a full stop to the sentence that ended: in `He left. "Stay," she said.` the
-opening quotation mark is parted from its sentence. Here a mark belongs to the text that it touches.
+The sentencizer assigns all punctuation after a full stop to the sentence that ends. It separates, for example, the
+opening quotation mark of `He left. "Stay," she said.` from its sentence. Here, a mark belongs to the text that it
+touches.
 """
 
 from __future__ import annotations
@@ -15,34 +16,34 @@ from iter_lightning.extraction.documents import Bounds
 
 _BREAK = r"(?:\r\n|\n|\r(?!\n))"
 _PARAGRAPH = re.compile(rf"{_BREAK}[^\S\r\n]*{_BREAK}")
-"""An empty line ends a sentence, whatever it ends with."""
+"""Empty line, which always ends a sentence."""
 _OPENING = frozenset({"Ps", "Pi", "Pd"})
-"""Unicode categories of marks that open: brackets, quotation marks, and dashes (of direct speech, of lists)."""
+"""Unicode categories of opening marks: brackets, quotation marks, and dashes (of direct speech and lists)."""
 _INVERTED = frozenset("¿¡")
 _STRAIGHT = {mark: re.compile(rf"(?<!\w){mark}|{mark}(?!\w)") for mark in "\"'"}
-"""Quotation marks that look the same at both ends; one between two letters is an apostrophe."""
+"""Straight quotation marks. A mark between two letters is an apostrophe."""
 
 
 class Kind(Enum):
-    """What a token is to the end of a sentence."""
+    """Classify tokens by their role at the end of a sentence."""
 
     TEXT = 0
     STOP = 1
-    """Ends a sentence: a full stop, a question mark."""
+    """Mark that ends a sentence, such as a full stop or a question mark."""
     MARK = 2
     """Other punctuation."""
 
 
 Token = tuple[int, int, bool, Kind]
-"""Start, end, and whether the sentencizer starts a sentence here, or at white space before."""
+"""Start, end, whether the sentencizer starts a sentence here (or at white space before it), and the kind."""
 
 
 def sentence_starts(text: str, tokens: Iterable[Token]) -> Iterator[tuple[int, int, bool]]:
     """Decide at which tokens sentences start.
 
     Args:
-        text: the whole text.
-        tokens: its tokens without those of white space, in order.
+        text: Whole text.
+        tokens: Tokens of the text in order, without white space.
 
     Yields:
         Start and end of each token, and whether a sentence starts with it.
@@ -50,16 +51,19 @@ def sentence_starts(text: str, tokens: Iterable[Token]) -> Iterator[tuple[int, i
     paragraphs = (match.start() for match in _PARAGRAPH.finditer(text))
     paragraph = next(paragraphs, None)
     straight = _StraightMarks(text)
-    stop: int | None = None  # the end of the stop that the marks follow
-    marks: list[Bounds] = []  # after a stop: of which sentence they are depends on what comes next
+    stop: int | None = None  # end of the stop before the marks
+    marks: list[Bounds] = []  # marks after a stop, whose sentence depends on the next token
     for start, end, starts, kind in tokens:
+        # a paragraph break ends the sentence
         while paragraph is not None and paragraph < start:
             yield from ((*mark, False) for mark in marks)
             stop, marks, starts, paragraph = None, [], True, next(paragraphs, None)
             straight.start_paragraph(start)
+        # after a stop, collect marks until another token follows
         if kind is Kind.MARK and stop is not None:
             marks.append((start, end))
             continue
+        # divide the marks between the two sentences
         if marks:
             first = _count_closing(straight, stop or 0, marks, start) if kind is Kind.TEXT else len(marks)
             yield from ((*mark, number == first) for number, mark in enumerate(marks))
@@ -70,20 +74,20 @@ def sentence_starts(text: str, tokens: Iterable[Token]) -> Iterator[tuple[int, i
 
 
 class _StraightMarks:
-    """Tells opening from closing straight quotation marks: every second one in a paragraph closes."""
+    """Distinguish opening and closing straight quotation marks: every second one in a paragraph closes."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._first = 0
         self._counts: dict[str, tuple[int, int]] = {}
-        """For each mark a place, and how often the mark occurs in the paragraph before that place."""
+        """Position for each mark, and the number of occurrences in the paragraph before this position."""
 
     def start_paragraph(self, place: int) -> None:
-        """Count from here: a mark that was never closed has no effect on later paragraphs."""
+        """Restart counting, so that an unclosed mark does not affect later paragraphs."""
         self._first, self._counts = place, {}
 
     def opens(self, mark: str, place: int) -> bool:
-        """Whether the mark at a place opens; places only grow from call to call."""
+        """Return whether the mark at a position opens. Positions must increase from call to call."""
         begin, count = self._counts.get(mark, (self._first, 0))
         count += sum(1 for _ in _STRAIGHT[mark].finditer(self.text, begin, place))
         self._counts[mark] = place, count
@@ -93,14 +97,14 @@ class _StraightMarks:
 def _count_closing(straight: _StraightMarks, before: int, marks: Sequence[Bounds], after: int) -> int:
     """Return how many of the marks between two sentences belong to the first one.
 
-    A mark opens the second sentence if white space parts it from the first one but not from the second; it closes the
-    first one in the opposite case. Where both or neither hold, brackets and quotation marks go by their direction.
+    A mark opens the second sentence if white space separates it from the first one but not from the second, and closes
+    the first sentence in the opposite case. Otherwise, the direction of the bracket or quotation mark decides.
 
     Args:
-        straight: of the text.
-        before: where the stop of the first sentence ends.
-        marks: in order.
-        after: where the first word of the second sentence starts.
+        straight: Counter of straight quotation marks of the text.
+        before: End of the stop of the first sentence.
+        marks: Bounds of the marks, in order.
+        after: Start of the first word of the second sentence.
     """
     left = right = 0
     place = before

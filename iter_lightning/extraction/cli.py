@@ -1,4 +1,4 @@
-"""`python -m iter_lightning extract MODEL INPUT... --output OUT`."""
+"""Run `python -m iter_lightning extract MODEL INPUT... --output OUT`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from iter_lightning.extraction.readers import FORMATS as INPUTS
 from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.run import Executor, ExtractionConfig, Summary, extract, run_here
 from iter_lightning.extraction.writers import FORMATS as OUTPUTS
-from iter_lightning.heap import keep_few_products, return_large_buffers
+from iter_lightning.heap import limit_onednn_cache, return_large_buffers
 from iter_lightning.machine import require_standard_output
 from iter_lightning.processes import advise
 from iter_lightning.status import unfinished_note
@@ -36,7 +36,7 @@ examples:
   zcat news.jsonl.gz | extract runs/mine/seed1 - --input-format jsonl --output found.parquet
   extract owner/model corpus/ --output graph.graphml --launcher ray --workers 8
 
-A killed or interrupted extraction goes on with the same command; no document is lost or written twice.
+To resume a killed or interrupted extraction, run the same command again. No document is lost or written twice.
 """
 
 
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     """Extract entities and relations from documents."""
     options = _parser().parse_args(arguments)
     logging.getLogger("iter_lightning").setLevel(logging.ERROR if options.quiet else logging.WARNING)
-    keep_few_products()
+    limit_onednn_cache()
     return_large_buffers()
     config = _config(options)
     if not options.quiet and (note := unfinished_note(options.model)):
@@ -52,15 +52,15 @@ def main(arguments: list[str]) -> None:
     outputs = [(Path(path), options.format or ("brat" if path.endswith("/") else None)) for path in options.output]
     if not outputs:
         if options.overwrite or options.format or options.launcher != "local":
-            raise ConfigError("--format, --overwrite and --launcher go with --output")
+            raise ConfigError("--format, --overwrite, and --launcher require --output")
         _to_stdout(config)
         return
     executor = _executor(options)
     started = time.monotonic()
     again = "without --overwrite " if options.overwrite else ""
     advise(f"the same command {again}resumes")
-    with show_progress(options.quiet) as tell:
-        summary, known = extract(config, outputs, executor, options.overwrite, tell)
+    with show_progress(options.quiet) as on_progress:
+        summary, known = extract(config, outputs, executor, options.overwrite, on_progress)
     report = _report(summary, [path for path, _ in outputs], known, time.monotonic() - started)
     if summary.bad and not summary.documents:
         raise ConfigError(f"no record could be extracted\n{report}")
@@ -73,37 +73,61 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m iter_lightning extract", description=main.__doc__, epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("model", metavar="MODEL", help="run folder, model folder or hub id")
+    parser.add_argument("model", metavar="MODEL", help="run folder, model folder, or hub id")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders, or - for standard input")
-    parser.add_argument("--output", "-o", action="append", default=[], metavar="OUT", help="by suffix; may be repeated")
     parser.add_argument(
-        "--format", choices=sorted(OUTPUTS), metavar="NAME", help=f"of OUT: {', '.join(sorted(OUTPUTS))}"
+        "--output",
+        "-o",
+        action="append",
+        default=[],
+        metavar="OUT",
+        help="output, with a format derived from its suffix; may be repeated",
+    )
+    parser.add_argument(
+        "--format", choices=sorted(OUTPUTS), metavar="NAME", help=f"format of OUT: {', '.join(sorted(OUTPUTS))}"
     )
     reading = parser.add_argument_group("input")
-    reading.add_argument("--input-format", choices=sorted(INPUTS), metavar="NAME", help=", ".join(sorted(INPUTS)))
-    reading.add_argument("--text-field", default="text", metavar="FIELD", help="of a record, or column (default: text)")
-    reading.add_argument("--id-field", default="id", metavar="FIELD", help="likewise (default: id)")
-    reading.add_argument("--gold", action="store_true", help="records carry gold annotation: kept, shown in .html")
+    reading.add_argument("--input-format", choices=sorted(INPUTS), metavar="NAME",
+                         help=f"format of INPUT: {', '.join(sorted(INPUTS))}")  # fmt: skip
+    reading.add_argument(
+        "--text-field", default="text", metavar="FIELD", help="field or column with the text (default: text)"
+    )
+    reading.add_argument("--id-field", default="id", metavar="FIELD", help="field or column with the id (default: id)")
+    reading.add_argument("--gold", action="store_true", help="read gold annotation from records, and show it in .html")
     reading.add_argument("--max-characters", type=int, default=ReadOptions.max_characters, metavar="N",
-                         help="longer texts are bad records (default: %(default)s)")  # fmt: skip
+                         help="largest text; longer ones are bad records (default: %(default)s)")  # fmt: skip
     reading.add_argument("--language", metavar="CODE",
-                         help="spaCy's code; none: all come with words (default: the model's, else en)")  # fmt: skip
-    found = parser.add_argument_group("what is found")
-    found.add_argument("--context", choices=CONTEXTS, default="sentence", help="document: relations cross sentences")
-    found.add_argument("--link-threshold", type=float, metavar="P", help="lambda (default: the model's)")
-    found.add_argument("--threshold", action="append", default=[], metavar="TYPE=P", help="least probability of a type")
-    how = parser.add_argument_group("how")
+                         help="spaCy's code, or none if all documents have words (default: the model's)")  # fmt: skip
+    found = parser.add_argument_group("results")
+    found.add_argument(
+        "--context", choices=CONTEXTS, default="sentence", help="with document, relations may cross sentences"
+    )
+    found.add_argument("--link-threshold", type=float, metavar="P", help="lambda (default: the value of the model)")
+    found.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        metavar="TYPE=P",
+        help="smallest probability for a type; may be repeated",
+    )
+    how = parser.add_argument_group("execution")
     how.add_argument("--backend", choices=BACKENDS, default="torch")
-    how.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU where there is one)")
+    how.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if available)")
     how.add_argument("--precision", choices=("fp32", "bf16", "fp16", "int8"), default="fp32",
-                     help="default fp32; others are refused on CPUs that are slower at them")  # fmt: skip
-    how.add_argument("--allow-slow", action="store_true", help="compute in --precision even if fp32 would be faster")
-    how.add_argument("--compile", action="store_true", help="compile the encoder: pays for long runs in int8")
-    how.add_argument("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="subwords a batch (%(default)s)")
+                     help="default: fp32; CPUs that are slower with another precision reject it")  # fmt: skip
+    how.add_argument("--allow-slow", action="store_true", help="use --precision even if fp32 would be faster")
+    how.add_argument("--compile", action="store_true", help="compile the encoder; worthwhile for long runs in int8")
+    how.add_argument(
+        "--max-tokens",
+        type=int,
+        default=MAX_TOKENS,
+        metavar="N",
+        help="padded subwords per batch (default: %(default)s)",
+    )
     how.add_argument("--launcher", choices=LAUNCHERS, default="local")
-    how.add_argument("--workers", type=int, metavar="N", help="of Ray (default: one a GPU, else one a machine)")
-    how.add_argument("--overwrite", action="store_true", help="replace OUT, and forget a started extraction into it")
-    how.add_argument("--quiet", "-q", action="store_true", help="errors alone")
+    how.add_argument("--workers", type=int, metavar="N", help="Ray workers (default: one per GPU, or one per machine)")
+    how.add_argument("--overwrite", action="store_true", help="replace OUT and discard its unfinished extraction")
+    how.add_argument("--quiet", "-q", action="store_true", help="print errors only")
     return parser
 
 
@@ -113,8 +137,8 @@ def _config(options: argparse.Namespace) -> ExtractionConfig:
     )
     if options.backend == "onnx" and (options.precision != "fp32" or options.compile or options.allow_slow):
         raise ConfigError(
-            "--precision, --compile and --allow-slow go with --backend torch; the graphs of --backend onnx have the "
-            "precision that `export --onnx` gave them"
+            "--precision, --compile, and --allow-slow require --backend torch; with --backend onnx, `export --onnx` "
+            "determines the precision"
         )
     return ExtractionConfig(
         model=options.model, inputs=tuple(options.inputs), reading=reading,
@@ -134,14 +158,14 @@ def _thresholds(given: Iterable[str]) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals or not kind:
-            raise ConfigError(f"--threshold {item!r}: expected TYPE=P, as Work_For=0.8")
+            raise ConfigError(f"--threshold {item!r}: expected TYPE=P, such as Work_For=0.8")
     return found
 
 
 def _executor(options: argparse.Namespace) -> Executor:
     if options.launcher == "local":
         if options.workers is not None:
-            raise ConfigError("--workers goes with --launcher ray; a local extraction takes all cores")
+            raise ConfigError("--workers requires --launcher ray; a local extraction uses all cores")
         return run_here
     from iter_lightning.extraction.cluster import RayExecutor
 
@@ -149,7 +173,7 @@ def _executor(options: argparse.Namespace) -> Executor:
 
 
 def _to_stdout(config: ExtractionConfig) -> None:
-    """JSON lines in UTF-8 as they are found, bad records to standard error."""
+    """Print documents as JSON lines in UTF-8 to standard output, and bad records to standard error."""
     require_standard_output()
     reading, extractor, rules = Reading(config.inputs, config.reading), config.extractor(), config.rules()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -162,7 +186,7 @@ def _to_stdout(config: ExtractionConfig) -> None:
         for record in reading:
             if isinstance(record, BadRecord):
                 bad += 1
-                print(_told(record), file=sys.stderr)
+                print(_describe(record), file=sys.stderr)
             else:
                 yield record
 
@@ -170,13 +194,13 @@ def _to_stdout(config: ExtractionConfig) -> None:
         for document in extractor(documents(), rules.link_threshold, rules.thresholds):
             found += 1
             print(json.dumps(document.to_dict(), ensure_ascii=False), flush=True)
-    except BrokenPipeError:  # whoever reads has enough; what Python would still flush at its end goes nowhere
+    except BrokenPipeError:  # the reader has closed the pipe; discard what Python flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if bad and not found:
         raise ConfigError("no record could be extracted")
 
 
-def _told(record: BadRecord) -> str:
+def _describe(record: BadRecord) -> str:
     return f"{record.source}: {record.place}: {record.reason}"
 
 
@@ -185,12 +209,12 @@ def _report(summary: Summary, outputs: list[Path], again: bool, seconds: float) 
     if summary.bad:
         errors = Files.beside(outputs[0]).errors
         what = f"{summary.bad:,} bad records" if summary.bad > 1 else "1 bad record"
-        with suppress(OSError), errors.open(encoding="utf-8") as file:  # of an earlier run, it may be gone
-            what += f", the first {_told(BadRecord(**json.loads(file.readline())))}"
-        lines.append(f"{what}; all, with reasons, in {errors}")
+        with suppress(OSError), errors.open(encoding="utf-8") as file:  # the file of an earlier run may be missing
+            what += f", the first is {_describe(BadRecord(**json.loads(file.readline())))}"
+        lines.append(f"{what}; see {errors} for all records and reasons")
     if summary.kernels:
-        lines.append(f"computed by {summary.kernels}")
+        lines.append(f"computed with {summary.kernels}")
     documents = "1 document" if summary.documents == 1 else f"{summary.documents:,} documents"
     what = f"{documents}, {summary.entities:,} entities, {summary.relations:,} relations"
-    how = "done already (--overwrite does it again)" if again else f"in {seconds:.0f} s"
+    how = "finished before (use --overwrite to repeat it)" if again else f"in {seconds:.0f} s"
     return "\n".join([*lines, f"{what} {how}: {', '.join(map(str, outputs))}"])

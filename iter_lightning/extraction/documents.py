@@ -1,7 +1,7 @@
-"""A text with what was found in it, every offset in characters of that text.
+"""Represent texts with entities and relations in character offsets.
 
-Offsets count Unicode code points, as Python's strings do, from 0; ends are exclusive. `text[e.start:e.end] == e.text`
-holds for every entity, whatever the text is made of.
+Offsets count Unicode code points from 0, as Python's strings do, and ends are exclusive. For every entity,
+`text[entity.start:entity.end] == entity.text` holds.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard, get_args
 
 from iter_lightning.errors import shown
-from iter_lightning.types import Example, Prediction, Relation, surrogate_fault
+from iter_lightning.types import Entity, Example, Prediction, surrogate_fault
 
 Bounds = tuple[int, int]
-"""Start and end, exclusive."""
-CONTEXTS = ("sentence", "document")
-"""What the model reads at once: relations reach as far."""
+"""Start and end (exclusive)."""
+Context = Literal["sentence", "document"]
+"""Unit that the model reads at once, which limits the reach of relations."""
+CONTEXTS: tuple[Context, ...] = get_args(Context)
 
 
 @dataclass(frozen=True, slots=True)
 class TextEntity:
-    """A typed span of characters `[start, end)` of a document; `score` is its probability, 1 for gold."""
+    """Represent an entity: the characters `[start, end)` of a document, a type, and a probability (1 for gold)."""
 
     start: int
     end: int
@@ -34,7 +35,7 @@ class TextEntity:
 
 @dataclass(frozen=True, slots=True)
 class TextRelation:
-    """A typed, directed link between two entities of a document; `score` is its probability, 1 for gold."""
+    """Represent a directed relation between two entities of a document, with a probability (1 for gold)."""
 
     head: TextEntity
     tail: TextEntity
@@ -44,7 +45,7 @@ class TextRelation:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """Entities and relations of one document: its gold."""
+    """Hold the gold entities and relations of one document."""
 
     entities: tuple[TextEntity, ...] = ()
     relations: tuple[TextRelation, ...] = ()
@@ -52,20 +53,29 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text, its words and sentences, and the entities and relations found in it.
+    """Represent a text, its words and sentences, and the entities and relations found in it.
 
     Args:
-        text: as it was given, untouched.
-        words: bounds of each word, in order; none is empty, none overlap.
-        sentences: bounds of each sentence, from its first word's start to its last one's end; they hold all words.
-        entities, relations: what was found, in the order of the text.
-        id: the caller's name for it.
-        gold: annotation that came with it, if any.
+        text: Text, unchanged.
+        words: Character bounds of the words, in order. Words are not empty and do not overlap.
+        sentences: Character bounds of the sentences, from the start of their first word to the end of their last one.
+            Every word belongs to a sentence.
+        entities: Predicted entities, in the order of the text.
+        relations: Predicted relations between these entities.
+        id: Name of the document, chosen by the caller.
+        gold: Gold annotation, if any.
 
     Raises:
-        ValueError: a text, id or type with a lone surrogate, which UTF-8 cannot hold; words or sentences that overlap,
-            are empty or out of order; words outside of all sentences; an entity whose text is not the document's at
-            that place; a relation whose argument is not among the entities.
+        ValueError: If the text, the id, or a type has a lone surrogate; if words or sentences are empty, overlap, or
+            are out of order; if a word is outside of all sentences; if the text of an entity differs from the document;
+            or if an argument of a relation is not among the entities.
+
+    Example:
+        >>> document = Document.from_words([["Ada", "works", "."], ["Bo", "sleeps", "."]])
+        >>> document.text
+        'Ada works .\\nBo sleeps .'
+        >>> document.units()
+        [(0, 3), (3, 6)]
     """
 
     text: str
@@ -76,7 +86,7 @@ class Document:
     id: str = ""
     gold: Annotation | None = None
     _first_words: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    """The index of each sentence's first word, and the number of words."""
+    """Index of the first word of each sentence, followed by the number of words."""
 
     def __post_init__(self) -> None:
         for name in ("text", "id"):
@@ -87,10 +97,10 @@ class Document:
         starts = [start for start, _ in self.words]
         first = (*(bisect_left(starts, start) for start, _ in self.sentences), len(self.words))
         if self.words and (not self.sentences or first[0] != 0):
-            raise ValueError("words outside of all sentences")
+            raise ValueError("some words are outside of all sentences")
         for (low, high), (start, end) in zip(pairwise(first), self.sentences, strict=True):
             if low == high or self.words[low][0] != start or self.words[high - 1][1] != end:
-                raise ValueError(f"the sentence [{start}, {end}) does not begin and end with words")
+                raise ValueError(f"the sentence [{start}, {end}) does not start and end at words")
         object.__setattr__(self, "_first_words", first)
         _check_annotation(self.text, self.entities, self.relations)
         if self.gold:
@@ -98,10 +108,17 @@ class Document:
 
     @classmethod
     def from_words(cls, sentences: Iterable[Sequence[str]], id: str = "") -> Document:
-        """A document of the caller's own words, its text the words joined by spaces and the sentences by newlines.
+        """Build a document from words. Its text joins words by spaces and sentences by newlines.
+
+        Args:
+            sentences: Words of each sentence. Empty sentences are skipped.
+            id: Name of the document.
+
+        Returns:
+            A document with bounds of words and sentences.
 
         Raises:
-            ValueError: an empty word.
+            ValueError: If a word is empty.
         """
         words: list[Bounds] = []
         bounds: list[Bounds] = []
@@ -127,27 +144,27 @@ class Document:
         return cls("".join(parts), tuple(words), tuple(bounds), id=id)
 
     def word_texts(self, unit: Bounds | None = None) -> tuple[str, ...]:
-        """The words `[first, last)` of the document, or all, as strings."""
+        """Return the words `[first, last)` of the document, or all words, as strings."""
         first, last = unit or (0, len(self.words))
         return tuple(self.text[start:end] for start, end in self.words[first:last])
 
     def units(self, context: str = "sentence") -> list[Bounds]:
-        """Word bounds of what is read at once: each sentence, or the whole document."""
+        """Return the word bounds of the units that the model reads: sentences, or the whole document."""
         if context == "document":
             return [(0, len(self.words))] if self.words else []
         return list(pairwise(self._first_words))
 
     def examples(self, context: str = "sentence") -> list[Example]:
-        """What the model reads, one a unit."""
+        """Return one example per unit, as input of the model."""
         return [Example(words=self.word_texts(unit), id=self.id) for unit in self.units(context)]
 
     def word_bounds(self, entity: TextEntity) -> Bounds:
-        """The words an entity covers, also where its borders are inside of them; word indices, end exclusive."""
+        """Return the range of words that an entity covers fully or in part."""
         first = bisect_left(self.words, entity.start + 1, key=lambda word: word[1])
         return first, bisect_left(self.words, entity.end, key=lambda word: word[0])
 
     def with_predictions(self, predictions: Sequence[Prediction], context: str = "sentence") -> Document:
-        """The document with what was found in each of its `units`; scores are rounded to six places."""
+        """Add the predictions for the `units` of the document. Scores are rounded to six decimal places."""
         entities: dict[tuple[int, int, str], TextEntity] = {}
         relations: list[TextRelation] = []
         for (first, _), prediction in zip(self.units(context), predictions, strict=True):
@@ -157,34 +174,33 @@ class Document:
                     start, end, entity.type, self.text[start:end], round(score, 6)
                 )
 
-            def of(relation: Relation, role: str, first: int = first) -> TextEntity:
-                entity = getattr(relation, role)
+            def moved(entity: Entity, first: int = first) -> TextEntity:
                 return entities[first + entity.start, first + entity.end, entity.type]
 
             relations += [
-                TextRelation(of(relation, "head"), of(relation, "tail"), relation.type, round(score, 6))
+                TextRelation(moved(relation.head), moved(relation.tail), relation.type, round(score, 6))
                 for relation, score in zip(prediction.relations, prediction.relation_scores, strict=True)
             ]
         return replace(self, entities=tuple(entities.values()), relations=tuple(relations))
 
     def _repr_html_(self) -> str:
-        """In a notebook: the page."""
+        """Show the document as a page in notebooks."""
         from iter_lightning.extraction.page import render
 
         return render(self)._repr_html_()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: relations name entities by their place in the list."""
+        """Return plain values for JSON. Relations refer to entities by their index."""
         values: dict[str, Any] = {"id": self.id, "text": self.text, **_annotation_dict(self)}
         values |= {"sentences": [list(bounds) for bounds in self.sentences], "words": [list(w) for w in self.words]}
         return values | ({"gold": _annotation_dict(self.gold)} if self.gold else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Document:
-        """The inverse of `to_dict`; `sentences`, `words` and scores may be missing.
+        """Build a document from the values of `to_dict`. `sentences`, `words`, and scores are optional.
 
         Raises:
-            ValueError: a field that is missing or does not fit, named.
+            ValueError: If a field is missing or not valid.
         """
         text = values.get("text")
         if not isinstance(text, str):
@@ -202,10 +218,10 @@ class Document:
 
 
 def annotation_of(text: str, values: Mapping[str, Any]) -> Annotation:
-    """Entities and relations of a record in the layout of `Document.to_dict`.
+    """Read the entities and relations of a record in the layout of `Document.to_dict`.
 
     Raises:
-        ValueError: naming the entity or relation, what was found and what was expected.
+        ValueError: If a value is not valid.
     """
     entities = []
     for number, item in enumerate(_items(values, "entities")):
@@ -218,7 +234,7 @@ def annotation_of(text: str, values: Mapping[str, Any]) -> Annotation:
         spelled = item.get("text", text[start:end])
         if spelled != text[start:end]:
             raise ValueError(
-                f"entity {number}: its text is {shown(spelled)}, the document's there is {shown(text[start:end])}"
+                f"entity {number}: its text is {shown(spelled)}, but the document has {shown(text[start:end])} there"
             )
         entities.append(TextEntity(start, end, kind, text[start:end], _score(item, f"entity {number}")))
     relations = []
@@ -228,7 +244,7 @@ def annotation_of(text: str, values: Mapping[str, Any]) -> Annotation:
             raise ValueError(f"relation {number}: expected whole numbers for head and tail and a string for type, "
                              f"found {shown(head)}, {shown(tail)}, {shown(kind)}")  # fmt: skip
         if not (0 <= head < len(entities) and 0 <= tail < len(entities)):
-            raise ValueError(f"relation {number}: links {head} and {tail}, there are {len(entities)} entities")
+            raise ValueError(f"relation {number}: links {head} and {tail}, but there are {len(entities)} entities")
         relations.append(TextRelation(entities[head], entities[tail], kind, _score(item, f"relation {number}")))
     return Annotation(tuple(entities), tuple(relations))
 
@@ -252,7 +268,7 @@ def _check_bounds(bounds: Sequence[Bounds], length: int, name: str) -> None:
     for number, (start, end) in enumerate(bounds):
         if not before <= start < end <= length:
             raise ValueError(
-                f"{name}: number {number} is [{start}, {end}), expected it not empty, "
+                f"{name}: number {number} is [{start}, {end}); expected a range that is not empty, "
                 f"after {before} and inside the text ({length} characters)"
             )
         before = end
@@ -262,7 +278,7 @@ def _check_annotation(text: str, entities: Sequence[TextEntity], relations: Sequ
     for e in entities:
         if e.start < 0 or e.start >= e.end or text[e.start : e.end] != e.text:
             raise ValueError(
-                f"entity [{e.start}, {e.end}) is {shown(e.text)}, the text there is {shown(text[e.start : e.end])}"
+                f"entity [{e.start}, {e.end}) is {shown(e.text)}, but the text there is {shown(text[e.start : e.end])}"
             )
     for kind in {*(e.type for e in entities), *(r.type for r in relations)}:
         if fault := surrogate_fault(kind):

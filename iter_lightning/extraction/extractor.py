@@ -1,4 +1,4 @@
-"""`Extractor`: a trained model as a function from texts to documents."""
+"""Apply a trained model to texts with `Extractor`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, overload
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, overload
 
 from iter_lightning.errors import ConfigError, TextError
-from iter_lightning.extraction.documents import CONTEXTS, Document
+from iter_lightning.extraction.documents import CONTEXTS, Context, Document
 from iter_lightning.extraction.grouping import grouped
 from iter_lightning.extraction.splitting import Splitter, resolve_language
 from iter_lightning.types import Example, Prediction, Schema, surrogate_fault
@@ -18,56 +18,61 @@ if TYPE_CHECKING:
     from iter_lightning.model.inference import InferenceOptions
     from iter_lightning.model.iter import IterModel
 
-BACKENDS = ("torch", "onnx")
+BackendName = Literal["torch", "onnx"]
+BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 MAX_TOKENS = 4096
-"""Subwords a batch."""
+"""Default number of padded subwords in a batch."""
 _DOCUMENTS, _CHARACTERS = 2048, 250_000
-"""Of a stream, that are held and read together: so many documents, or as soon as they have so many characters."""
+"""Size of the groups in which a stream is processed: a number of documents, or fewer if they have enough characters."""
 
 
 class Backend(Protocol):
-    """What predicts: `TorchBackend`, or `onnx.OnnxBackend`."""
+    """Compute predictions; implemented by `TorchBackend` and `onnx.OnnxBackend`."""
 
     @property
     def schema(self) -> Schema:
-        """The model's."""
+        """Return the types of the model."""
 
     @property
     def link_threshold(self) -> float:
-        """The model's own lambda."""
+        """Return the link threshold (lambda) that is stored in the model."""
 
     @property
     def kernels(self) -> str:
-        """What computes, in one line for reports."""
+        """Return a one-line description of the kernels in use, for reports."""
 
     def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
-        """One prediction an example, in order, as they come; links above the threshold."""
+        """Yield one prediction per example, in order. Relations have a score above the threshold."""
 
 
 @dataclass(frozen=True)
 class TorchBackend:
-    """An `IterModel`, on its device and as `prepare` has left it."""
+    """Run an `IterModel` on its device, after `model.inference.prepare`."""
 
     model: IterModel
     kernels: str = "torch"
-    """See `Backend`."""
 
     @property
     def schema(self) -> Schema:
-        """The model's."""
+        """Return the types of the model."""
         return self.model.config.schema
 
     @property
     def link_threshold(self) -> float:
-        """The model's own lambda."""
+        """Return the link threshold (lambda) that is stored in the model."""
         return self.model.config.link_threshold
 
     @classmethod
     def load(cls, folder: Path, device: str | None, options: InferenceOptions | None) -> TorchBackend:
-        """A folder's model on `device` (None: a GPU where there is one), made fast.
+        """Load a model onto a device and optimize it for inference.
+
+        Args:
+            folder: Model folder.
+            device: Device in torch's notation. None means a GPU if one is available, else the CPU.
+            options: Precision and compilation.
 
         Raises:
-            ConfigError: torch or the device is missing, or the device does not compute the precision or is slow at it.
+            ConfigError: If torch or the device is missing, or if the device does not support the precision efficiently.
         """
         check_torch()
         import torch
@@ -81,38 +86,45 @@ class TorchBackend:
         try:
             place = torch.device(device)
             torch.empty(1, device=place)
-        except (RuntimeError, AssertionError) as error:  # torch's, if the device does not exist
+        except (RuntimeError, AssertionError) as error:  # torch raises these if the device does not exist
             raise ConfigError(f"device {device!r}: {str(error).splitlines()[0]}") from error
         check_precision(options.precision, place, options.allow_slow)
         model = prepare(IterModel.from_pretrained(folder).to(place), options)
         return cls(model, describe(options.precision, place, options.compile))
 
     def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
-        """See `Backend`."""
+        """Yield predictions; see `Backend.predict`."""
         from iter_lightning.model.pipeline import stream
 
         return stream(self.model, examples, None, link_threshold=link_threshold, max_tokens=max_tokens)
 
 
 class Extractor:
-    """Finds entities and relations in texts.
+    """Extract entities and relations from texts.
 
     Args:
-        backend: what predicts.
-        splitter: makes words and sentences of texts; None for documents that have their words.
-        context: `sentence`: each is read by itself; `document`: all of it, in overlapping windows where it is longer
-            than the encoder takes, with relations across sentences (between entities that a window holds both).
-        max_tokens: subwords a batch.
+        backend: Model that computes predictions.
+        splitter: Splits texts into words and sentences. It may be None if all documents have words.
+        context: Unit that the model reads at once. With `sentence`, sentences are independent. With `document`,
+            relations may cross sentences; documents longer than the encoder's input are read in overlapping windows,
+            and relations are found between entities of the same window.
+        max_tokens: Largest number of padded subwords in a batch.
 
     Raises:
-        ConfigError: a context that is none.
+        ConfigError: If `context` or `max_tokens` is not valid.
+
+    Example:
+        >>> extractor = Extractor.from_pretrained("runs/conll04/seed1")  # doctest: +SKIP
+        >>> document = extractor("Ada Lovelace worked for Acme in London.")  # doctest: +SKIP
+        >>> [(entity.text, entity.type) for entity in document.entities]  # doctest: +SKIP
+        [('Ada Lovelace', 'Peop'), ('Acme', 'Org'), ('London', 'Loc')]
     """
 
     def __init__(
-        self, backend: Backend, splitter: Splitter | None, context: str = "sentence", max_tokens: int = MAX_TOKENS
+        self, backend: Backend, splitter: Splitter | None, context: Context = "sentence", max_tokens: int = MAX_TOKENS
     ) -> None:
         if context not in CONTEXTS:
-            raise ConfigError(f"context {context!r} is none of {', '.join(CONTEXTS)}")
+            raise ConfigError(f"context {context!r} is not valid; expected one of {', '.join(CONTEXTS)}")
         if max_tokens < 1:
             raise ConfigError(f"max_tokens must be at least 1, found {max_tokens}")
         self.backend = backend
@@ -122,26 +134,31 @@ class Extractor:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, *, language: str | None = None, context: str = "sentence", device: str | None = None,
-        options: InferenceOptions | None = None, backend: str = "torch", max_tokens: int = MAX_TOKENS,
+        cls, model: str | Path, *, language: str | None = None, context: Context = "sentence",
+        device: str | None = None, options: InferenceOptions | None = None, backend: BackendName = "torch",
+        max_tokens: int = MAX_TOKENS,
     ) -> Extractor:  # fmt: skip
-        """An extractor of a model in a folder (a run folder, too) or on the hub.
+        """Load a model from a run folder, a model folder, or the hub.
 
         Args:
-            model: folder or hub id.
-            language: spaCy's code for the language of the texts; None is the model's own, or English if it has none;
-                "none" if all documents come with their words.
-            context, max_tokens: see `Extractor`.
-            device: torch's name for it; None is a GPU where there is one.
-            options: precision and compilation (torch alone).
-            backend: `torch`, or `onnx` for what `export --onnx` wrote.
+            model: Folder or hub id.
+            language: spaCy's code for the language of the texts. None means the language of the model, or English if it
+                has none. "none" means that all documents have words.
+            context: See `Extractor`.
+            device: Device in torch's notation. None means a GPU if one is available, else the CPU.
+            options: Precision and compilation, for the torch backend.
+            backend: `torch`, or `onnx` for models written by `export --onnx`.
+            max_tokens: See `Extractor`.
+
+        Returns:
+            An extractor with the loaded model.
 
         Raises:
-            ConfigError: an option that is none, or does not go with the backend.
-            EncoderError: no model there, or one that does not fit.
+            ConfigError: If an option is not valid, or not supported by the backend.
+            EncoderError: If the model does not exist or cannot be loaded.
         """
         if backend not in BACKENDS:
-            raise ConfigError(f"backend {backend!r} is none of {', '.join(BACKENDS)}")
+            raise ConfigError(f"backend {backend!r} is not valid; expected one of {', '.join(BACKENDS)}")
         folder = model_folder(model)
         language = resolve_language(language, folder)
         splitter = None if language is None else Splitter(language)
@@ -150,7 +167,9 @@ class Extractor:
             from iter_lightning.extraction.onnx import OnnxBackend
 
             if device not in (None, "cpu") or options is not None:
-                raise ConfigError("the onnx backend runs on a CPU and takes no options: export decides its precision")
+                raise ConfigError(
+                    "the onnx backend runs on a CPU and takes no options; `export --onnx` sets its precision"
+                )
             loaded = OnnxBackend.from_pretrained(folder)
         else:
             loaded = TorchBackend.load(folder, device, options)
@@ -158,15 +177,15 @@ class Extractor:
 
     @property
     def schema(self) -> Schema:
-        """The types the model finds."""
+        """Return the types of the model."""
         return self.backend.schema
 
     @property
     def kernels(self) -> str:
-        """What computes, in one line for reports."""
+        """Return a one-line description of the kernels in use, for reports."""
         return self.backend.kernels
 
-    @overload  # a text is a sequence of texts to a type checker
+    @overload  # for type checkers, a string is also a sequence of strings
     def __call__(  # type: ignore[overload-overlap]
         self, texts: str | Document, link_threshold: float | None = None, thresholds: Mapping[str, float] | None = None
     ) -> Document: ...
@@ -184,33 +203,37 @@ class Extractor:
         self, texts: str | Document | Iterable[str | Document], link_threshold: float | None = None,
         thresholds: Mapping[str, float] | None = None,
     ) -> Document | list[Document] | Iterator[Document]:  # fmt: skip
-        """What is in a text, in a list of them, or (lazily) in a stream of them.
+        """Extract from one text, from a list of texts, or lazily from a stream of texts.
 
         Args:
-            texts: text, or documents with words of their own (`Document.from_words`).
-            link_threshold: lambda, between 0 and 1; None is the model's own.
-            thresholds: least probability by type. An entity below its type's goes, with its relations; a relation
-                type's takes the place of lambda, lower ones too.
+            texts: Strings, or documents that have words (see `Document.from_words`).
+            link_threshold: Link threshold (lambda) in [0, 1]. None means the value stored in the model.
+            thresholds: Smallest probability for some types, in [0, 1]. Entities below the threshold of their type are
+                removed together with their relations. The threshold of a relation type replaces lambda.
+
+        Returns:
+            One document for one text, a list for a sequence, and an iterator for any other iterable.
 
         Raises:
-            ConfigError: a threshold outside [0, 1] or of no type of the model; text without a splitter, or something
-                that is neither text nor document.
-            TextError: a text that UTF-8 cannot hold, with its number and the character. Of a text or a list, before
-                anything is read; from a stream, in the place of that text's document: the next one follows.
+            ConfigError: If a threshold is outside [0, 1] or names an unknown type, if a text needs a splitter, or if an
+                item is neither a string nor a document.
+            TextError: If UTF-8 cannot encode a text. For a text or a list, it is raised before any work starts. A
+                stream raises it in place of the document, and continues with the next one.
         """
-        rules = Thresholds.of(self.backend, link_threshold, thresholds)
+        limits = Thresholds.of(self.backend, link_threshold, thresholds)
         if isinstance(texts, (str, Document)):
-            return next(_Results(self._found(_readable([texts]), rules)))
+            return next(_Results(self._extract(_readable([texts]), limits)))
         if isinstance(texts, Sequence):
-            return list(_Results(self._found(_readable(texts), rules)))
-        return _Results(self._found(_documents(texts), rules))
+            return list(_Results(self._extract(_readable(texts), limits)))
+        return _Results(self._extract(_documents(texts), limits))
 
-    def _found(self, documents: Iterable[Document | TextError], rules: Thresholds) -> Iterator[Document | TextError]:
-        """The documents with what is in them; errors keep their places."""
+    def _extract(self, documents: Iterable[Document | TextError], limits: Thresholds) -> Iterator[Document | TextError]:
+        """Yield the documents with predictions. Errors keep their positions."""
+        # process groups of documents, so that memory is bounded and batches are well filled
         for group in grouped(documents, _length, _CHARACTERS, _DOCUMENTS):
             split = self._split([document for document in group if isinstance(document, Document)])
             examples = (example for document in split for example in document.examples(self.context))
-            predictions = self.backend.predict(examples, rules.lowest_link, self.max_tokens)
+            predictions = self.backend.predict(examples, limits.lowest_link, self.max_tokens)
             readable = iter(split)
             for item in group:
                 if isinstance(item, TextError):
@@ -218,19 +241,19 @@ class Extractor:
                     continue
                 document = next(readable)
                 read = list(islice(predictions, len(document.units(self.context))))
-                yield rules.apply(document.with_predictions(read, self.context))
-            next(predictions, None)  # there is none: the backend lets go of what it holds
+                yield limits.apply(document.with_predictions(read, self.context))
+            next(predictions, None)  # let the backend finish its generator and free its buffers
 
     def _split(self, documents: Sequence[Document]) -> Sequence[Document]:
         if self.splitter is not None:
             return self.splitter(documents)
         if any(not document.words and document.text.strip() for document in documents):
-            raise ConfigError("text without words: give the extractor a language, or words of your own")
+            raise ConfigError("text without words: set the language of the extractor, or pass documents with words")
         return documents
 
 
 class _Results(Iterator[Document]):
-    """A stream of documents. An error among them is raised in its place, and the next document follows it."""
+    """Iterate over documents, raising each `TextError` at its position and then continuing."""
 
     def __init__(self, items: Iterator[Document | TextError]) -> None:
         self._items = items
@@ -255,7 +278,7 @@ def _documents(texts: Iterable[str | Document]) -> Iterator[Document | TextError
 
 
 def _readable(texts: Sequence[str | Document]) -> list[Document | TextError]:
-    """Documents of texts; raises the first `TextError`."""
+    """Convert texts to documents, or raise the first `TextError`."""
     documents = list(_documents(texts))
     for document in documents:
         if isinstance(document, TextError):
@@ -268,18 +291,20 @@ def _length(item: Document | TextError) -> int:
 
 
 def check_torch() -> None:
-    """Raise `ConfigError` where torch is not installed."""
+    """Raise `ConfigError` if torch is not installed."""
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ConfigError("the torch backend needs torch; --backend onnx runs what `export --onnx` wrote") from error
+        raise ConfigError(
+            "the torch backend needs torch; --backend onnx runs models written by `export --onnx` without it"
+        ) from error
 
 
 def model_folder(model: str | Path) -> Path:
-    """Where a model lies: the folder itself, the model of a run folder, or a copy of the hub's.
+    """Return the folder of a model: the model in a run folder, the folder itself, or a local copy from the hub.
 
     Raises:
-        EncoderError: neither a folder nor a model of the hub.
+        EncoderError: If the model is neither a folder nor on the hub.
     """
     if Path(model, "model", "config.json").is_file():
         return Path(model, "model")
@@ -292,21 +317,21 @@ def model_folder(model: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The least probability of each type."""
+    """Hold the smallest probability of each type."""
 
     entity: Mapping[str, float]
-    """Of entity types that have one."""
+    """Thresholds of entity types, if any."""
     relation: Mapping[str, float]
-    """Of every relation type: its own, else lambda."""
+    """Thresholds of all relation types: their own, or lambda."""
 
     @classmethod
     def of(
         cls, backend: Backend, link_threshold: float | None = None, thresholds: Mapping[str, float] | None = None
     ) -> Thresholds:
-        """What a caller gave, for the types of a model.
+        """Check thresholds against the types of a model and add its defaults.
 
         Raises:
-            ConfigError: a number outside [0, 1], or a type the model does not have.
+            ConfigError: If a value is not in [0, 1], or if the model does not have a type.
         """
         given, schema = dict(thresholds or {}), backend.schema
         known = {*schema.entity_types, *schema.relation_types}
@@ -323,17 +348,17 @@ class Thresholds:
 
     @property
     def lowest_link(self) -> float:
-        """The least of all relation types'; 1 where there are none."""
+        """Return the smallest threshold of all relation types; 1 without relation types."""
         return min(self.relation.values(), default=1.0)
 
     def apply(self, document: Document) -> Document:
-        """The document without what is below."""
+        """Remove entities and relations below their thresholds."""
         entities = tuple(e for e in document.entities if e.score >= self.entity.get(e.type, 0.0))
         kept, lowest = set(entities), self.lowest_link
         relations = tuple(
             r for r in document.relations
             if r.head in kept and r.tail in kept
-            # what is above the lowest is all there is; rounded, its score may equal it
+            # the backend applied the lowest threshold already; rounded scores may equal it
             and (r.score > self.relation[r.type] or self.relation[r.type] == lowest)
         )  # fmt: skip
         if len(entities) == len(document.entities) and len(relations) == len(document.relations):

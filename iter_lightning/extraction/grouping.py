@@ -1,4 +1,4 @@
-"""Documents taken together, so many that memory holds them."""
+"""Group items so that each group fits in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 def grouped(
     items: Iterable[T], length: Callable[[T], int], characters: int, count: int | None = None
 ) -> Iterator[list[T]]:
-    """The items in order; a group is complete with `count` of them, or as soon as it has `characters`."""
+    """Yield groups of items in order. A group ends at `count` items, or once it has `characters` characters."""
     group: list[T] = []
     size = 0
     for item in items:

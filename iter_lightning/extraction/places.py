@@ -1,4 +1,4 @@
-"""Where the outputs of an extraction may lie. All of it is checked before a model is loaded or anything is created."""
+"""Check the paths of all outputs, before a model is loaded or any file is created."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from iter_lightning.extraction.writers.target import cannot_be_written, check_ta
 
 @dataclass(frozen=True)
 class Files:
-    """What lies beside the first output."""
+    """Hold the paths of the files next to the first output."""
 
     parts: Path
     errors: Path
@@ -22,19 +22,18 @@ class Files:
 
     @classmethod
     def beside(cls, output: Path) -> Files:
-        """Named after it."""
+        """Derive the paths from an output."""
         return cls(*(output.with_name(f"{output.name}.{name}") for name in ("parts", "errors.jsonl", "manifest.json")))
 
 
 def check_outputs(outputs: Sequence[tuple[Path, str]]) -> Files:
-    """Check the places of all outputs, and of what lies beside the first.
+    """Check the paths of all outputs, and of the files next to the first one.
 
     Args:
-        outputs: path and format.
+        outputs: Path and format of each output.
 
     Raises:
-        ConfigError: an output without a name of its own, whose place is taken, or that lies where nothing can be
-            written; outputs that take each other's place.
+        ConfigError: If an output has no file name, cannot be written, or is in the way of another one.
     """
     for path, kind in outputs:
         check_target(path, FORMATS[kind].folder)
@@ -43,9 +42,9 @@ def check_outputs(outputs: Sequence[tuple[Path, str]]) -> Files:
         check_target(path, folder=False)
     with cannot_be_written(files.parts):
         if files.parts.exists() and not files.parts.is_dir():
-            raise ConfigError(f"{files.parts} is a file, and would be the folder of parts: name another output")
+            raise ConfigError(f"{files.parts} is a file, but is needed as the folder of parts; choose another output")
         if files.parts.is_dir() and any(files.parts.iterdir()) and not (files.parts / LOCK).is_file():
-            raise ConfigError(f"{files.parts} is not a folder of parts, and would be removed: name another output")
+            raise ConfigError(f"{files.parts} is not a folder of parts, but would be removed; choose another output")
     paths = [*(path for path, _ in outputs), files.parts, files.errors, files.manifest]
     names = [path.resolve() for path in paths]
     for path, name in zip(paths, names, strict=True):
@@ -53,17 +52,19 @@ def check_outputs(outputs: Sequence[tuple[Path, str]]) -> Files:
             raise ConfigError(f"--output names {path} more than once")
         for other in paths:
             if other.resolve() in name.parents:
-                raise ConfigError(f"{path} lies in {other}, which is an output, too: name a place outside of it")
+                raise ConfigError(f"{path} lies in {other}, which is another output; choose a path outside of it")
     return files
 
 
 def check_apart(paths: Sequence[Path], inputs: Sequence[str], model: Path) -> None:
-    """Refuse outputs that would be read as input, or as part of the model."""
+    """Reject outputs that lie in an input or in the model folder."""
     for given in inputs:
         if inside := _inside(paths, Path(given)):
-            raise ConfigError(f"{inside} lies in the input {given}, and would be read as input: elsewhere")
+            raise ConfigError(
+                f"{inside} lies in the input {given} and would be read as input; choose a path outside of it"
+            )
     if inside := _inside(paths, model):
-        raise ConfigError(f"{inside} lies in the model's folder {model}: name a place outside of it")
+        raise ConfigError(f"{inside} lies in the model folder {model}; choose a path outside of it")
 
 
 def _inside(paths: Sequence[Path], place: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""How far an extraction is, for people: a bar in a terminal, a line now and then elsewhere."""
+"""Show the progress of an extraction: a bar in a terminal, or one line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from iter_lightning.extraction.run import Progress
 
 SECONDS = 30.0
-"""Between two lines where there is no terminal."""
+"""Seconds between two lines if the output is not a terminal."""
 _UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 @contextmanager
 def show_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """Gives what to tell of progress; shows documents, documents a second, share of the input and time left."""
+    """Yield a function that shows documents, documents per second, share of the input, and the remaining time."""
     console = Console(file=sys.stderr)
     if quiet:
         yield lambda progress: None
@@ -44,31 +44,31 @@ def _bar(console: Console) -> Iterator[Callable[[Progress], None]]:
 
 
 def _lines(console: Console) -> Callable[[Progress], None]:
-    rate, told = Rate(), time.monotonic()
+    rate, last = Rate(), time.monotonic()
 
-    def tell(progress: Progress) -> None:
-        nonlocal told
-        text = rate.text(progress)  # each time: it keeps when work began
-        if time.monotonic() - told < SECONDS:
+    def show(progress: Progress) -> None:
+        nonlocal last
+        text = rate.text(progress)  # on every call, because it records the start of the work
+        if time.monotonic() - last < SECONDS:
             return
-        told = time.monotonic()
+        last = time.monotonic()
         share = f", {progress.done / progress.total:.0%} of the input" if progress.total else ""
         left = rate.left(progress)
         console.print(f"{text}{share}{left and f', {left}'}", highlight=False, soft_wrap=True)
 
-    return tell
+    return show
 
 
 class Rate:
-    """Documents a second since the first one of this process, and the time that is left at that rate."""
+    """Compute documents per second since the first document of this process, and the remaining time."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int, int] | None = None
-        """When work began, and the documents and bytes that were behind it then."""
+        """Start time of the work, and the numbers of documents and bytes that were done before."""
 
     def text(self, progress: Progress) -> str:
-        """`1,024 documents, 85/s, 2 bad`."""
-        if self._first is None or not progress.documents:  # what an earlier process extracted is passed over quickly
+        """Return a text such as `1,024 documents, 85/s, 2 bad`."""
+        if self._first is None or not progress.documents:  # parts of an earlier process are skipped quickly
             self._first = (time.monotonic(), progress.documents, progress.done)
         began, documents, _ = self._first
         seconds = time.monotonic() - began
@@ -76,10 +76,12 @@ class Rate:
         return f"{progress.documents:,} documents{speed}" + (f", {progress.bad:,} bad" if progress.bad else "")
 
     def left(self, progress: Progress) -> str:
-        """`about 12 min left`, where that can be told."""
+        """Return a text such as `about 12 min left`, or an empty string if the remaining time is unknown."""
         if self._first is None or not progress.total or progress.done <= self._first[2]:
             return ""
-        share = max(progress.total - progress.done, 0) / (progress.done - self._first[2])  # a file may have grown
+        share = max(progress.total - progress.done, 0) / (
+            progress.done - self._first[2]
+        )  # files may have grown since the start
         seconds = share * (time.monotonic() - self._first[0])
         size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= 2 * size), _UNITS[-1])
         return f"about {seconds / size:.0f} {unit} left"

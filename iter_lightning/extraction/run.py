@@ -1,8 +1,8 @@
-"""Extraction from any amount of input into files: in parts, so that it can be stopped, killed and started again.
+"""Extract from any amount of input into files, in parts, so that an interrupted extraction can resume.
 
-Beside the first output lies a folder `OUT.parts` until all is done; the outputs are made from its parts, in the order
-of the input, and appear whole. What could not be read or extracted goes to `OUT.errors.jsonl`, how the outputs were
-made to `OUT.manifest.json`.
+The folder `OUT.parts` next to the first output keeps finished parts. At the end, the outputs are assembled from the
+parts in the order of the input, written atomically, and the folder is removed. Records that could not be read or
+extracted are listed in `OUT.errors.jsonl`, and the settings are recorded in `OUT.manifest.json`.
 """
 
 from __future__ import annotations
@@ -16,63 +16,64 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, astuple, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.extractor import MAX_TOKENS, Extractor, check_torch, model_folder
+from iter_lightning.extraction.documents import Context
+from iter_lightning.extraction.extractor import MAX_TOKENS, BackendName, Extractor, check_torch, model_folder
 from iter_lightning.extraction.parts import (
     CHARACTERS,
     DOCUMENTS,
     Parts,
     Rules,
-    begun,
     check_parts,
     chunks,
-    claim,
-    holding,
+    exclusive_use,
+    is_started,
     make_part,
     read_parts,
-    sweep,
+    remove_leftovers,
+    start_or_resume,
 )
 from iter_lightning.extraction.places import Files, check_apart, check_outputs
 from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.splitting import resolve_language
 from iter_lightning.extraction.writers import open_writer, output_format
 from iter_lightning.files import write_atomically
-from iter_lightning.heap import settle
+from iter_lightning.heap import freeze_heap
 from iter_lightning.types import Schema
 
 SHARD_BYTES = 64 * 2**20
-"""Input files are taken together up to so many bytes; what a worker reads."""
+"""Largest total size of the input files that form one shard, in bytes. A worker reads one shard at a time."""
 
 
 @dataclass(frozen=True)
 class ExtractionConfig:
-    """All that decides what an extraction finds."""
+    """Configure an extraction."""
 
     model: str
-    """Folder or hub id."""
+    """Run folder, model folder, or hub id."""
     inputs: tuple[str, ...]
     reading: ReadOptions = field(default_factory=ReadOptions)
     language: str | None = None
-    """spaCy's code; None is the model's, "none" if all documents come with their words."""
-    context: str = "sentence"
+    """spaCy's code. None means the language of the model; "none" means that all documents have words."""
+    context: Context = "sentence"
     link_threshold: float | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
-    backend: str = "torch"
+    backend: BackendName = "torch"
     device: str | None = None
-    precision: str = "fp32"
+    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
     compile: bool = False
     allow_slow: bool = False
-    """See `InferenceOptions`; decides nothing about what is found."""
+    """See `InferenceOptions`. It does not affect the results."""
     max_tokens: int = MAX_TOKENS
 
     def rules(self) -> Rules:
-        """What is decided at call time."""
+        """Return the thresholds."""
         return Rules(self.link_threshold, self.thresholds)
 
     def extractor(self) -> Extractor:
-        """The extractor it asks for."""
+        """Load the extractor."""
         options = None
         if self.backend == "torch":
             check_torch()
@@ -85,7 +86,7 @@ class ExtractionConfig:
         )  # fmt: skip
 
     def settings(self, folder: Path) -> dict[str, Any]:
-        """Plain values, with what they stand for: the model's digest, the chunks, the versions."""
+        """Return plain values, with the digest of the model, the limits of chunks, and versions of packages."""
         given = asdict(self)
         del given["allow_slow"]
         return {
@@ -97,57 +98,65 @@ class ExtractionConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an extraction is."""
+    """Report the progress of an extraction."""
 
     documents: int = 0
-    """Extracted by this process and its workers."""
+    """Number of documents extracted by this process and its workers."""
     bad: int = 0
+    """Number of bad records."""
     done: int = 0
-    """Bytes of input behind it."""
+    """Number of input bytes processed."""
     total: int | None = None
-    """Bytes of all input; None where it is not known."""
+    """Number of input bytes; None if unknown."""
     part: str = field(default="", compare=False)
-    """The part that is there now."""
+    """File name of the part that was finished last."""
     kernels: str = field(default="", compare=False)
-    """What computed the part; empty if it was there before."""
+    """Kernels that computed the part; empty if the part existed before."""
 
 
 class Executor(Protocol):
-    """Makes the parts of all chunks: here, or on a cluster."""
+    """Make the parts of all chunks, in this process or on a cluster."""
 
     def __call__(
         self, config: ExtractionConfig, extractor: Extractor, shards: Sequence[Reading], folder: Path
     ) -> Iterator[Progress]:
-        """Make what parts are missing in the folder; tells after each, also of those that were there."""
+        """Make missing parts in the folder, and yield the progress after each part, existing ones included."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What an extraction came to."""
+    """Summarize a finished extraction."""
 
     documents: int = 0
     bad: int = 0
     entities: int = 0
     relations: int = 0
     notes: tuple[str, ...] = ()
-    """What a format could not hold, what was passed over."""
+    """Information that output formats could not represent, and inputs that were skipped."""
     kernels: str = ""
-    """What computed the parts that the last process or its workers made."""
+    """Kernels that computed the parts of the last process and its workers."""
 
 
 def extract(
     config: ExtractionConfig, outputs: Sequence[tuple[Path, str | None]], executor: Executor,
-    overwrite: bool = False, tell: Callable[[Progress], None] = lambda progress: None,
+    overwrite: bool = False, on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> tuple[Summary, bool]:  # fmt: skip
-    """Extract from all inputs into all outputs, each a path and its format (None: by suffix).
+    """Extract from all inputs into all outputs.
+
+    Args:
+        config: Settings of the extraction.
+        outputs: Path and format of each output. The format None is derived from the suffix.
+        executor: Function that makes the parts, such as `run_here`.
+        overwrite: Whether to replace outputs and parts of other extractions.
+        on_progress: Called after each part.
 
     Returns:
-        What it came to, and whether that was done already.
+        The summary, and whether the same extraction had finished before.
 
     Raises:
-        ConfigError: an output that is there already or cannot be written, parts of an extraction with other settings
-            or other input.
-        IterError, OSError: the disk; the parts that are there stay, and the same call goes on with them.
+        ConfigError: If an output exists or cannot be written, or if existing parts have other settings or other input.
+        IterError: If the model fails on every input.
+        OSError: If the disk fails. Finished parts are kept, and the same call resumes.
     """
     named = [(path, output_format(path, kind)) for path, kind in outputs]
     files = check_outputs(named)
@@ -157,25 +166,25 @@ def extract(
     settings = config.settings(folder)
 
     def finished() -> Summary | None:
-        return None if overwrite or begun(files.parts) else _finished(files, settings, reading, named)
+        return None if overwrite or is_started(files.parts) else _finished_summary(files, settings, reading, named)
 
     if (done := finished()) is not None:
-        sweep(files.parts)
+        remove_leftovers(files.parts)
         return done, True
-    # workers elsewhere check their own processors
+    # workers on other machines check the precision on their own processors
     extractor = (config if executor is run_here else replace(config, allow_slow=True)).extractor()
-    settle()
+    freeze_heap()
     config.rules().check(extractor)
-    _try(named, extractor.schema, config.context)
-    with holding(files.parts):
-        if (done := finished()) is not None:  # by another process, in the meantime
+    _check_writable(named, extractor.schema, config.context)
+    with exclusive_use(files.parts):
+        if (done := finished()) is not None:  # another process has just finished it
             return done, True
-        claim(files.parts, settings, overwrite)
+        start_or_resume(files.parts, settings, overwrite)
         started, progress, made, kernels = time.monotonic(), Progress(), set(), set()
         for progress in executor(config, extractor, reading.shards(SHARD_BYTES), files.parts):
             made.add(progress.part)
             kernels.add(progress.kernels)
-            tell(progress)
+            on_progress(progress)
         seconds = time.monotonic() - started
         check_parts(files.parts, made - {""})
         summary = _assemble(files, named, extractor.schema, config.context, reading.notes)
@@ -185,14 +194,14 @@ def extract(
             "summary": asdict(summary),
             "last_process": {"documents": progress.documents, "seconds": round(seconds, 1)},
         }  # fmt: skip
-        write_atomically(files.manifest, json.dumps(manifest, indent=2) + "\n")  # names of files may be no UTF-8
+        write_atomically(files.manifest, json.dumps(manifest, indent=2) + "\n")  # file names may not be valid UTF-8
     return summary, False
 
 
 def run_here(
     config: ExtractionConfig, extractor: Extractor, shards: Sequence[Reading], folder: Path
 ) -> Iterator[Progress]:
-    """The `Executor` of this process."""
+    """Make missing parts in this process; implements `Executor`."""
     parts, rules = Parts(folder), config.rules()
     total = None if any(shard.total is None for shard in shards) else sum(shard.total or 0 for shard in shards)
     documents, bad, behind = 0, 0, 0
@@ -215,7 +224,7 @@ def _version(package: str) -> str | None:
 
 
 def model_digest(folder: Path) -> str:
-    """SHA-256 over a model's configuration, tokenizer and weights."""
+    """Return the SHA-256 digest of the configuration, tokenizer, and weights of a model."""
     sha = hashlib.sha256()
     for path in sorted([*folder.glob("*"), *folder.glob("onnx/*")]):
         if path.suffix in (".json", ".txt", ".model", ".safetensors", ".bin", ".onnx") and path.is_file():
@@ -225,60 +234,62 @@ def model_digest(folder: Path) -> str:
     return sha.hexdigest()
 
 
-class _EnoughError(Exception):
-    """Ends an attempt."""
+class _DiscardError(Exception):
+    """Signal writers to discard their output."""
 
 
-def _try(outputs: Sequence[tuple[Path, str]], schema: Schema, context: str) -> None:
-    """Open all outputs and leave them as they were: what cannot be written is told before hours of extraction."""
-    with suppress(_EnoughError), ExitStack() as stack:
+def _check_writable(outputs: Sequence[tuple[Path, str]], schema: Schema, context: str) -> None:
+    """Open all outputs and discard them, so that errors are reported before hours of extraction."""
+    with suppress(_DiscardError), ExitStack() as stack:
         for path, kind in outputs:
             stack.enter_context(open_writer(path, kind, schema, context))
-        raise _EnoughError
+        raise _DiscardError
 
 
-def _finished(
+def _finished_summary(
     files: Files, settings: dict[str, Any], reading: Reading, outputs: Sequence[tuple[Path, str]]
 ) -> Summary | None:
-    """What the manifest says of these outputs, if they are there and were made like this of this input.
+    """Return the summary in the manifest if all outputs exist and have the same settings and input, or None.
 
     Raises:
-        ConfigError: some are there, made in another way.
+        ConfigError: If outputs exist that have other settings or other input.
     """
-    there = [str(path) for path, _ in outputs if path.exists()]
-    with suppress(OSError, ValueError, KeyError, TypeError):  # no manifest, or none of ours
+    existing = [str(path) for path, _ in outputs if path.exists()]
+    with suppress(OSError, ValueError, KeyError, TypeError):  # the manifest is missing or has another layout
         manifest = json.loads(files.manifest.read_text(encoding="utf-8"))
         wanted = [json.loads(json.dumps(settings)), reading.files(), [[str(path), kind] for path, kind in outputs]]
-        if len(there) == len(outputs) and wanted == [manifest[key] for key in ("settings", "inputs", "outputs")]:
+        if len(existing) == len(outputs) and wanted == [manifest[key] for key in ("settings", "inputs", "outputs")]:
             return Summary(**{**manifest["summary"], "notes": tuple(manifest["summary"]["notes"])})
-    if there:
-        raise ConfigError(f"{', '.join(there)}: there already, not from this input and settings (--overwrite)")
+    if existing:
+        raise ConfigError(
+            f"{', '.join(existing)}: exists, but was made from other input or settings; use --overwrite to replace it"
+        )
     return None
 
 
 def _assemble(
     files: Files, outputs: Sequence[tuple[Path, str]], schema: Schema, context: str, notes: Sequence[str]
 ) -> Summary:
-    """All outputs from all parts, and the bad records beside them."""
+    """Write all outputs from the parts, and bad records to the file of errors."""
     documents = bad = entities = relations = 0
     errors = files.parts / "errors"
     with ExitStack() as stack:
-        told_bad = stack.enter_context(errors.open("w", encoding="utf-8"))
+        error_file = stack.enter_context(errors.open("w", encoding="utf-8"))
         writers = [stack.enter_context(open_writer(path, kind, schema, context)) for path, kind in outputs]
         for record in read_parts(files.parts):
             if isinstance(record, BadRecord):
                 bad += 1
-                told_bad.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+                error_file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
                 continue
             documents, entities = documents + 1, entities + len(record.entities)
             relations += len(record.relations)
             for writer in writers:
                 writer.write(record)
-        told_bad.flush()
-        os.fsync(told_bad.fileno())
+        error_file.flush()
+        os.fsync(error_file.fileno())
     if bad:
         errors.replace(files.errors)
     else:
         files.errors.unlink(missing_ok=True)
-    told = tuple(note for writer in writers for note in writer.notes)
-    return Summary(documents, bad, entities, relations, (*notes, *told))
+    losses = tuple(note for writer in writers for note in writer.notes)
+    return Summary(documents, bad, entities, relations, (*notes, *losses))

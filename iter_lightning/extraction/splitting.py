@@ -1,4 +1,4 @@
-"""Raw text into words and sentences, by spaCy's blank pipelines: no trained component, any language spaCy has."""
+"""Split raw text into words and sentences with spaCy's blank pipelines, which need no trained components."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from iter_lightning.extraction.documents import Bounds, Document
 
 logger = logging.getLogger(__name__)
 LANGUAGE = "en"
-"""Of the texts, where neither the caller nor the model names one."""
+"""Default language, if neither the caller nor the model sets one."""
 NO_LANGUAGE = "none"
-"""Given as a language: all documents come with their words."""
+"""Value of a language option for documents that have words already."""
 _ENDLESS = re.compile(r"\S{300}")
-"""spaCy's tokenizer takes quadratic time over what holds no space; it is given such stretches in pieces."""
+"""Long text without spaces. It is split in pieces, because the time of spaCy's tokenizer is quadratic for it."""
 _KANA, _THAI, _OTHERS = "\u3040-\u30ff", "\u0e00-\u0e7f", "\u0e80-\u0fff\u1000-\u109f\u1780-\u17ff"
 _HAN = "\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _UNSPACED = re.compile(f"[{_KANA}{_HAN}]{{4,}}|[{_THAI}{_OTHERS}]{{12,}}")
-"""Letters of scripts that put no space between words, more than most words have."""
+"""Runs of letters in scripts without spaces between words, longer than most words."""
 _REMEDIES = (
     (f"[{_KANA}]", "Japanese", "ja", "use language 'ja' (--language ja; pip install sudachipy sudachidict_core)"),
     (f"[{_HAN}]", "Chinese", "zh", "use language 'zh' (--language zh)"),
     (f"[{_THAI}]", "Thai", "th", "use language 'th' (--language th; pip install pythainlp)"),
-    (f"[{_OTHERS}]", "Lao, Tibetan, Burmese or Khmer", "", "give words of your own (--language none)"),
+    (f"[{_OTHERS}]", "Lao, Tibetan, Burmese, or Khmer", "", "provide documents with words (--language none)"),
 )
-"""A letter's pattern, the language it is probably in, spaCy's code for that, and what to do."""
+"""Pattern of letters, their probable language, spaCy's code for it, and advice for the user."""
 _SPLIT = {"zh": ("zh", "ja"), "ja": ("zh", "ja"), "th": ("th",)}
-"""What languages can split, besides those that put spaces between words."""
+"""Languages without spaces that each language's tokenizer can split."""
 _UNSPLIT_LETTERS = 100
-"""A long text may be mostly in another script; so many letters that were not split are reported anyway."""
+"""Number of unsplit letters that is always reported, even if most of the text is in another script."""
 
 
 def resolve_language(language: str | None, folder: Path) -> str | None:
-    """Return spaCy's code for the language that texts are split in; None if they come with their words.
+    """Return spaCy's code for the language of texts, or None if documents have words already.
 
     Args:
-        language: as the caller gave it; None is the language of the model.
-        folder: the model's.
+        language: Option of the caller. None means the language of the model.
+        folder: Model folder.
 
     Raises:
-        EncoderError: config.json cannot be read, or names a language that is no code.
+        EncoderError: If config.json cannot be read, or if its language is not a valid code.
     """
     if language is None:
         from iter_lightning.model.config import check_language
@@ -57,7 +57,7 @@ def resolve_language(language: str | None, folder: Path) -> str | None:
 
         path = folder / "config.json"
         try:
-            # a folder without the file is no model, as loading it will report
+            # loading the model reports a missing file later
             stored = check_language(read_json(path).get("language")) if path.is_file() else None
         except ConfigError as error:
             raise EncoderError(f"{path}: {error}") from error
@@ -66,15 +66,21 @@ def resolve_language(language: str | None, folder: Path) -> str | None:
 
 
 class Splitter:
-    """Words and sentences of texts in one language.
+    """Split texts of one language into words and sentences.
 
-    The first text of which large parts cannot be split into words is reported by a warning in the log.
+    A warning is logged for the first text with large parts that cannot be split into words.
 
     Args:
-        language: spaCy's code for it (`en`, `de`, `xx` for several at once).
+        language: spaCy's code, such as `en`, `de`, or `xx` for several languages.
 
     Raises:
-        ConfigError: spaCy is missing, has no such language, or needs a package for it.
+        ConfigError: If spaCy is missing, does not support the language, or needs another package for it.
+
+    Example:
+        >>> splitter = Splitter("en")  # doctest: +SKIP
+        >>> [document] = splitter([Document("Ada works. Bo sleeps.")])  # doctest: +SKIP
+        >>> document.word_texts()  # doctest: +SKIP
+        ('Ada', 'works', '.', 'Bo', 'sleeps', '.')
     """
 
     def __init__(self, language: str = "en") -> None:
@@ -82,22 +88,22 @@ class Splitter:
             import spacy
         except ImportError as error:
             raise ConfigError(
-                "splitting text into words needs spaCy (pip install 'iter-lightning[extract]') or words of your own"
+                "splitting text into words needs spaCy: pip install 'iter-lightning[extract]', or pass words"
             ) from error
         try:
             self._nlp: Any = spacy.blank(language)
-        except (ImportError, AttributeError) as error:  # the latter for a module of spacy.lang that is no language
+        except (ImportError, AttributeError) as error:  # AttributeError: a module of spacy.lang that is not a language
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(f"language {language[:40]!r}: spaCy cannot split it: {reason[:200]}") from error
         self.language = language
         sentencizer: Any = self._nlp.add_pipe("sentencizer")
         self._stops = frozenset(sentencizer.punct_chars)
-        self._nlp.max_length = sys.maxsize  # a limit for trained components, of which there are none
+        self._nlp.max_length = sys.maxsize  # the limit protects trained components, which are not used here
         self._warned = False
 
     def __call__(self, documents: Sequence[Document]) -> list[Document]:
-        """The documents with words and sentences; those that have words already stay as they are."""
-        # what spaCy learns of spellings is let go of, else memory grows with every new word
+        """Add words and sentences to documents. Documents that have words already do not change."""
+        # free spaCy's string cache afterwards, because it grows with every new word
         with self._nlp.memory_zone():
             return [document if document.words else self._split(document) for document in documents]
 
@@ -117,7 +123,7 @@ class Splitter:
         return replace(document, words=tuple(words), sentences=tuple(sentences))
 
     def _tokens(self, text: str) -> Iterator[Token]:
-        """Everything that is not white space."""
+        """Yield all tokens that are not white space."""
         from spacy.attrs import IDX, IS_PUNCT, IS_SPACE, LENGTH, SENT_START
 
         cuts = [0, *(match.end() for match in _ENDLESS.finditer(text)), len(text)]
@@ -125,7 +131,7 @@ class Splitter:
             if begin == end:
                 continue
             table = self._nlp(text[begin:end]).to_array([IDX, LENGTH, IS_SPACE, SENT_START, IS_PUNCT]).astype(np.int64)
-            pending = False  # a sentence's first token may be white space
+            pending = False  # the first token of a sentence may be white space
             for number, (place, length, space, sentence, punct) in enumerate(table.tolist()):
                 pending = pending or (sentence == 1 and (number > 0 or begin == 0))
                 if space:
@@ -138,7 +144,7 @@ class Splitter:
                 pending = False
 
     def _warn_unsplit(self, text: str, words: Sequence[Bounds]) -> None:
-        """Warn, once, if most of a text is in a script that this language's tokenizer leaves in one piece."""
+        """Log one warning if most of a text is in a script that the tokenizer cannot split into words."""
         if _UNSPACED.search(text) is None:
             return
         runs = [
@@ -150,7 +156,7 @@ class Splitter:
             if letters and enough and code not in _SPLIT.get(self.language, ()):
                 self._warned = True
                 logger.warning(
-                    "%s text is not split into words by language %r, and little is found in it: %s",
+                    "%s text is not split into words by language %r, so little will be found in it: %s",
                     name, self.language, remedy,
                 )  # fmt: skip
                 return

@@ -1,4 +1,4 @@
-"""Examples into tensors: alignment of words and subwords, windows, batches."""
+"""Convert examples to tensors: alignment of words and subwords, windows over long texts, and batches."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ __all__ = ["Aligner", "Batch", "EncodedExample", "Features", "LengthBatchSampler
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs torch when it is asked for: alignment works without."""
+    """Import names that need torch on first use, so that alignment works without torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("iter_lightning.features.batching"), name)

@@ -1,8 +1,8 @@
-"""Words to subwords and back, windows over long texts, and what an encoding can express.
+"""Align words with subwords, split long texts into windows, and record the gold that an encoding cannot express.
 
-Gold annotation leaves this file sparse, as subword positions of one window. What no window can express (an
-entity beyond the omega closest lefts, or one longer than every window) is kept on the `EncodedExample`, never
-dropped unseen: evaluation scores against the corpus's own `Example`.
+Gold annotation is stored sparsely, as subword positions of one window. Entities that no window can express, because
+they lie beyond the omega closest left brackets or are longer than every window, are listed on the `EncodedExample`.
+They still count in evaluation, which uses the `Example` of the corpus.
 """
 
 from __future__ import annotations
@@ -18,29 +18,46 @@ from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.types import Entity, Example, Relation, Schema
 
 Span = tuple[int, int]
+"""Positions of the first and last subword (inclusive), or a half-open range of words."""
+_CHUNK = 1000
+"""Examples per call of the tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """One window of an example as the encoder reads it, with the gold it can express.
+    """Hold one window of an example: the input of the encoder, and the gold that the window can express.
 
-    Positions are subword indices into `input_ids`; `right` is the position of the last subword, inclusive.
+    Positions are indices into `input_ids`. The right position of a span is its last subword, inclusive.
+
+    Example:
+        >>> window = Features(
+        ...     input_ids=[101, 7, 8, 102],
+        ...     word_of_subword=[-1, 0, 1, -1],
+        ...     first_word=0,
+        ...     last_word=2,
+        ...     lefts=(1,),
+        ...     spans=((1, 2),),
+        ... )
+        >>> len(window)
+        4
     """
 
     input_ids: list[int]
+    """Subword ids, special tokens and context included."""
     word_of_subword: list[int]
-    """The word of `Example.words` a subword belongs to; -1 for special tokens and context."""
+    """Index in `Example.words` of the word of each subword; -1 for special tokens and context."""
     first_word: int
-    """The window covers the words `first_word` to `last_word`, the latter exclusive."""
+    """First word of the window."""
     last_word: int
+    """Index after the last word of the window."""
     lefts: tuple[int, ...] = ()
-    """Sorted positions of all gold left brackets."""
+    """Sorted positions of the gold left brackets."""
     spans: tuple[Span, ...] = ()
-    """Distinct gold (left, right)."""
+    """Distinct gold spans (left, right)."""
     span_types: tuple[tuple[int, int], ...] = ()
-    """(row of `spans`, entity type)."""
+    """Pairs (index in `spans`, index of the entity type)."""
     links: tuple[tuple[int, int, int], ...] = ()
-    """(head row of `spans`, tail row, relation type), symmetric types in both directions."""
+    """Triples (head index in `spans`, tail index, index of the relation type); symmetric types in both directions."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -48,26 +65,34 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class EncodedExample:
-    """An example with its windows and the gold entities and relations that none of them can express."""
+    """Hold an example, its windows, and the gold entities and relations that no window can express.
+
+    Example:
+        >>> example = Example(("Ada", "sings"), (Entity(0, 1, "Peop"),))
+        >>> window = Features([101, 7, 8, 102], [-1, 0, 1, -1], first_word=0, last_word=2)
+        >>> encoded = EncodedExample(example, (window,), omega=1, lost_entities=example.entities)
+        >>> encoded.encoded_gold().entities
+        ()
+    """
 
     example: Example
     windows: tuple[Features, ...]
     omega: int
-    """The omega that the gold was encoded for."""
+    """Value of omega for which the gold was encoded."""
     index: int = 0
-    """The example's place among those that were encoded together."""
+    """Position of the example in the call of `Aligner.encode`."""
     lost_entities: tuple[Entity, ...] = ()
     lost_relations: tuple[Relation, ...] = ()
     erased_words: tuple[int, ...] = ()
-    """Words the tokenizer makes nothing of; each is read as the unknown token."""
+    """Words for which the tokenizer produces no subword. They are read as the unknown token."""
     clipped_words: tuple[int, ...] = ()
-    """Words of more subwords than a window holds, of which only the first and last are read."""
+    """Words with more subwords than a window has. Only their first and last subwords are read."""
 
     def __len__(self) -> int:
         return max(len(window) for window in self.windows)
 
     def encoded_gold(self) -> Example:
-        """The example reduced to what the encoding can express (`gold: encoded`)."""
+        """Return the example without the lost entities and relations (for the option `gold: encoded`)."""
         lost_entities, lost_relations = set(self.lost_entities), set(self.lost_relations)
         return Example(
             words=self.example.words,
@@ -78,19 +103,27 @@ class EncodedExample:
 
 
 class Aligner:
-    """Turns examples into windows of subwords for one tokenizer, schema and omega.
+    """Encode examples as windows of subwords for one tokenizer, schema, and omega.
 
     Args:
-        tokenizer: a fast tokenizer that accepts pre-split words.
-        schema: indices of `Features` count its types in order.
-        omega: how many of the closest preceding lefts a right may pair with.
-        max_subwords: the longest window, special tokens included.
-        overlap: how many subwords consecutive windows share, at most.
-        self_links: whether the model can link an entity to itself; relations that do are lost if it cannot.
+        tokenizer: Fast tokenizer that accepts words as input.
+        schema: Types, in the order of their indices in `Features`.
+        omega: Number of closest preceding left brackets that a right bracket can pair with.
+        max_subwords: Largest window in subwords, special tokens included.
+        overlap: Largest number of subwords that consecutive windows share.
+        self_links: Whether the model can link an entity to itself. If not, such relations are lost.
 
     Raises:
-        EncoderError: the tokenizer is not a fast one or has no unknown token.
-        ConfigError: `overlap` leaves no room to advance.
+        EncoderError: If the tokenizer is not fast, or has neither an unknown nor a padding token.
+        ConfigError: If `overlap` is more than half of a window.
+
+    Example:
+        >>> from iter_lightning.model.encoder import load_tokenizer  # doctest: +SKIP
+        >>> schema = Schema(("Peop",))
+        >>> aligner = Aligner(load_tokenizer("bert-base-cased"), schema, omega=1, max_subwords=512)  # doctest: +SKIP
+        >>> encoded = aligner.encode([Example(("Ada", "sings"), (Entity(0, 1, "Peop"),))])  # doctest: +SKIP
+        >>> encoded[0].windows[0].spans  # doctest: +SKIP
+        ((1, 1),)
     """
 
     def __init__(
@@ -98,7 +131,7 @@ class Aligner:
         self_links: bool = True,
     ) -> None:  # fmt: skip
         if not tokenizer.is_fast:
-            raise EncoderError(f"the tokenizer {type(tokenizer).__name__} is not a fast one, as word alignment needs")
+            raise EncoderError(f"the tokenizer {type(tokenizer).__name__} is not a fast one, which alignment needs")
         self.tokenizer = tokenizer
         self.schema = schema
         self.omega = omega
@@ -108,7 +141,7 @@ class Aligner:
         probe = tokenizer("a", return_special_tokens_mask=True)
         text = [i for i, special in enumerate(probe["special_tokens_mask"]) if not special]
         if not text:
-            raise EncoderError(f"the tokenizer {type(tokenizer).__name__} makes no token of the text 'a'")
+            raise EncoderError(f"the tokenizer {type(tokenizer).__name__} produces no token for the text 'a'")
         self.prefix: list[int] = probe["input_ids"][: text[0]]
         self.suffix: list[int] = probe["input_ids"][text[-1] + 1 :]
         self.budget = max_subwords - len(self.prefix) - len(self.suffix)
@@ -123,19 +156,19 @@ class Aligner:
         self._relation_index = {name: i for i, name in enumerate(schema.relation_types)}
 
     def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:
-        """Encode examples, in order.
+        """Encode examples in order.
 
         Raises:
-            ValueError: an annotated type is not in the schema.
+            ValueError: If an annotated type is not in the schema.
         """
         encoded: list[EncodedExample] = []
-        for start in range(0, len(examples), 1000):
-            part = examples[start : start + 1000]
+        for start in range(0, len(examples), _CHUNK):
+            part = examples[start : start + _CHUNK]
             words = [[*e.left_context, *e.words, *e.right_context] or [""] for e in part]
             tokens = self.tokenizer(
                 words, is_split_into_words=True, add_special_tokens=False, truncation=False,
-                split_special_tokens=True,  # a text's own "[SEP]" is text
-                verbose=False,  # would warn of texts too long, which windows see to
+                split_special_tokens=True,  # a literal "[SEP]" in the text is ordinary text
+                verbose=False,  # no warnings about long texts, which are split into windows
             )  # fmt: skip
             for row, example in enumerate(part):
                 pieces, erased = self._pieces(tokens["input_ids"][row], tokens.word_ids(row), len(words[row]))
@@ -143,7 +176,7 @@ class Aligner:
         return encoded
 
     def _pieces(self, ids: list[int], word_ids: list[int | None], count: int) -> tuple[list[list[int]], list[int]]:
-        """The subwords of each word; a word the tokenizer erases becomes the unknown token."""
+        """Return the subwords of each word, and the words that the tokenizer erases, replaced by the unknown token."""
         pieces: list[list[int]] = [[] for _ in range(count)]
         for subword, word in zip(ids, word_ids, strict=True):
             if word is not None:
@@ -155,12 +188,14 @@ class Aligner:
 
     def _encode_one(self, example: Example, pieces: list[list[int]], erased: list[int]) -> EncodedExample:
         self._check_types(example)
+        # shorten words that are longer than a window to their first and last subwords
         before, count = len(example.left_context), len(example.words)
         clipped = [w - before for w in range(before, before + count) if len(pieces[w]) > self.budget]
         for word in clipped:
             subwords = pieces[word + before]
             head = self.budget // 2
             pieces[word + before] = subwords[:head] + subwords[len(subwords) - (self.budget - head) :]
+        # use one window with context if the sentence fits, else several without
         own = pieces[before : before + count]
         lengths = np.array([len(p) for p in own], dtype=np.int64)
         if lengths.sum() <= self.budget:
@@ -183,7 +218,7 @@ class Aligner:
         self, example: Example, own: list[list[int]], first: int, last: int,
         left: list[list[int]], right: list[list[int]],
     ) -> Features:  # fmt: skip
-        """One window over the words [first, last) with as much context as fits, half of the room a side."""
+        """Build a window over the words [first, last) and as much context as fits, if possible evenly on both sides."""
         ids = [subword for word in own[first:last] for subword in word]
         word_of_subword = [word for word in range(first, last) for _ in own[word]]
         room = self.budget - len(ids)
@@ -202,10 +237,12 @@ class Aligner:
     def _gold(
         self, example: Example, first: int, last: int, starts: np.ndarray
     ) -> tuple[tuple[int, ...], tuple[Span, ...], tuple[tuple[int, int], ...], tuple[tuple[int, int, int], ...]]:
-        """Gold of the words [first, last) in subword positions; `starts[i]` is where word `first + i` begins."""
+        """Return the gold of the words [first, last) as positions; `starts[i]` is the position of word `first + i`."""
+        # map entities of this window to positions
         inside = [e for e in example.entities if first <= e.start and e.end <= last]
         position = {e.span: (int(starts[e.start - first]), int(starts[e.end - first]) - 1) for e in inside}
         lefts = sorted({left for left, _ in position.values()})
+        # keep spans whose left is among the omega closest ones before their right
         rows: dict[Span, int] = {}
         span_types: set[tuple[int, int]] = set()
         for entity in inside:
@@ -213,6 +250,7 @@ class Aligner:
             if sum(left <= other <= right for other in lefts) <= self.omega:
                 row = rows.setdefault((left, right), len(rows))
                 span_types.add((row, self._entity_index[entity.type]))
+        # keep relations between these spans
         links: set[tuple[int, int, int]] = set()
         for relation in example.relations:
             head, tail = (rows.get(position.get(e.span, (-1, -1))) for e in (relation.head, relation.tail))
@@ -235,7 +273,7 @@ class Aligner:
                 )
 
     def _expressed(self, example: Example, windows: Sequence[Features]) -> tuple[set[Entity], set[Relation]]:
-        """The gold entities and relations expressed by the window that decides on them (its `owner`)."""
+        """Return the gold entities and relations that the window responsible for them (see `owner`) expresses."""
         held = [{(w.word_of_subword[left], w.word_of_subword[right] + 1) for left, right in w.spans} for w in windows]
 
         def decided(start: int, end: int, *spans: Span) -> bool:
@@ -255,7 +293,7 @@ class Aligner:
 
 
 def _closest(words: list[list[int]], room: int) -> list[list[int]]:
-    """The leading words whose subwords fit into `room`."""
+    """Return the longest prefix of `words` whose subwords fit into `room`."""
     taken: list[list[int]] = []
     for word in words:
         room -= len(word)
@@ -266,11 +304,15 @@ def _closest(words: list[list[int]], room: int) -> list[list[int]]:
 
 
 def window_bounds(lengths: np.ndarray, budget: int, overlap: int) -> list[Span]:
-    """Word ranges [first, last) of at most `budget` subwords that cover all words in order.
+    """Split words into overlapping ranges [first, last) of at most `budget` subwords.
 
-    Consecutive ranges share about `overlap` subwords: the next one starts at the first word that leaves no more
-    than that and room for one more word, so that each range ends past the one before. No `lengths` value may
-    exceed `budget`.
+    Consecutive ranges share up to `overlap` subwords, fewer if the next word would not fit otherwise. Each range ends
+    after the one before.
+
+    Args:
+        lengths: Number of subwords of each word, none above `budget`.
+        budget: Largest number of subwords of a range.
+        overlap: Largest number of shared subwords.
     """
     ends = np.concatenate([[0], np.cumsum(lengths)])
     bounds: list[Span] = []
@@ -284,15 +326,15 @@ def window_bounds(lengths: np.ndarray, budget: int, overlap: int) -> list[Span]:
 
 
 def owner(windows: Sequence[Features], start: int, end: int) -> int:
-    """Which window decides on the words [start, end): the one that holds them with the widest margin.
+    """Return the number of the window that decides about the words [start, end), or -1 if no window contains them.
 
-    Returns -1 if no window holds them all. Every span that some window can express has exactly one owner, so
-    windows merge without duplicates and without loss.
+    It is the window with the widest margin around these words. Every span that some window contains has exactly one
+    owner, so windows can be merged without duplicates or loss.
     """
     best, best_margin = -1, -1.0
     for row, window in enumerate(windows):
         if window.first_word <= start and end <= window.last_word:
-            # a text's own border cuts nothing off
+            # the start and end of the text do not limit the margin
             before = start - window.first_word if row > 0 else math.inf
             after = window.last_word - end if row < len(windows) - 1 else math.inf
             if min(before, after) > best_margin:

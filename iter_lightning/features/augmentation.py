@@ -1,4 +1,4 @@
-"""More training sentences from the annotated ones."""
+"""Augment training sentences."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ from iter_lightning.types import Entity, Example, Relation
 
 
 def swap_mentions(examples: Sequence[Example], probability: float, seed: int | str) -> list[Example]:
-    """Each example with some of its mentions replaced by other mentions of the same type from the examples.
+    """Replace some mentions by mentions of the same type from other examples.
 
-    A mention that overlaps another is left as it is, and replaces none: what lies in it would go without annotation.
-    Types, relations, ids and context stay.
+    Mentions that overlap others are neither replaced nor used as replacements, because nested annotation would be lost.
+    Types, relations, ids, and context do not change.
 
     Args:
-        probability: of a mention to be replaced, between 0 and 1.
-        seed: of the choice; the same seed gives the same sentences on every machine.
+        examples: Annotated examples.
+        probability: Probability of each mention to be replaced, in [0, 1].
+        seed: Seed of the random choices. The same seed gives the same result on every machine.
+
+    Returns:
+        One example for each given one, in the same order.
+
+    Example:
+        >>> sentence = Example(("Ada", "sings"), (Entity(0, 1, "Peop"),))
+        >>> other = Example(("Bo", "Li", "sleeps"), (Entity(0, 2, "Peop"),))
+        >>> swapped = swap_mentions([sentence, other], probability=1.0, seed=1)
+        >>> [example.words[-1] for example in swapped]
+        ['sings', 'sleeps']
     """
     mentions: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for example in examples:
@@ -41,9 +52,9 @@ def _stands_alone(entity: Entity, entities: Sequence[Entity]) -> bool:
 
 
 def _with_mentions(example: Example, chosen: dict[Entity, tuple[str, ...]]) -> Example:
-    """The example with the words of `chosen` entities, none of which overlaps another, put in place of theirs."""
+    """Return the example with new words for the `chosen` entities, which do not overlap."""
     words: list[str] = []
-    new_offset: list[int] = []  # where each word of the example comes to stand
+    new_offset: list[int] = []  # new position of each word
     starting = {entity.start: entity for entity in chosen}
     place = 0
     while place < len(example.words):

@@ -1,7 +1,7 @@
-"""Windows into batches of tensors, and samplers that batch windows of similar length.
+"""Collate windows into batches of tensors, and sample batches of windows with similar length.
 
-B windows, N subwords, F subwords of all windows, L eligible lefts, M eligible rights, G gold lefts, S gold spans, T
-typed spans, K links.
+Shape suffixes: B windows, N subwords, F subwords of all windows, L eligible left brackets, M eligible right brackets,
+G gold left brackets, S gold spans, T typed spans, K links.
 """
 
 from __future__ import annotations
@@ -24,52 +24,61 @@ __all__ = ["Batch", "LengthBatchSampler", "collate", "length_batches"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Everything the model reads; a *slot* is `row * N + position`. Long tensors unless said otherwise.
+    """Hold the input of the model for B windows of up to N subwords; see `collate`.
 
-    Raises nothing: built by `collate` alone.
+    All tensors have dtype long, except for `mask_BN`. A *slot* is the index `row * N + position`.
+
+    Example:
+        >>> from iter_lightning.types import Example
+        >>> window = Features([101, 7, 8, 102], [-1, 0, 1, -1], first_word=0, last_word=2)
+        >>> encoded = EncodedExample(Example(("Ada", "sings")), (window,), omega=1)
+        >>> collate([(encoded, 0)], pad_id=0).input_ids_BN.shape
+        torch.Size([1, 4])
     """
 
     input_ids_BN: Tensor
+    """Subword ids."""
     mask_BN: Tensor
-    """Bool, False at padding."""
+    """Boolean mask, False at padding."""
     word_BN: Tensor
-    """Word of the example at each subword, -1 elsewhere; stays on the host."""
+    """Word of each subword, -1 at special tokens, context, and padding. This tensor always stays on the CPU."""
     left_slots_L: Tensor
-    """Slots where a left bracket may be."""
+    """Slots where a left bracket is allowed."""
     right_slots_M: Tensor
-    """Slots where a right bracket may be."""
+    """Slots where a right bracket is allowed."""
     filled_slots_F: Tensor
-    """Slots that hold a subword, special tokens and context included."""
+    """Slots of all subwords, special tokens and context included."""
     gold_left_slots_G: Tensor
+    """Slots of the gold left brackets."""
     gold_spans_S3: Tensor
-    """(row, left, right), grouped by row."""
+    """Triples (row, left, right), sorted by row."""
     gold_types_T2: Tensor
-    """(row of gold_spans_S3, entity type)."""
+    """Pairs (index in `gold_spans_S3`, entity type)."""
     gold_links_K3: Tensor
-    """(head row of gold_spans_S3, tail row, relation type)."""
+    """Triples (head index in `gold_spans_S3`, tail index, relation type)."""
     windows: tuple[tuple[EncodedExample, int], ...]
-    """The (example, window number) each row came from; windows of one example are neighbours."""
+    """The (example, window number) of each row. Windows of one example are adjacent."""
 
     def __len__(self) -> int:
         return len(self.windows)
 
     @property
     def lengths(self) -> list[int]:
-        """Subwords of each window."""
+        """Return the number of subwords of each window."""
         return [len(encoded.windows[number]) for encoded, number in self.windows]
 
     @property
     def examples(self) -> list[EncodedExample]:
-        """The distinct examples, in the order of their first window."""
+        """Return the distinct examples in the order of their first window."""
         numbers = example_of_rows(self.windows)
         return [self.windows[numbers.index(number)][0] for number in sorted(set(numbers))]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The same batch on another device."""
+        """Return a copy on another device."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory (called by a `DataLoader`)."""
+        """Return a copy in page-locked memory (called by `DataLoader`)."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -82,12 +91,24 @@ class Batch:
 
 
 def collate(windows: Sequence[tuple[EncodedExample, int]], pad_id: int, respect_word_boundaries: bool = True) -> Batch:
-    """Pad windows to the longest and gather their gold into flat index tensors.
+    """Pad windows to the longest one, and collect their gold in flat index tensors.
 
     Args:
-        windows: (example, window number) pairs, windows of one example next to each other.
-        pad_id: the token that fills.
-        respect_word_boundaries: lefts only at a word's first subword, rights only at its last.
+        windows: Pairs of an example and the number of one of its windows. Windows of one example must be adjacent.
+        pad_id: Id of the padding token.
+        respect_word_boundaries: Whether left brackets are allowed only at the first subword of a word, and right
+            brackets only at the last.
+
+    Returns:
+        A batch on the CPU.
+
+    Example:
+        >>> from iter_lightning.types import Example
+        >>> window = Features([101, 7, 8, 102], [-1, 0, 0, -1], first_word=0, last_word=1, lefts=(1,))
+        >>> encoded = EncodedExample(Example(("Acme",)), (window,), omega=1)
+        >>> batch = collate([(encoded, 0)], pad_id=0)
+        >>> batch.left_slots_L.tolist(), batch.right_slots_M.tolist()
+        ([1], [2])
     """
     layout = lay_out(windows, pad_id, respect_word_boundaries)
     return Batch(
@@ -117,24 +138,33 @@ def _gold(features: Sequence[Features], width: int) -> dict[str, Tensor]:
 
 
 class LengthBatchSampler(Sampler[list[int]]):
-    """Batches of items of similar length, the same for a (seed, epoch) on every machine.
+    """Sample batches of items with similar length, identical for the same seed and epoch on every machine.
 
-    Shuffled: items are permuted, cut into buckets of `bucket_batches` batches, sorted by length inside a bucket,
-    cut into batches, and the batches permuted; every rank then gets the same number of them (the first ones again
-    where they do not divide). Ranks wait for each other at every step, so those that they take in the same step are
-    neighbours in padded subwords. Unshuffled: sorted by length, each item exactly once over all ranks.
+    With `shuffle`, an epoch is built in these steps:
+
+    1. Shuffle the items and cut them into buckets of `bucket_batches` batches.
+    2. Sort each bucket by length, cut it into batches, and shuffle the batches.
+    3. Repeat some batches, so that all ranks get the same number. Batches of the same step have similar padded
+       sizes, because ranks wait for each other.
+
+    Without `shuffle`, items are sorted by length, and each item occurs exactly once over all ranks.
 
     Args:
-        lengths: subwords of each item.
-        batch_size: items a batch, at most; None leaves it to `max_tokens`.
-        max_tokens: padded subwords a batch, at most; None leaves it open.
-        shuffle: a new order each epoch (`set_epoch`).
-        seed: of the order.
-        bucket_batches: batches a bucket when shuffled; with 1 a batch's items are drawn at random.
-        rank, world_size: this process's share under DDP.
+        lengths: Number of subwords of each item.
+        batch_size: Largest number of items in a batch, or None.
+        max_tokens: Largest number of padded subwords in a batch, or None.
+        shuffle: Whether to use a new order in each epoch (see `set_epoch`).
+        seed: Seed of the order.
+        bucket_batches: Number of batches in a bucket. With 1, the items of a batch are a random sample.
+        rank: Index of this process under DDP.
+        world_size: Number of processes under DDP.
 
     Raises:
-        ValueError: nothing bounds a batch.
+        ValueError: If neither `batch_size` nor `max_tokens` is given.
+
+    Example:
+        >>> list(LengthBatchSampler([3, 9, 4, 8], batch_size=2))
+        [[1, 3], [2, 0]]
     """
 
     def __init__(
@@ -142,7 +172,7 @@ class LengthBatchSampler(Sampler[list[int]]):
         seed: int = 0, bucket_batches: int = 16, rank: int = 0, world_size: int = 1,
     ) -> None:  # fmt: skip
         if batch_size is None and max_tokens is None:
-            raise ValueError("a batch has no bound: give batch_size or max_tokens")
+            raise ValueError("expected batch_size or max_tokens, but both are None")
         self.lengths = list(lengths)
         self.batch_size = batch_size
         self.max_tokens = max_tokens
@@ -155,29 +185,31 @@ class LengthBatchSampler(Sampler[list[int]]):
 
     @property
     def sampler(self) -> LengthBatchSampler:
-        """Itself: Lightning looks for `set_epoch` on a batch sampler's `sampler`."""
+        """Return self, because Lightning calls `set_epoch` on the `sampler` of a batch sampler."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Set the epoch; Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def _all_batches(self) -> list[list[int]]:
         if not self.shuffle:
             return longest_first(self.lengths, self.batch_size, self.max_tokens)
+        # shuffle items, batch them by length, shuffle batches
         order = list(range(len(self.lengths)))
         rng = random.Random(f"{self.seed}/{self.epoch}")
         rng.shuffle(order)
         batches = self._bucketed(order)
         rng.shuffle(batches)
+        # repeat the first batches until all ranks get the same number
         missing = -len(batches) % self.world_size
         batches += [batches[i % len(batches)] for i in range(missing)]
         return batches if self.world_size == 1 else self._equal_steps(batches, rng)
 
     def _bucketed(self, order: list[int]) -> list[list[int]]:
-        """Batches of `order`, sorted by length inside buckets."""
+        """Cut `order` into batches, sorted by length inside each bucket."""
         if self.batch_size is None:
-            return length_batches(self.lengths, self._winding(order), None, self.max_tokens)
+            return length_batches(self.lengths, self._alternating(order), None, self.max_tokens)
         step = self.batch_size * self.bucket_batches
         buckets = (order[start : start + step] for start in range(0, len(order), step))
         return [
@@ -188,8 +220,8 @@ class LengthBatchSampler(Sampler[list[int]]):
             )
         ]
 
-    def _winding(self, order: list[int]) -> list[int]:
-        """Buckets sorted downwards and upwards in turn, so that a budget is filled across their borders, too."""
+    def _alternating(self, order: list[int]) -> list[int]:
+        """Sort buckets in descending and ascending order by turns, so that batches across buckets are full."""
         if self.bucket_batches == 1:
             return order
         step = max(1, self.bucket_batches * (self.max_tokens or 1) * len(order) // max(1, sum(self.lengths)))
@@ -201,14 +233,14 @@ class LengthBatchSampler(Sampler[list[int]]):
         ]
 
     def _equal_steps(self, batches: list[list[int]], rng: random.Random) -> list[list[int]]:
-        """The batches so that `world_size` neighbours, a step, have similar padded subwords; the steps permuted."""
+        """Group batches of similar padded size into steps of `world_size` batches, and shuffle the steps."""
         batches = sorted(batches, key=lambda batch: -len(batch) * max(self.lengths[item] for item in batch))
         steps = [batches[i : i + self.world_size] for i in range(0, len(batches), self.world_size)]
         rng.shuffle(steps)
         return [batch for step in steps for batch in step]
 
     def __iter__(self) -> Iterator[list[int]]:
-        # a generator: a loader's iterator may be made before `set_epoch`, as Lightning does when it resumes
+        # a generator, because Lightning creates the iterator before it calls `set_epoch` when it resumes
         yield from self._all_batches()[self.rank :: self.world_size]
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What an encoding can express: lengths, windows, erased words, and the recall a perfect model could reach."""
+"""Report on an encoding: lengths, windows, erased words, and the recall of a perfect model."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from iter_lightning.features.alignment import EncodedExample
 
 @dataclass(frozen=True)
 class EncodingReport:
-    """Counts over encoded examples."""
+    """Count properties of encoded examples."""
 
     subwords_median: int
     subwords_p95: int
     subwords_max: int
-    """Of whole examples, windows of long ones added up."""
+    """Subwords of whole examples, summed over their windows."""
     windowed: int
-    """Examples that need more than one window."""
+    """Examples with more than one window."""
     clipped_words: int
-    """Words longer than a window, of which the middle is not read."""
+    """Words longer than a window, whose middle is not read."""
     erased: tuple[tuple[str, str, int], ...]
-    """(example id, word, its place): words the tokenizer makes nothing of; the unknown token stands for them."""
+    """Words without subwords, which are read as the unknown token: (example id, word, index of the word)."""
     entities: int
     entities_expressed: int
     relations: int
@@ -32,20 +32,20 @@ class EncodingReport:
 
     @property
     def ner_recall(self) -> float:
-        """The NER recall of a perfect model, in [0, 1]."""
+        """Return the NER recall of a perfect model, in [0, 1]."""
         return self.entities_expressed / self.entities if self.entities else 1.0
 
     @property
     def re_plus_recall(self) -> float:
-        """The RE+ recall of a perfect model, in [0, 1]."""
+        """Return the RE+ recall of a perfect model, in [0, 1]."""
         return self.relations_expressed / self.relations if self.relations else 1.0
 
     def counts(self) -> dict[str, int]:
-        """The counts alone, for a manifest."""
+        """Return all counts, for a manifest."""
         return {**{k: v for k, v in asdict(self).items() if k != "erased"}, "erased_words": len(self.erased)}
 
     def losses(self) -> str:
-        """What the encoding cannot express or read, in words; empty where nothing is lost."""
+        """Describe the losses of the encoding in one line, or return an empty string."""
         parts = {
             "entities cannot be expressed and count as missed": self.entities - self.entities_expressed,
             "relations cannot be expressed and count as missed": self.relations - self.relations_expressed,
@@ -55,12 +55,12 @@ class EncodingReport:
         return ", ".join(f"{count} {what}" for what, count in parts.items() if count)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, with both recalls."""
+        """Return plain values, with both recalls."""
         return {**asdict(self), "ner_recall": self.ner_recall, "re_plus_recall": self.re_plus_recall}
 
 
 def encoding_report(encoded: Sequence[EncodedExample]) -> EncodingReport:
-    """Count; no examples give a report of zeros."""
+    """Count the properties of encoded examples. Without examples, all counts are 0."""
     lengths = np.array([sum(len(window) for window in e.windows) for e in encoded] or [0])
     entities = [len(set(e.example.entities)) for e in encoded]
     relations = [len(set(e.example.relations)) for e in encoded]

@@ -1,6 +1,7 @@
-"""Where the subwords of padded windows lie, as arrays of the host.
+"""Pad windows into numpy arrays.
 
-B windows, N subwords, L eligible lefts, M eligible rights, F subwords of all windows. A *slot* is `row * N + position`.
+Shape suffixes: B windows, N subwords, L eligible left brackets, M eligible right brackets, F subwords of all windows.
+A *slot* is the index `row * N + position`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from iter_lightning.features.alignment import EncodedExample
 
 @dataclass(frozen=True)
 class Layout:
-    """Padded windows; see `batching.Batch`, whose fields of the same name these are."""
+    """Hold padded windows. The fields have the same meaning as in `batching.Batch`."""
 
     input_ids_BN: np.ndarray
     mask_BN: np.ndarray
@@ -26,18 +27,19 @@ class Layout:
 
 
 def lay_out(windows: Sequence[tuple[EncodedExample, int]], pad_id: int, respect_word_boundaries: bool = True) -> Layout:
-    """Pad windows to the longest and see where brackets may be; arguments as in `batching.collate`."""
+    """Pad windows to the longest one and find the slots where brackets are allowed; see `batching.collate`."""
     features = [encoded.windows[number] for encoded, number in windows]
     width = max(len(f) for f in features)
     input_ids = np.array([f.input_ids + [pad_id] * (width - len(f)) for f in features], dtype=np.int64)
     word = np.array([f.word_of_subword + [-1] * (width - len(f)) for f in features], dtype=np.int64)
     mask = np.arange(width) < np.array([len(f) for f in features])[:, None]
+    # brackets are allowed at the words of the window, and optionally only at word boundaries
     left = right = word >= 0
     if respect_word_boundaries:
         edge = np.full((len(features), 1), -1)
         left = left & (word != np.concatenate([edge, word[:, :-1]], axis=1))
         right = right & (word != np.concatenate([word[:, 1:], edge], axis=1))
-    return Layout(input_ids, mask, word, *(np.flatnonzero(where) for where in (left, right, mask)))
+    return Layout(input_ids, mask, word, *(np.flatnonzero(slots) for slots in (left, right, mask)))
 
 
 def example_of_rows(windows: Sequence[tuple[EncodedExample, int]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Items of different lengths into batches under a budget, whatever runs them."""
+"""Group items of different lengths into batches of limited size."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.types import Example
 
 POOL = 2048
-"""Examples encoded, sorted and batched together where predictions are streamed: what is held at a time."""
+"""Number of examples that are encoded, sorted, and batched together when predictions are streamed."""
 Windows = list[tuple[EncodedExample, int]]
-"""(example, window number) pairs, windows of one example next to each other."""
+"""Pairs of an example and a window number. Windows of one example are adjacent."""
 
 
 def length_batches(
     lengths: Sequence[int], order: Sequence[int], size: int | None, max_tokens: int | None
 ) -> list[list[int]]:
-    """Cut `order` into batches of at most `size` items and `max_tokens` padded subwords; None leaves either open.
+    """Cut `order` into batches of at most `size` items and `max_tokens` padded subwords; None means no limit.
 
-    A single item longer than `max_tokens` makes a batch of its own.
+    An item longer than `max_tokens` becomes a batch of its own.
     """
     batches: list[list[int]] = []
     current: list[int] = []
@@ -41,13 +41,13 @@ def length_batches(
 
 
 def longest_first(lengths: Sequence[int], size: int | None, max_tokens: int | None) -> list[list[int]]:
-    """All items in batches of similar length; see `length_batches`."""
+    """Group all items into batches of similar length, the longest first; see `length_batches`."""
     order = sorted(range(len(lengths)), key=lambda item: -lengths[item])
     return length_batches(lengths, order, size, max_tokens)
 
 
 def portions(sizes: Sequence[int], limit: int) -> list[slice]:
-    """Consecutive items of at most `limit` together; a larger one makes a portion of its own."""
+    """Cut items into consecutive slices of total size up to `limit`. A larger item becomes a slice of its own."""
     parts: list[slice] = []
     start = taken = 0
     for place, size in enumerate(sizes):
@@ -59,11 +59,11 @@ def portions(sizes: Sequence[int], limit: int) -> list[slice]:
 
 
 def whole_rows(counts: Iterable[int], limit: int) -> Iterator[tuple[slice, slice]]:
-    """Items of consecutive rows, about `limit` of them, and the ordered pairs inside those rows.
+    """Yield slices of the items of consecutive rows, and slices of the ordered pairs inside these rows.
 
     Args:
-        counts: items of each row.
-        limit: items a group; those of one row stay together.
+        counts: Number of items of each row.
+        limit: Largest number of items in a slice. Items of one row stay together.
     """
     filled = [count for count in counts if count]
     first = paired = 0
@@ -74,7 +74,7 @@ def whole_rows(counts: Iterable[int], limit: int) -> Iterator[tuple[slice, slice
 
 
 def pools(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
-    """The examples, `size` of them at a time."""
+    """Yield lists of up to `size` consecutive examples."""
     iterator = iter(examples)
     while pool := list(islice(iterator, size)):
         yield pool
@@ -83,9 +83,10 @@ def pools(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
 def batched_windows(
     aligner: Aligner, examples: Sequence[Example], size: int | None, max_tokens: int | None
 ) -> Iterator[tuple[list[int], Windows]]:
-    """Batches of similar length, the longest first: the places of their examples, and all windows of those.
+    """Encode examples without their gold, and yield batches of similar length, the longest first.
 
-    Only the words of the examples, and their context, are read.
+    Yields:
+        The positions of the examples of a batch, and all windows of these examples.
     """
     encoded = aligner.encode([replace(example, entities=(), relations=()) for example in examples])
     lengths = [sum(map(len, e.windows)) for e in encoded]

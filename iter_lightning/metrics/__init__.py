@@ -1,4 +1,4 @@
-"""Scores of predictions against gold: one engine, named definitions."""
+"""Score predictions against gold annotation, under explicitly named definitions."""
 
 from iter_lightning.metrics.analysis import LINK_THRESHOLDS, best_threshold, confusion, link_curve
 from iter_lightning.metrics.extraction import ExtractionMetric

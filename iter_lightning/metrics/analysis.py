@@ -1,11 +1,11 @@
-"""What one F1 hides: how the link threshold trades precision for recall, and which types are taken for which."""
+"""Analyze predictions: scores at each link threshold, and confusion of types."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from iter_lightning.metrics.functional import (
     TASKS,
@@ -20,14 +20,14 @@ from iter_lightning.metrics.functional import (
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 
 LINK_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-"""0.05, 0.10 ... 0.95."""
+"""Link thresholds 0.05, 0.10, ..., 0.95."""
 Pair = tuple[Example, Prediction]
-"""A sentence with its gold, and what was found in it."""
+"""A gold example and its prediction."""
 Item = TypeVar("Item", Entity, Relation)
 
 
 def above(prediction: Prediction, threshold: float) -> Prediction:
-    """The prediction as it would be at a higher lambda: relations with a score past it, and all entities (Eq. 6)."""
+    """Keep the relations with a score above the threshold, and all entities, as for a higher lambda (Eq. 6)."""
     kept = [i for i, score in enumerate(prediction.relation_scores) if score > threshold]
     return replace(
         prediction,
@@ -39,10 +39,10 @@ def above(prediction: Prediction, threshold: float) -> Prediction:
 def counts_by_type(
     pairs: Sequence[Pair], schema: Schema, definition: EvaluationDefinition
 ) -> dict[str, dict[str, Counts]]:
-    """Task -> type of the schema -> counts over all sentences; without relation types there is NER alone.
+    """Count all sentences for each task and type of the schema. Without relation types, only NER is counted.
 
     Raises:
-        ValueError: a type that is not in the schema, or a span past the sentence.
+        ValueError: If a type is not in the schema, or if a span ends past the sentence.
     """
     present = TASKS if schema.relation_types else TASKS[:1]
     rows = {task: {name: Counts() for name in _types(schema, task)} for task in present}
@@ -62,16 +62,27 @@ def link_curve(
     pairs: Sequence[Pair], schema: Schema, definition: EvaluationDefinition,
     thresholds: Sequence[float] = LINK_THRESHOLDS,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """RE and RE+ at each lambda, from predictions that were made once.
+    """Compute RE and RE+ scores at each link threshold (lambda), from one set of predictions.
 
     Args:
-        pairs: predicted at a lambda no larger than the smallest of `thresholds`.
-        schema: without relation types the curve is empty.
-        definition: what the scores mean.
-        thresholds: the lambdas, in the order of the curve.
+        pairs: Gold examples and predictions. The lambda of the predictions must not exceed any of `thresholds`.
+        schema: Types. Without relation types, the curve is empty.
+        definition: Definition of the scores.
+        thresholds: Values of lambda, in the order of the curve.
 
     Returns:
-        A point a lambda: `{"lambda": 0.5, "RE": {"precision", "recall", "f1"}, "RE+": {...}}`, micro, in [0, 1].
+        One point per lambda: `{"lambda": 0.5, "RE": {"precision": ..., "recall": ..., "f1": ...}, "RE+": {...}}`, with
+        micro averages in [0, 1].
+
+    Example:
+        >>> person, company = Entity(0, 1, "Peop"), Entity(3, 4, "Org")
+        >>> relation = Relation(person, company, "Work_For")
+        >>> gold = Example(("Ada", "works", "for", "Acme"), (person, company), (relation,))
+        >>> prediction = Prediction((person, company), (relation,), (0.9, 0.9), (0.7,))
+        >>> schema = Schema(("Org", "Peop"), ("Work_For",))
+        >>> curve = link_curve([(gold, prediction)], schema, EvaluationDefinition(), thresholds=(0.6, 0.8))
+        >>> [point["RE+"]["f1"] for point in curve]
+        [1.0, 0.0]
     """
     if not schema.relation_types:
         return []
@@ -88,14 +99,14 @@ def link_curve(
 def _scored_keys(
     pairs: Sequence[Pair], schema: Schema, definition: EvaluationDefinition, strict: bool
 ) -> tuple[list[float], list[float], int]:
-    """Rising scores of what counts as right when it is predicted, and as wrong, and how much gold there is."""
+    """Return the sorted scores of correct relations, those of wrong relations, and the number of gold relations."""
     hits: list[float] = []
     others: list[float] = []
     support = 0
     for gold, prediction in pairs:
         expected = relation_keys(gold, gold.relations, schema, definition, strict)
         support += len(expected)
-        best: dict[Key, float] = {}  # relations that count as one are there as long as one of them is
+        best: dict[Key, float] = {}  # relations with equal keys count once, with their highest score
         for relation, score in zip(prediction.relations, prediction.relation_scores, strict=True):
             for key in relation_keys(gold, (relation,), schema, definition, strict):
                 best[key] = max(score, best.get(key, score))
@@ -104,36 +115,55 @@ def _scored_keys(
     return sorted(hits), sorted(others), support
 
 
-def best_threshold(curve: Sequence[dict[str, Any]], task: str = "RE+") -> float:
-    """The lambda of the highest F1; of several the one closest to 0.5, of two as close the smaller.
+def best_threshold(curve: Sequence[dict[str, Any]], task: Literal["RE", "RE+"] = "RE+") -> float:
+    """Return the lambda with the highest F1. Ties go to the value closest to 0.5, then to the smaller value.
+
+    Args:
+        curve: Points of `link_curve`.
+        task: `RE` or `RE+`.
+
+    Returns:
+        A value of lambda from the curve.
 
     Raises:
-        ValueError: a curve of no points.
+        ValueError: If the curve is empty.
+
+    Example:
+        >>> best_threshold([{"lambda": 0.4, "RE+": {"f1": 0.8}}, {"lambda": 0.5, "RE+": {"f1": 0.7}}])
+        0.4
     """
     if not curve:
-        raise ValueError("a curve of no points has no best threshold")
+        raise ValueError("an empty curve has no best threshold")
     best = min(curve, key=lambda p: (-p[task]["f1"], round(abs(p["lambda"] - 0.5), 9), p["lambda"]))
     return float(best["lambda"])
 
 
-def confusion(pairs: Sequence[Pair], schema: Schema, task: str) -> dict[str, Any]:
-    """Which gold types are found as which, under the default definition (positions; symmetric relations once).
+def confusion(pairs: Sequence[Pair], schema: Schema, task: Literal["NER", "RE+"]) -> dict[str, Any]:
+    """Compute the confusion matrix of types under the default definition (positions; symmetric relations once).
 
-    What is right stands on the diagonal: its entries are the task's true positives. Off it stands what was found in
-    the right place under another type: the same span, or for RE+ the same two argument spans, in either order where
-    one of the types is symmetric. Everything else is missed or spurious, also a relation of the right type between
-    entities of which one has a wrong type. A row sums to the type's support, a column to how often it was predicted.
+    - The diagonal has the true positives of the task.
+    - Other entries are items with the correct place but another type. The place of an entity is its span; that of a
+      relation is its two argument spans, in either order if one of the types is symmetric.
+    - All other items are missed or spurious. This includes relations of the correct type with a wrong entity type.
+
+    A row sums to the support of its type, and a column to the number of its predictions.
 
     Args:
-        pairs: gold and predictions.
-        schema: the types and their order.
-        task: `NER` or `RE+`.
+        pairs: Gold examples and predictions.
+        schema: Types and their order.
+        task: Task to analyze.
 
     Returns:
-        `rows`, the gold types and "spurious"; `columns`, the predicted types and "missed"; `counts[row][column]`.
+        `rows`, the gold types and "spurious"; `columns`, the predicted types and "missed"; and `counts[row][column]`.
 
     Raises:
-        ValueError: another task, or a type that is not in the schema.
+        ValueError: If the task is not supported, or if a type is not in the schema.
+
+    Example:
+        >>> gold = Example(("Ada", "sings"), (Entity(0, 1, "Peop"),))
+        >>> prediction = Prediction((Entity(0, 1, "Org"),), entity_scores=(0.9,))
+        >>> confusion([(gold, prediction)], Schema(("Org", "Peop")), "NER")["counts"]
+        [[0, 0, 0], [1, 0, 0], [0, 0, 0]]
     """
     if task not in ("NER", "RE+"):
         raise ValueError(f"task {task!r} is neither NER nor RE+")
@@ -168,7 +198,7 @@ def _relations(gold: Example, prediction: Prediction, schema: Schema) -> Iterato
 def _matches(
     expected: set[Item], found: set[Item], same_place: Callable[[Item, Item], bool]
 ) -> Iterator[tuple[str | None, str | None]]:
-    """(gold type, predicted type) of equal items, then of those in the same place; None where there is no other."""
+    """Yield pairs of gold and predicted type: equal items, items in the same place, then unmatched ones (None)."""
     for item in expected & found:
         yield item.type, item.type
     left = sorted(found - expected)

@@ -1,4 +1,4 @@
-"""The metric Lightning synchronises: fixed-size sums over the functions of `functional`."""
+"""Accumulate the counts of `functional` in a torchmetrics metric, with states of fixed size."""
 
 from __future__ import annotations
 
@@ -26,14 +26,29 @@ _STATES = {"NER": "ner", "RE": "re", "RE+": "re_plus"}
 
 
 class ExtractionMetric(Metric):
-    """NER, RE and RE+ of predictions against gold, under one definition.
+    """Compute NER, RE, and RE+ scores of predictions against gold annotation.
 
-    States, all long and summed over ranks, so that uneven and empty ranks are fine: for each task [types, 3] of tp,
-    fp, fn in the schema's order, and the number of sentences [].
+    NER requires the span and type of an entity to match. RE requires the spans of both arguments and the relation type.
+    RE+ (strict) also requires both entity types. `update` receives lists of predictions and gold examples, `compute`
+    returns micro and macro averages as scalar tensors, and `report` returns them as plain values, with counts per type.
+
+    The state of each task is a long tensor [types, 3] with true positives, false positives, and false negatives, in
+    the order of the schema. States are summed over ranks, which may have different numbers of sentences, or none.
 
     Args:
-        schema: the types that are counted; without relation types there is NER alone.
-        definition: what the scores mean; None is the default one.
+        schema: Types that are counted. Without relation types, only NER is scored.
+        definition: Definition of the scores. None means the default definition.
+
+    Example:
+        >>> from iter_lightning.types import Entity
+        >>> entity, wrong = Entity(0, 1, "Peop"), Entity(1, 2, "Peop")
+        >>> metric = ExtractionMetric(Schema(("Peop",)))
+        >>> prediction = Prediction((entity, wrong), entity_scores=(0.9, 0.6))
+        >>> metric.update([prediction], [Example(("Ada", "sings"), (entity,))])
+        >>> metric.compute()["ner_precision"]
+        tensor(0.5000)
+        >>> metric.report()["NER"]["micro"]["fp"]
+        1
     """
 
     full_state_update = False
@@ -41,7 +56,6 @@ class ExtractionMetric(Metric):
     ner: Tensor
     re: Tensor
     re_plus: Tensor
-    sentences: Tensor
 
     def __init__(self, schema: Schema, definition: EvaluationDefinition | None = None) -> None:
         super().__init__()
@@ -51,13 +65,16 @@ class ExtractionMetric(Metric):
         for task in self.tasks:
             zeros = torch.zeros(len(self._types(task)), 3, dtype=torch.long)
             self.add_state(_STATES[task], zeros, dist_reduce_fx="sum")
-        self.add_state("sentences", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, predictions: Sequence[Prediction], gold: Sequence[Example]) -> None:
-        """Count sentences, `predictions[i]` against `gold[i]`; all of them, or none where it raises.
+        """Count sentences, with `predictions[i]` against `gold[i]`. If it raises, no sentence is counted.
+
+        Args:
+            predictions: Predictions of the model.
+            gold: Gold examples, in the same order.
 
         Raises:
-            ValueError: different lengths, a type that is not in the schema, or a span past the sentence.
+            ValueError: If the lengths differ, a type is not in the schema, or a span ends past the sentence.
         """
         if len(predictions) != len(gold):
             raise ValueError(f"{len(predictions)} predictions for {len(gold)} gold examples")
@@ -69,14 +86,13 @@ class ExtractionMetric(Metric):
                     row = rows[name]
                     for column, number in enumerate(counts):
                         row[column] += number
-        # not `+=`: in place, the states of processes that share memory would add up twice
+        # not `+=`, which would count twice in processes that share the memory of the state
         for task, rows in added.items():
             state = getattr(self, _STATES[task])
             setattr(self, _STATES[task], state + torch.tensor(list(rows.values()), device=state.device))
-        self.sentences = self.sentences + len(gold)
 
     def compute(self) -> dict[str, Tensor]:
-        """Scalars [] named `ner_precision` ... `re_plus_f1` (micro) and `ner_macro_precision` ... (macro)."""
+        """Return scalars [] such as `ner_precision` and `re_plus_f1` (micro), or `ner_macro_f1` (macro)."""
         values: dict[str, float] = {}
         for task, by_type in self.counts().items():
             total, mean = micro(by_type), macro(by_type)
@@ -86,15 +102,11 @@ class ExtractionMetric(Metric):
         return {name: torch.tensor(value, device=self.device) for name, value in values.items()}
 
     def report(self) -> dict[str, Any]:
-        """The nested scores of results.json, over all ranks: every rank has to call it."""
-        return report(self._over_ranks()[0])
-
-    def sentence_count(self) -> int:
-        """How many sentences were counted, over all ranks: every rank has to call it."""
-        return self._over_ranks()[1]
+        """Return the nested scores of results.json over all ranks. Every rank must call it."""
+        return report(self._over_ranks())
 
     def counts(self) -> dict[str, dict[str, Counts]]:
-        """Task -> type -> counts, of this rank's states as they are."""
+        """Return a map from task and type to counts, from the current states of this rank."""
         return {
             task: {
                 name: Counts(*row)
@@ -103,11 +115,11 @@ class ExtractionMetric(Metric):
             for task in self.tasks
         }
 
-    def _over_ranks(self) -> tuple[dict[str, dict[str, Counts]], int]:
-        if self._is_synced:  # by the caller, who also takes it back
-            return self.counts(), int(self.sentences)
+    def _over_ranks(self) -> dict[str, dict[str, Counts]]:
+        if self._is_synced:  # the caller has synced the states and will restore them
+            return self.counts()
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
-            return self.counts(), int(self.sentences)
+            return self.counts()
 
     def _count(self, task: str, prediction: Prediction, example: Example) -> dict[str, Counts]:
         if task == "NER":

@@ -1,62 +1,71 @@
-"""Counting true and false positives, and what scores follow from the counts. Pure functions, no state.
+"""Count true positives, false positives, and false negatives, and compute scores from them, without state.
 
-NER: span and type right. RE: both arguments' spans and the relation type right. RE+ (strict): RE and both entity
-types. Everything is counted over sets a sentence: what is annotated or predicted twice counts once.
+- NER: the span and type of an entity match.
+- RE: the spans of both arguments and the relation type match.
+- RE+ (strict): both entity types match, too.
+
+Each sentence is a set of items: repeated items count once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 
 TASKS = ("NER", "RE", "RE+")
 Key = tuple[str, Hashable]
-"""(type, what must be equal)."""
+"""A type, and a value that must be equal for two items to match."""
+GoldSource = Literal["corpus", "encoded"]
+Match = Literal["position", "surface"]
+Symmetric = Literal["once", "twice"]
+SplitProtocol = Literal["clean", "paper"]
 
 
 @dataclass(frozen=True)
 class EvaluationDefinition:
-    """What a score means; printed beside every number. The defaults are the honest ones.
+    """Define the meaning of a score. It is printed next to every result.
 
-    `match` and `symmetric` say how this module counts. `gold` and `split_protocol` name what the caller did: which
-    `Example` it passes as gold, and what was trained and selected on.
+    `match` and `symmetric` control how this module counts. `gold` and `split_protocol` record the choices of the
+    caller: which `Example` it passes as gold, and which data were used for training and model selection.
 
     Raises:
-        ValueError: a value that is not among the named ones.
+        ValueError: If a value is not one of the listed ones.
+
+    Example:
+        >>> EvaluationDefinition(match="surface").describe()
+        'gold: corpus · match: surface · symmetric: once · split_protocol: clean'
     """
 
-    gold: str = "corpus"
-    """`corpus`, or `encoded`: what encoding lost leaves the denominator of recall, as published."""
-    match: str = "position"
-    """`position`, or `surface`: the words of a span, so that equal mentions of a sentence merge, as published."""
-    symmetric: str = "once"
-    """`once`, or `twice`: a symmetric relation counts in both directions (PL-Marker's weighting, Appendix F)."""
-    split_protocol: str = "clean"
-    """`clean`, or `paper`: what was trained and selected on (see the data modules)."""
+    gold: GoldSource = "corpus"
+    """`corpus` counts all gold. `encoded` excludes gold that the encoding lost, as in the publication."""
+    match: Match = "position"
+    """`position` compares spans. `surface` compares their words, so that equal mentions of a sentence merge, as in the
+    publication."""
+    symmetric: Symmetric = "once"
+    """`once` counts a symmetric relation once. `twice` counts both directions (PL-Marker's weighting, Appendix F)."""
+    split_protocol: SplitProtocol = "clean"
+    """`clean` or `paper`: the data used for training and model selection (see the data modules)."""
 
     def __post_init__(self) -> None:
-        allowed = {
-            "gold": ("corpus", "encoded"), "match": ("position", "surface"), "symmetric": ("once", "twice"),
-            "split_protocol": ("clean", "paper"),
-        }  # fmt: skip
+        allowed = {"gold": GoldSource, "match": Match, "symmetric": Symmetric, "split_protocol": SplitProtocol}
         for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} {getattr(self, name)!r} is neither {' nor '.join(values)}")
+            if getattr(self, name) not in get_args(values):
+                raise ValueError(f"{name} {getattr(self, name)!r} is neither {' nor '.join(get_args(values))}")
 
     def describe(self) -> str:
-        """One line."""
+        """Return the definition in one line."""
         return " · ".join(f"{name}: {value}" for name, value in asdict(self).items())
 
     def to_dict(self) -> dict[str, str]:
-        """Plain values; `EvaluationDefinition(**values)` is the inverse."""
+        """Return plain values. `EvaluationDefinition(**values)` is the inverse."""
         return asdict(self)
 
 
 class Counts(NamedTuple):
-    """True positives, false positives and false negatives of one type."""
+    """Hold the true positives, false positives, and false negatives of one type."""
 
     tp: int = 0
     fp: int = 0
@@ -64,22 +73,22 @@ class Counts(NamedTuple):
 
     @property
     def precision(self) -> float:
-        """In [0, 1]; 0 where nothing was predicted."""
+        """Return the precision in [0, 1]; 0 without predictions."""
         return self.tp / (self.tp + self.fp) if self.tp + self.fp else 0.0
 
     @property
     def recall(self) -> float:
-        """In [0, 1]; 0 where there is no gold."""
+        """Return the recall in [0, 1]; 0 without gold."""
         return self.tp / (self.tp + self.fn) if self.tp + self.fn else 0.0
 
     @property
     def f1(self) -> float:
-        """In [0, 1]; 0 where there is neither gold nor prediction."""
+        """Return the F1 score in [0, 1]; 0 without gold and predictions."""
         total = 2 * self.tp + self.fp + self.fn
         return 2 * self.tp / total if total else 0.0
 
     def scores(self) -> dict[str, float | int]:
-        """Scores and counts; `support` is the number of gold items."""
+        """Return scores and counts. `support` is the number of gold items."""
         return {
             "precision": self.precision, "recall": self.recall, "f1": self.f1,
             "tp": self.tp, "fp": self.fp, "fn": self.fn, "support": self.tp + self.fn,
@@ -87,10 +96,23 @@ class Counts(NamedTuple):
 
 
 def count_entities(gold: Example, prediction: Prediction, definition: EvaluationDefinition) -> dict[str, Counts]:
-    """NER of one sentence: the types that occur in it -> counts.
+    """Count the entities of one sentence for NER.
+
+    Args:
+        gold: Sentence with gold entities.
+        prediction: Predicted entities.
+        definition: Only `match` is used.
+
+    Returns:
+        A map from each entity type in gold or prediction to its counts.
 
     Raises:
-        ValueError: a predicted span past the sentence.
+        ValueError: If a predicted span ends past the sentence.
+
+    Example:
+        >>> gold = Example(("Ada", "sings"), (Entity(0, 1, "Peop"),))
+        >>> count_entities(gold, Prediction(), EvaluationDefinition())
+        {'Peop': Counts(tp=0, fp=0, fn=1)}
     """
     return _tally(_entity_keys(gold, gold.entities, definition), _entity_keys(gold, prediction.entities, definition))
 
@@ -98,15 +120,34 @@ def count_entities(gold: Example, prediction: Prediction, definition: Evaluation
 def count_relations(
     gold: Example, prediction: Prediction, schema: Schema, definition: EvaluationDefinition, strict: bool = False
 ) -> dict[str, Counts]:
-    """RE, or with `strict` RE+, of one sentence: the relation types that occur in it -> counts.
+    """Count the relations of one sentence for RE, or for RE+ with `strict`.
 
-    Without `strict` the arguments are spans, so relations that differ only in the types of their arguments merge.
-    Under `symmetric: once` a symmetric relation is an unordered pair, however many directions are listed; under
-    `twice` each stands for both directions, in gold and prediction (Appendix F). A symmetric relation of a
-    mention with itself has one direction in either.
+    Without `strict`, arguments are spans, so relations that differ only in the types of their arguments merge. With
+    `symmetric="once"`, a symmetric relation is an unordered pair, whether one or both directions are listed. With
+    `symmetric="twice"`, it counts in both directions, in gold and prediction (Appendix F). A symmetric relation of a
+    mention with itself always counts once.
+
+    Args:
+        gold: Sentence with gold relations.
+        prediction: Predicted relations.
+        schema: Its symmetric types are used.
+        definition: `match` and `symmetric` are used.
+        strict: Whether the entity types of the arguments must match (RE+).
+
+    Returns:
+        A map from each relation type in gold or prediction to its counts.
 
     Raises:
-        ValueError: a predicted span past the sentence.
+        ValueError: If a predicted span ends past the sentence.
+
+    Example:
+        >>> person, company = Entity(0, 1, "Peop"), Entity(3, 4, "Org")
+        >>> relation = Relation(person, company, "Work_For")
+        >>> gold = Example(("Ada", "works", "for", "Acme"), (person, company), (relation,))
+        >>> prediction = Prediction((person, company), (relation,), (0.9, 0.9), (0.8,))
+        >>> schema = Schema(("Org", "Peop"), ("Work_For",))
+        >>> count_relations(gold, prediction, schema, EvaluationDefinition())
+        {'Work_For': Counts(tp=1, fp=0, fn=0)}
     """
     return _tally(
         relation_keys(gold, gold.relations, schema, definition, strict),
@@ -115,10 +156,10 @@ def count_relations(
 
 
 def check_types(gold: Example, prediction: Prediction, schema: Schema) -> None:
-    """Hold gold and prediction to the schema's types, those of relations' arguments included.
+    """Check that all types in gold and prediction, those of arguments included, are in the schema.
 
     Raises:
-        ValueError: a type that is not in the schema.
+        ValueError: If a type is not in the schema.
     """
     for side, sentence in (("gold", gold), ("predicted", prediction)):
         for relation in sentence.relations:
@@ -133,15 +174,15 @@ def check_types(gold: Example, prediction: Prediction, schema: Schema) -> None:
 
 
 def micro(by_type: Mapping[str, Counts]) -> Counts:
-    """The counts of all types together."""
+    """Sum the counts of all types."""
     return Counts(*(sum(column) for column in zip(*by_type.values(), strict=True)))
 
 
 def macro(by_type: Mapping[str, Counts]) -> dict[str, float]:
-    """Unweighted means over the types that occur in gold or predictions; zeros where none does.
+    """Average the scores over the types that occur in gold or predictions, without weights.
 
-    A type of the schema that neither side uses has no score and is left out; one that is only predicted has 0 and
-    lowers the mean. F1 is the mean of the types' F1, not the F1 of the mean precision and recall.
+    Types that occur in neither are excluded; types that are only predicted have a score of 0. F1 is the mean of the F1
+    scores, not the F1 of mean precision and recall. Without any type, all means are 0.
     """
     present = [counts for counts in by_type.values() if any(counts)]
     names = ("precision", "recall", "f1")
@@ -149,7 +190,18 @@ def macro(by_type: Mapping[str, Counts]) -> dict[str, float]:
 
 
 def scores(by_type: Mapping[str, Counts]) -> dict[str, Any]:
-    """One task's scores as plain values: `micro`, `macro` and `per_type`."""
+    """Compute the scores of one task.
+
+    Args:
+        by_type: Counts of each type.
+
+    Returns:
+        Plain values: `micro` and `per_type` with precision, recall, F1, and counts; `macro` with averaged scores.
+
+    Example:
+        >>> scores({"Peop": Counts(tp=1, fp=1, fn=0)})["micro"]["precision"]
+        0.5
+    """
     return {
         "micro": micro(by_type).scores(),
         "macro": macro(by_type),
@@ -158,19 +210,19 @@ def scores(by_type: Mapping[str, Counts]) -> dict[str, Any]:
 
 
 def report(counts: Mapping[str, Mapping[str, Counts]]) -> dict[str, Any]:
-    """The nested scores of results.json: task -> micro, macro, per_type."""
+    """Return the nested scores of results.json for each task."""
     return {task: scores(by_type) for task, by_type in counts.items()}
 
 
 def _entity_keys(gold: Example, entities: Iterable[Entity], definition: EvaluationDefinition) -> set[Key]:
-    """What must be equal for two entities of a sentence to match."""
+    """Return the keys of entities. Entities match if their keys are equal."""
     return {(entity.type, _place(gold, entity, definition)) for entity in entities}
 
 
 def relation_keys(
     gold: Example, relations: Iterable[Relation], schema: Schema, definition: EvaluationDefinition, strict: bool
 ) -> set[Key]:
-    """What must be equal for two relations of a sentence to match."""
+    """Return the keys of relations. Relations match if their keys are equal."""
     keys: set[Key] = set()
     for relation in relations:
         head, tail = _place(gold, relation.head, definition), _place(gold, relation.tail, definition)
@@ -186,7 +238,7 @@ def relation_keys(
 
 
 def _place(gold: Example, entity: Entity, definition: EvaluationDefinition) -> Hashable:
-    if entity.end > len(gold.words):  # a slice of the words would silently stop at the last one and might match
+    if entity.end > len(gold.words):  # a slice of the words would be cut silently and could match
         raise ValueError(
             f"example {gold.id!r}: predicted entity end {entity.end} is past the sentence ({len(gold.words)} words)"
         )
@@ -194,7 +246,7 @@ def _place(gold: Example, entity: Entity, definition: EvaluationDefinition) -> H
 
 
 def _tally(gold: set[Key], found: set[Key]) -> dict[str, Counts]:
-    """Type -> how many keys are in both, only found, only gold."""
+    """Count, for each type, the keys in both sets, only in `found`, and only in `gold`."""
     rows: dict[str, list[int]] = {}
     for column, keys in enumerate((gold & found, found - gold, gold - found)):
         for kind, _ in keys:

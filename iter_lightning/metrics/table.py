@@ -1,4 +1,4 @@
-"""Scores as an aligned text table."""
+"""Format scores as a text table."""
 
 from __future__ import annotations
 
@@ -15,12 +15,21 @@ _NARROWEST = 6
 def format_table(
     reports: Mapping[str, Mapping[str, Any]], definition: EvaluationDefinition, per_type: bool = False
 ) -> str:
-    """Precision, recall and F1 in percent, micro, a row for each split and task; the definition stands beneath.
+    """Format micro-averaged precision, recall, and F1 in percent, with one row per split and task.
 
     Args:
-        reports: split -> the nested scores of `functional.report`.
-        definition: what all of them mean.
-        per_type: adds a row a type.
+        reports: Map from split to the nested scores of `ExtractionMetric.report`.
+        definition: Definition of all scores. It is printed below the table.
+        per_type: Whether to add a row for each type.
+
+    Returns:
+        A table with aligned columns.
+
+    Example:
+        >>> from iter_lightning.metrics.functional import Counts, scores
+        >>> report = {"NER": scores({"Peop": Counts(tp=3, fp=1, fn=0)})}
+        >>> print(format_table({"test": report}, EvaluationDefinition()).splitlines()[1].rstrip())
+        test   NER    75.0  100.0   85.7      3      1      0
     """
     rows = [["split", "task", *_PERCENT, *_NUMBERS]]
     for split, tasks in reports.items():

@@ -119,7 +119,7 @@ class CorpusDataModule(lightning.LightningDataModule):
     @property
     def flat(self) -> bool:
         """Whether its entities never overlap (Table 1)."""
-        return CATALOG[self.corpus].overlapping == "0"
+        return CATALOG[self.corpus].flat
 
     @property
     def self_links(self) -> bool:

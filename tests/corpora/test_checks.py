@@ -165,7 +165,7 @@ def test_what_is_known_of_scierc(corpora_dir: Path) -> None:
 
 @pytest.mark.corpora
 @pytest.mark.parametrize("name", ["conll04", "ade", "scierc", "genia"])
-def test_the_catalogues_omega_covers_everything_and_no_less_does(name: str, corpora_dir: Path) -> None:
+def test_omega_of_the_catalog_is_the_smallest_that_covers_all_entities(name: str, corpora_dir: Path) -> None:
     omega = CATALOG[name].omega
     splits = load_corpus(name, corpora_dir, fold=0 if name == "ade" else None)
     corpus = [example for split in splits.values() for example in split]

@@ -1,4 +1,4 @@
-"""The catalogue's corpora as splits, and a user's own."""
+"""Test loading the corpora of the catalog and a user's own files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from iter_lightning.types import Example, Schema
 from tests.corpora.test_readers import ADA, ASP, DOCUMENT, IOB1, write
 
 
-def test_catalogue_is_table_1() -> None:
+def test_catalog_matches_table_1() -> None:
     assert {name: c.omega for name, c in CATALOG.items()} == {
         "conll03": 1, "conll04": 1, "ace05": 1, "ade": 2, "scierc": 3, "genia": 4, "nyt": 2,
     }  # fmt: skip
@@ -41,7 +41,7 @@ def test_catalogue_is_table_1() -> None:
     assert [CATALOG["conll04"].counts[s].sentences for s in ("train", "dev", "test")] == [922, 231, 288]
     assert len(CATALOG["nyt"].schema.relation_types) == 24
     for corpus in CATALOG.values():
-        assert corpus.licence
+        assert corpus.license
         assert corpus.citation
         assert corpus.obtain or all(f.url for f in corpus.files)
         for file in corpus.files:
@@ -76,7 +76,7 @@ def test_missing_corpora_say_how_to_get_them(tmp_path: Path) -> None:
         load_corpus("ace05", tmp_path)
     with pytest.raises(ConfigError, match="folds 0 to 9, found 10"):
         load_corpus("ade", tmp_path, fold=10)
-    with pytest.raises(ConfigError, match="'conll05' is no corpus"):
+    with pytest.raises(ConfigError, match="unknown corpus 'conll05'"):
         load_corpus("conll05", tmp_path)
 
 
@@ -117,7 +117,7 @@ def test_scierc_documents_with_coreference(folder: str, tmp_path: Path) -> None:
 
 def test_scierc_documents_that_are_missing_or_of_other_types(tmp_path: Path) -> None:
     with pytest.raises(
-        CorpusError, match=r"scierc_dygie holds train.json.*processed_data/json of sciERC_processed.tar.gz"
+        CorpusError, match=r"scierc_dygie contains train.json.*sciERC_processed.tar.gz.*processed_data/json"
     ):
         load_coreference(tmp_path)
     wrong = {"sentences": [["Ada"]], "ner": [[[0, 0, "PER"]]], "relations": [[]], "clusters": []}

@@ -32,7 +32,7 @@ def test_prepare_from_a_folder(tmp_path: Path) -> None:
     assert len(load_corpus("ace05", tmp_path / "data")["train"]) == 1
     mark = json.loads((tmp_path / "data" / "ace05" / "prepared.json").read_text())
     assert set(mark["sha256"]) == {"ace05_train.json", "ace05_dev.json", "ace05_test.json"}
-    assert prepare_corpus("ace05", tmp_path / "data").startswith("ACE05 is prepared in")
+    assert prepare_corpus("ace05", tmp_path / "data").startswith("ACE05 is already prepared in")
 
 
 def test_licensed_corpora_say_what_to_obtain(tmp_path: Path) -> None:
@@ -47,10 +47,10 @@ def test_wrong_files_leave_nothing_behind(tmp_path: Path) -> None:
     write(source / "conll04_train.json", [])
     with pytest.raises(CorpusError) as caught:
         prepare_corpus("conll04", tmp_path / "data", source)
-    assert "conll04_train.json: its sha256 is" in str(caught.value)
-    assert "conll04_dev.json is nowhere in" in str(caught.value)
+    assert "conll04_train.json: sha256 is" in str(caught.value)
+    assert "conll04_dev.json was not found in" in str(caught.value)
     assert not (tmp_path / "data").exists()
-    with pytest.raises(CorpusError, match="is no folder"):
+    with pytest.raises(CorpusError, match="is not a folder"):
         prepare_corpus("conll04", tmp_path / "data", tmp_path / "absent")
 
 
@@ -75,7 +75,7 @@ def test_targets_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be written"):
         prepare_corpus("ace05", tmp_path / "file" / "data", source)
     (tmp_path / "data" / "ace05").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="was not prepared here"):
+    with pytest.raises(ConfigError, match="was not written by `prepare`"):
         prepare_corpus("ace05", tmp_path / "data", source)
 
 

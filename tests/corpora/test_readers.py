@@ -88,7 +88,7 @@ def test_spert_tells_every_fault_at_once(tmp_path: Path) -> None:
     for line in (
         "train.json: record 0: entity 0: end 41 is past the sentence (6 words)",
         "train.json: record 0: entity 1: end 4 must be past start 4 (ends are exclusive)",
-        "train.json: record 1: relation 0: tail 7 is no entity (the record has 2)",
+        "train.json: record 1: relation 0: tail 7 is not an entity (the record has 2)",
         "train.json: record 3: tokens: expected a list of words, found null",
         "train.json: record 4: tokens: word 1 is 3, expected a string",
         "train.json: record 5: entity 0: type missing, found ['end', 'start']",
@@ -111,7 +111,7 @@ def test_damaged_files_are_told_with_their_place(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes(b'["\xe9"]')
     assert "not UTF-8" in faults(read_spert, tmp_path / "latin.json")[0]
     assert "record 0: expected an object" in faults(read_spert, write(tmp_path / "n.json", [1]))[0]
-    assert faults(read_spert, write(tmp_path / "d.json", "[" * 100_000)) == ["d.json: nested deeper than any corpus"]
+    assert faults(read_spert, write(tmp_path / "d.json", "[" * 100_000)) == ["d.json: nested too deeply"]
 
 
 def test_a_misspelt_field_is_no_empty_annotation(tmp_path: Path) -> None:
@@ -172,8 +172,8 @@ def test_dygie_faults(tmp_path: Path) -> None:
         {**DOCUMENT, "ner": [[], [[6, 99, "PER"]]], "relations": [[], []]},
     ]
     found = faults(read_dygie, write(tmp_path / "d.json", "\n".join(map(json.dumps, documents))))
-    assert "d.json: document 0: sentence 1: relation 0: [7, 7] is no entity of the sentence" in found
-    assert "d.json: document 1: ner: expected a list for each of the 2 sentences" in found
+    assert "d.json: document 0: sentence 1: relation 0: [7, 7] is not an entity of the sentence" in found
+    assert "d.json: document 1: ner: expected 2 lists, one per sentence" in found
     assert any("document 2: sentence 0: ner: entry 0" in line for line in found)
     assert any("document 3: sentence 1: entity 0: end 94 is past the sentence (3 words)" in line for line in found)
     assert "line 2" in faults(read_dygie, write(tmp_path / "e.json", json.dumps(DOCUMENT) + "\n{"))[0]
@@ -214,9 +214,9 @@ def test_dygie_coreference_faults(tmp_path: Path) -> None:
     found = faults(lambda file: read_dygie(file, coreference=True), path)
     assert found == [
         "d.json: document 0: clusters missing, found ['doc_key', 'ner', 'relations', 'sentences']",
-        "d.json: document 1: cluster 0: [7, 7] is no entity of the document",
-        "d.json: document 1: cluster 1: [0, 1] is no entity of the document",
-        "d.json: document 1: cluster 1: [40, 41] is no entity of the document",
+        "d.json: document 1: cluster 0: [7, 7] is not an entity of the document",
+        "d.json: document 1: cluster 1: [0, 1] is not an entity of the document",
+        "d.json: document 1: cluster 1: [40, 41] is not an entity of the document",
         "d.json: document 2: cluster 0: entry 0 is [0, 'x'], expected 2 whole numbers",
         "d.json: document 2: cluster 1: entry 0 is [0], expected 2 whole numbers",
         "d.json: document 2: cluster 2: expected a list, found 'none'",
@@ -367,9 +367,9 @@ def test_asp_faults(tmp_path: Path) -> None:
     ]
     found = faults(read_asp, write(tmp_path / "a.json", records))
     assert "record 0: tokens: expected one <extra_id_22>" in found[0]
-    assert "record 1: extended: holds another sentence" in found[1]
+    assert "record 1: extended: does not contain the sentence" in found[1]
     assert "record 2: entity 0: start -1 is before the sentence" in found[2]
-    assert "record 3: extended: holds another sentence than tokens, or one marker too many" in found[3]
+    assert "record 3: extended: does not contain the sentence in tokens, or has an extra marker" in found[3]
     assert "record 4: relations missing, found ['entities', 'extended', 'tokens']" in found[4]
 
 

@@ -219,7 +219,7 @@ def test_no_two_texts_differ_in_their_kinds_alone() -> None:
 
 def test_too_few_distinct_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iter_lightning.corpora.synthetic.lexicon.FILLERS", (Template("the committee met again"),))
-    with pytest.raises(ValueError, match=r"needs 20 distinct sentences.*raise length"):
+    with pytest.raises(ValueError, match=r"needs 20 distinct sentences.*increase length"):
         generate(SyntheticConfig(empty=1.0, length=1), 20, seed=0)
 
 

@@ -62,8 +62,8 @@ def test_json_round_trip() -> None:
         (((0, 99),), ((0, 99),), "inside the text"),
         (((0, 3),), (), "outside of all sentences"),
         (((0, 3), (5, 8)), ((5, 8),), "outside of all sentences"),
-        (((0, 3), (5, 8)), ((0, 4), (5, 8)), "does not begin and end with words"),
-        (((0, 3),), ((0, 3), (5, 8)), "does not begin and end with words"),
+        (((0, 3), (5, 8)), ((0, 4), (5, 8)), "does not start and end at words"),
+        (((0, 3),), ((0, 3), (5, 8)), "does not start and end at words"),
     ],
 )
 def test_words_and_sentences_that_cannot_be(
@@ -117,7 +117,7 @@ def test_no_id_is_an_empty_one() -> None:
 
 
 def test_entities_and_relations_belong_to_the_text() -> None:
-    with pytest.raises(ValueError, match="the text there"):
+    with pytest.raises(ValueError, match="but the text there"):
         Document(TEXT, entities=(TextEntity(0, 3, "Person", "Bob"),))
     ada = TextEntity(0, 3, "Person", "Ada")
     with pytest.raises(ValueError, match="not an entity of the document"):

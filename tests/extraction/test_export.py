@@ -266,7 +266,7 @@ def test_what_the_run_recorded_is_told(run: Path, tmp_path: Path) -> None:
     export(run, tmp_path / "out", "--watts", "50")
     text = (tmp_path / "out" / "README.md").read_text()
     for part in (
-        "`tiny-bert` (bert)", "ω = 2", CONLL04.licence, CONLL04.citation, "| train | 922 | 3377 | 1283 |",
+        "`tiny-bert` (bert)", "ω = 2", CONLL04.license, CONLL04.citation, "| train | 922 | 3377 | 1283 |",
         "`abc123` with uncommitted changes", "the run `first`, sha256 f00d", "MovingAverage(decay=0.99)",
         "| `model.encoder_group.learning_rate` | `0.0003` |", "7 of 3377 entities, 3 of 1283 relations; 4 words",
         "2.00 h of wall time", "in 2 attempts", "0.100 kWh = 2.00 h x 50 W / 1000", "epoch 2 (from 0), dev F1 62.5",

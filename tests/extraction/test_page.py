@@ -153,7 +153,7 @@ def test_an_error_leaves_the_earlier_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [0, -1, True, 2.5])
 def test_a_limit_that_is_none_is_told(tmp_path: Path, limit: Any) -> None:
-    with pytest.raises(ConfigError, match=f"limit of a page must be a whole number from 1, found {limit!r}"):
+    with pytest.raises(ConfigError, match=f"limit of a page must be a whole number of at least 1, found {limit!r}"):
         PageWriter(tmp_path / "page.html", SCHEMA, limit)
     assert not list(tmp_path.iterdir())
 

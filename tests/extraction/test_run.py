@@ -67,12 +67,12 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 
 def dying(after: int) -> Any:
-    """An executor whose process ends after so many parts."""
+    """An executor whose process ends after `after` parts."""
 
     def executor(*arguments: Any) -> Iterator[Progress]:
         for number, progress in enumerate(run_here(*arguments), 1):
             yield progress
-            if number > after:  # the first tells of no part
+            if number > after:  # the first progress has no part
                 raise KeyboardInterrupt
 
     return executor
@@ -81,7 +81,7 @@ def dying(after: int) -> Any:
 @pytest.mark.usefixtures("small_chunks")
 def test_all_documents_and_the_bad_ones_beside_them(model: Path, texts: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
-    summary, again = run(model, texts, tmp_path / "out" / "found.jsonl", tell=told.append)
+    summary, again = run(model, texts, tmp_path / "out" / "found.jsonl", on_progress=told.append)
     found = records(tmp_path / "out" / "found.jsonl")
     assert [r["id"] for r in found] == [f"d{i}" for i in range(30) if i != 17]
     assert any(r["entities"] for r in found)
@@ -105,7 +105,7 @@ def test_interrupted_it_goes_on_and_ends_equal(model: Path, texts: Path, tmp_pat
             run(model, texts, output, dying(after))
         assert not output.exists()
     told: list[Progress] = []
-    run(model, texts, output, tell=told.append)
+    run(model, texts, output, on_progress=told.append)
     assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert told[-1].documents < 29  # those of earlier parts were not extracted again
     errors = [tmp_path / f"{name}.jsonl.errors.jsonl" for name in ("found", "whole")]
@@ -146,7 +146,7 @@ def test_changed_input_or_settings_are_not_mixed(model: Path, texts: Path, tmp_p
     lines = texts.read_text().splitlines()
     lines[9] = json.dumps({"id": "d9", "text": "Something else."})
     texts.write_text("\n".join(lines) + "\n")
-    with pytest.raises(ConfigError, match="the input has changed since this extraction began, at d8"):
+    with pytest.raises(ConfigError, match="the input has changed since this extraction started, at d8"):
         run(model, texts, output)
     run(model, texts, output, overwrite=True)
     assert records(output)[9]["text"] == "Something else."
@@ -158,7 +158,7 @@ def test_input_that_has_become_shorter_is_not_mixed(model: Path, texts: Path, tm
     with pytest.raises(KeyboardInterrupt):
         run(model, texts, output, dying(5))
     texts.write_text("".join(f"{line}\n" for line in texts.read_text().splitlines()[:8]))  # two whole chunks
-    with pytest.raises(ConfigError, match="the input was longer when this extraction began, 3 parts"):
+    with pytest.raises(ConfigError, match="the input was longer when this extraction started, and 3 parts"):
         run(model, texts, output)
     assert run(model, texts, output, overwrite=True)[0].documents == len(records(output)) == 8
 
@@ -172,7 +172,7 @@ def test_a_part_that_is_gone_is_missed(model: Path, texts: Path, tmp_path: Path)
         yield from run_here(config, extractor, shards, folder)
         sorted(folder.glob("*.jsonl"))[2].unlink()
 
-    with pytest.raises(ConfigError, match=r"1 parts that were made are not in it \(000000-000000002-.*one folder"):
+    with pytest.raises(ConfigError, match=r"1 finished parts are missing \(000000-000000002-.*one shared folder"):
         run(model, texts, output, elsewhere)
     assert not output.exists()
     assert run(model, texts, output)[0].documents == 29
@@ -186,7 +186,7 @@ def test_parts_without_settings_are_not_trusted(model: Path, texts: Path, tmp_pa
         run(model, texts, output, dying(3))
     (tmp_path / "found.jsonl.parts" / "settings.json").unlink()
     told: list[Progress] = []
-    run(model, texts, output, tell=told.append)
+    run(model, texts, output, on_progress=told.append)
     assert told[-1].documents == 29
 
 
@@ -232,10 +232,10 @@ def test_done_is_done_and_another_output_stays(model: Path, texts: Path, tmp_pat
     assert run(model, texts, output) == (first, True)
     assert output.stat().st_mtime_ns == changed
     config = ExtractionConfig(str(model), (str(texts),), device="cpu")
-    with pytest.raises(ConfigError, match="there already"):
+    with pytest.raises(ConfigError, match="exists, but was made from other input"):
         extract(config, [(output, "csv")], run_here)  # another format in the same place
     write_texts(texts, 5)
-    with pytest.raises(ConfigError, match="there already"):
+    with pytest.raises(ConfigError, match="exists, but was made from other input"):
         run(model, texts, output)
     assert len(records(output)) == 29
     assert run(model, texts, output, overwrite=True)[0].documents == 5
@@ -246,7 +246,7 @@ def test_two_processes_do_not_share_an_output(model: Path, texts: Path, tmp_path
     output = tmp_path / "found.jsonl"
 
     def meanwhile(*arguments: Any) -> Iterator[Progress]:
-        with pytest.raises(ConfigError, match="another process extracts into it"):
+        with pytest.raises(ConfigError, match="another process is extracting into it"):
             run(model, texts, output)
         yield from run_here(*arguments)
 
@@ -283,7 +283,7 @@ def test_a_model_that_fails_on_everything_ends_the_extraction(tmp_path: Path) ->
             raise RuntimeError("device lost")
 
     chunk = parts.Chunk.of(0, 0, [Document.from_words([["a"]])])
-    with pytest.raises(IterError, match="fails on all it is given, the first time with RuntimeError: device lost"):
+    with pytest.raises(IterError, match="fails on every input; the first error was RuntimeError: device lost"):
         parts.make_part(Extractor(Broken(), None), chunk, parts.Rules(), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -323,12 +323,12 @@ def test_command_line(model: Path, texts: Path, tmp_path: Path, capsys: pytest.C
     assert "29 documents" in told
     kernels = json.loads((tmp_path / "a.jsonl.manifest.json").read_text(encoding="utf-8"))["summary"]["kernels"]
     assert kernels.startswith("torch ")
-    assert f"\ncomputed by {kernels}\n" in f"\n{told}"
+    assert f"\ncomputed with {kernels}\n" in f"\n{told}"
     assert "1 bad record, the first" in told
     assert "texts.jsonl: line 18: text: expected a string" in told
     assert all(path.exists() for path in outputs)
     assert cli.main(command(model, texts, *options, "--threshold", "Kin=0.9", "--device", "cpu")) == 0
-    assert "done already" in capsys.readouterr().err
+    assert "finished before" in capsys.readouterr().err
 
 
 def test_a_slow_precision_is_refused_where_it_is_computed(
@@ -416,7 +416,7 @@ def test_the_language_that_was_used_is_in_the_manifest(model: Path, texts: Path,
         assert cli.main(command(used, source, "-o", output, *options)) == 0
         found[name] = json.loads((tmp_path / f"{name}.jsonl.manifest.json").read_text())["settings"]["language"]
     assert found == {"default": "en", "german": "de", "given": "de", "none": None}
-    assert cli.main(command(model, texts, "-o", tmp_path / "default.jsonl", "--language", "en")) == 0  # done already
+    assert cli.main(command(model, texts, "-o", tmp_path / "default.jsonl", "--language", "en")) == 0  # finished before
 
 
 def test_words_of_their_own_need_no_language(model: Path, tmp_path: Path) -> None:
@@ -433,12 +433,12 @@ def test_words_of_their_own_need_no_language(model: Path, tmp_path: Path) -> Non
         (("--threshold", "Nothing=0.5", "-o", "x.jsonl"), "thresholds name 'Nothing'"),
         (("--link-threshold", "7", "-o", "x.jsonl"), "must be a number in [0, 1]"),
         (("-o", "x.unheard"), "unheard"),
-        (("-o", "x.jsonl", "--workers", "2"), "--workers goes with --launcher ray"),
-        (("--overwrite",), "go with --output"),
+        (("-o", "x.jsonl", "--workers", "2"), "--workers requires --launcher ray"),
+        (("--overwrite",), "require --output"),
         (("-o", "x.jsonl", "--device", "nowhere"), "device 'nowhere'"),
         (
             ("-o", "x.jsonl", "--backend", "onnx", "--compile"),
-            "--precision, --compile and --allow-slow go with --backend torch",
+            "--precision, --compile, and --allow-slow require --backend torch",
         ),
         (("-o", "x.jsonl", "--text-field", "none.of.it"), None),
     ],
@@ -460,11 +460,11 @@ def test_what_cannot_be_is_told_and_leaves_nothing(
 
 
 def test_errors_of_cluster_workers_arrive_as_they_are(model: Path, texts: Path, tmp_path: Path) -> None:
-    """Ray would wrap them until nobody could tell what they were."""
+    """Ray would wrap the exceptions several times."""
     config = ExtractionConfig(str(model), (str(texts),), device="cpu")
     for name in ("parts", "other"):
         (tmp_path / name).mkdir()
-    there = cluster._There(str(tmp_path), (Reading(config.inputs),), config, tmp_path / "parts")
+    there = cluster._WorkerSetup(str(tmp_path), (Reading(config.inputs),), config, tmp_path / "parts")
     (row,) = cluster._read_shards({"shard": np.array([0])}, there)
     assert not row["error"][0]
     found = cluster._ExtractChunks(there)(row)
@@ -482,13 +482,13 @@ def test_errors_of_cluster_workers_arrive_as_they_are(model: Path, texts: Path, 
 
 def test_workers_do_not_die_over_the_same_chunk_for_ever(tmp_path: Path) -> None:
     chunk = parts.Chunk.of(0, 0, [Document("x", id="large"), Document("y", id="larger")])
-    lost = [cluster._tried(chunk, tmp_path) for _ in range(cluster.TRIES)]
+    lost = [cluster._counted_attempt(chunk, tmp_path) for _ in range(cluster.TRIES)]
     for attempt in lost:
         attempt.__enter__()  # and never comes back
-    with pytest.raises(IterError, match="4 workers died, one after another, over the documents large to larger"):
-        cluster._tried(chunk, tmp_path).__enter__()
+    with pytest.raises(IterError, match="4 workers died, one after another, on the documents large to larger"):
+        cluster._counted_attempt(chunk, tmp_path).__enter__()
     for _ in range(cluster.TRIES + 1):
-        with cluster._tried(chunk, tmp_path):
+        with cluster._counted_attempt(chunk, tmp_path):
             pass
     assert not list(tmp_path.iterdir())
 

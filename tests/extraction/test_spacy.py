@@ -211,8 +211,8 @@ def test_thresholds(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"context": "paragraph"}, "context 'paragraph' is none of sentence, document"),
-        ({"backend": "tensorflow"}, "backend 'tensorflow' is none of"),
+        ({"context": "paragraph"}, "context 'paragraph' is not valid; expected one of sentence, document"),
+        ({"backend": "tensorflow"}, "backend 'tensorflow' is not valid"),
         ({"folder": Path()}, "no ITER model in"),
     ],
 )

@@ -83,7 +83,7 @@ CHINESE, THAI = "我爱北京天安门，天安门上太阳升。", "ฉัน�
         (CHINESE, r"Chinese text .* language 'en', .*: use language 'zh' \(--language zh\)$"),
         ("東京タワーは日本の東京都にあります。", r"Japanese text .*use language 'ja' .*pip install sudachipy"),
         (THAI, r"Thai text .*use language 'th' .*pip install pythainlp"),
-        ("ຂ້ອຍຮັກປະເທດລາວຫຼາຍທີ່ສຸດ", r"Lao, Tibetan, Burmese or Khmer text .*words of your own"),
+        ("ຂ້ອຍຮັກປະເທດລາວຫຼາຍທີ່ສຸດ", r"Lao, Tibetan, Burmese, or Khmer text .*documents with words"),
         ("Ada lives in London and works for the Bank of the University. " * 9 + CHINESE * 9, "Chinese text"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Words to subwords and back: nothing moves, and whatever cannot be expressed is told."""
+"""Test that alignment keeps offsets exact and reports all gold that an encoding cannot express."""
 
 from __future__ import annotations
 

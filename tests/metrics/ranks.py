@@ -32,9 +32,8 @@ def run_rank(rank: int, folder: str, metric: ExtractionMetric) -> None:
         for start in range(0, len(mine), BATCH):
             batch = mine[start : start + BATCH]
             metric.update([p for p, _ in batch], [g for _, g in batch])
-        computed, report, sentences = metric.compute(), metric.report(), metric.sentence_count()
-        own = {"counts": metric.counts(), "sentences": int(metric.sentences)}
-        seen[name] = {"computed": computed, "report": report, "sentences": sentences, "own": own}
+        computed, report = metric.compute(), metric.report()
+        seen[name] = {"computed": computed, "report": report, "own": metric.counts()}
         metric.reset()
     torch.save(seen, Path(folder) / f"{rank}.pt")
     torch.distributed.destroy_process_group()

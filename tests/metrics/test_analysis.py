@@ -110,7 +110,7 @@ def test_without_relation_types_there_is_no_curve() -> None:
     pairs = [(Example(WORDS, (PER,)), predicted((PER,)))]
     assert link_curve(pairs, schema, ONCE) == []
     assert list(counts_by_type(pairs, schema, ONCE)) == ["NER"]
-    with pytest.raises(ValueError, match="no points"):
+    with pytest.raises(ValueError, match="empty curve"):
         best_threshold([])
 
 

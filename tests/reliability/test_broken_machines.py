@@ -48,7 +48,7 @@ def one_line(campaign: Campaign, outcome: Outcome, *expected: str) -> None:
 def test_missing_folders_are_reported_in_one_line(campaign: Campaign, arguments: list[str]) -> None:
     gone = campaign.folder / "gone"
     outcome = campaign.process(arguments, prefix=shell(f'mkdir {gone}; cd {gone}; rmdir {gone}; exec "$@"'))
-    one_line(campaign, outcome, "the working directory does not exist any more")
+    one_line(campaign, outcome, "the working directory no longer exists")
     file = campaign.folder / "file"
     file.touch()
     for place in (campaign.folder / "missing", file, file / "below"):

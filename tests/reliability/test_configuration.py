@@ -303,7 +303,7 @@ def test_prepare_honors_the_data_folder(campaign: Campaign, tmp_path: Path, monk
     (tmp_path / "elsewhere" / "conll04").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ITER_DATA", str(tmp_path / "elsewhere"))
-    outcome = campaign.refused(["prepare", "conll04", "--from", str(tmp_path)], "was not prepared here")
+    outcome = campaign.refused(["prepare", "conll04", "--from", str(tmp_path)], "was not written by `prepare`")
     assert "elsewhere" in outcome.message
     assert not (tmp_path / "data").exists()
 

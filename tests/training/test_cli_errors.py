@@ -46,7 +46,7 @@ def test_truncated_corpus(
     ("field", "value", "expected"),
     [
         ("entities", [{"type": "Person", "start": 0, "end": 99}], "record 1: entity 0: end 99 is past the sentence"),
-        ("relations", [{"type": "Leads", "head": 0, "tail": 70}], "record 1: relation 0: tail 70 is no entity"),
+        ("relations", [{"type": "Leads", "head": 0, "tail": 70}], "record 1: relation 0: tail 70 is not an entity"),
     ],
 )
 def test_wrong_annotation(
@@ -141,7 +141,7 @@ def test_full_disk(arguments: list[str], tmp_path: Path) -> None:
 def test_prepare_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "LDC2006T06" in said(["prepare", "ace05", "--to", str(tmp_path)], capsys)
     assert "prepare conll04" in said(["inspect", "conll04", "--data", str(tmp_path)], capsys)
-    assert "'conll05' is no corpus" in said(["inspect", "conll05"], capsys)
+    assert "unknown corpus 'conll05'" in said(["inspect", "conll05"], capsys)
     assert status(["prepare", "conll05"]) == 2
 
 

@@ -1,4 +1,4 @@
-"""An HTML page of documents with what was found in them, whole in one file and without a network."""
+"""Render documents with their entities and relations as a self-contained HTML page."""
 
 from iter_lightning.extraction.page.rendering import Page, assets, render
 from iter_lightning.extraction.page.writer import PageWriter

@@ -1,7 +1,7 @@
-"""`render`: documents to a page that needs nothing but a browser.
+"""Render documents as an HTML page that needs only a browser.
 
-The page's data stands in it as JSON that no HTML parser reads anything into, its texts become text nodes alone, and a
-Content-Security-Policy lets run the page's own script and nothing else, and no network at all.
+The data is embedded as JSON with all HTML characters escaped, and texts are inserted as text nodes. The
+Content-Security-Policy only allows the page's own script and style, and no network access.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from iter_lightning.types import Schema
 
 TITLE = "Entities and relations"
 TALLEST = 720
-"""Pixels of a page inside a notebook; it scrolls from there on."""
+"""Largest height of a page in a notebook, in pixels. Taller pages scroll."""
 _SCRIPTS = ("text.js", "judge.js", "layout.js", "paint.js", "panel.js", "page.js")
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -34,21 +34,25 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Page:
-    """A whole HTML page; in a notebook it shows itself.
+    """Hold an HTML page. Notebooks display it.
 
     Args:
-        html: the page.
-        height: pixels it is given in a notebook until its script has measured it.
+        html: Source of the page.
+        height: Initial height in a notebook, in pixels, until the script measures the page.
+
+    Example:
+        >>> Page("<!DOCTYPE html>...").height
+        720
     """
 
     html: str
     height: int = TALLEST
 
     def save(self, path: str | Path) -> None:
-        """Write the page to a file, whole or not at all.
+        """Write the page to a file, atomically.
 
         Raises:
-            ConfigError: it cannot be written there.
+            ConfigError: If the file cannot be written.
         """
         try:
             write_atomically(Path(path), self.html)
@@ -56,7 +60,7 @@ class Page:
             raise ConfigError(f"{path}: the page cannot be written: {error.strerror or error}") from error
 
     def _repr_html_(self) -> str:
-        """The page in a frame: neither its styles nor its names reach the notebook."""
+        """Return the page in a frame, which isolates its styles and names from the notebook."""
         return (
             f'<iframe srcdoc="{html.escape(self.html)}" title="Entities and relations" data-iter-most="{TALLEST}" '
             f'style="width: 100%; height: {self.height}px; border: 0"></iframe>'
@@ -64,65 +68,81 @@ class Page:
 
 
 def render(documents: Document | Iterable[Document], schema: Schema | None = None, title: str = TITLE) -> Page:
-    """A page of all of the documents; those with gold are shown with their errors and scores.
+    """Render documents as a page. Documents with gold annotation are shown with errors and scores.
 
     Args:
-        documents: one or more; for very many `PageWriter` needs less memory.
-        schema: the order of the types, and so their colours, and which relations are symmetric; None takes the types
-            that occur, sorted.
-        title: of the page.
+        documents: One document or several. For large numbers, `PageWriter` needs less memory.
+        schema: Order of the types, which defines their colors, and symmetric relation types. None means the types that
+            occur, in alphabetical order.
+        title: Title of the page.
+
+    Returns:
+        A page that can be saved, or displayed in a notebook.
 
     Raises:
-        ConfigError: something that is no document.
+        ConfigError: If an item is not a document.
+
+    Example:
+        >>> page = render(Document.from_words([["Ada", "sings"]]), title="Demo")
+        >>> "<title>Demo</title>" in page.html
+        True
     """
     shown = [documents] if isinstance(documents, Document) else list(documents)
     for number, document in enumerate(shown):
         if not isinstance(document, Document):
             raise ConfigError(f"document {number}: expected a Document, found {type(document).__name__}")
-    head, tail = page_parts(schema, title)
+    head, end = page_parts(schema, title)
     blocks = "".join(document_block(document) for document in shown)
     height = 160 + sum(120 + 60 * (1 + len(document.text) // 90) for document in shown[:20])
-    return Page(head + blocks + tail([]), min(height, TALLEST))
+    return Page(head + blocks + end([]), min(height, TALLEST))
 
 
 def assets() -> tuple[str, str]:
-    """The style sheet and the script, for other pages; `window.iterPage.show(element, {schema, documents})` is theirs.
+    """Return the style sheet and the script, for use in other pages.
 
-    `schema` and each of `documents` are what `to_dict()` gives; `title` and `notes` may stand beside them. Neither
-    text can end the `<style>` or `<script>` that it is put into.
+    The script defines `window.iterPage.show(element, {schema, documents})`, with optional `title` and `notes`. `schema`
+    and `documents` are values of `to_dict()`. The texts are safe inside `<style>` and `<script>` elements.
+
+    Returns:
+        CSS and JavaScript.
+
+    Example:
+        >>> style, script = assets()
+        >>> "iterPage" in script
+        True
     """
     return _asset("page.css"), "(() => {\n'use strict';\n" + "".join(map(_asset, _SCRIPTS)) + "})();\n"
 
 
 def embedded_json(value: Any) -> str:
-    """JSON that can stand inside of `<script>`: nothing in it ends the element, begins a tag or breaks a line.
+    """Serialize a value as JSON that is safe inside a `<script>` element: without tags and special line breaks.
 
-    A surrogate without its partner, which no file can hold, becomes U+FFFD: as long as it, so that offsets stay.
+    A lone surrogate, which cannot be encoded, becomes U+FFFD. It has the same length, so offsets remain correct.
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return _SURROGATES.sub("\ufffd", text.translate(_UNSAFE))
 
 
 def document_block(document: Document) -> str:
-    """The element that carries one document."""
+    """Return the HTML element with the data of one document."""
     values = document.to_dict()
-    del values["words"]  # nothing shows them
+    del values["words"]  # the page does not use them
     return f'<script type="application/json" class="iter-document-data">{embedded_json(values)}</script>\n'
 
 
-class Tail:
-    """What ends a page, once its notes are known."""
+class PageEnd:
+    """Build the end of a page, once its notes are known."""
 
     def __init__(self, text: str) -> None:
         self._before, self._after = text.split("$notes")
 
     def __call__(self, notes: list[str]) -> str:
-        """The end of the page."""
+        """Return the end of the page."""
         return self._before + embedded_json(notes) + self._after
 
 
-def page_parts(schema: Schema | None, title: str) -> tuple[str, Tail]:
-    """The page up to its documents, and what comes after them."""
+def page_parts(schema: Schema | None, title: str) -> tuple[str, PageEnd]:
+    """Return the start of a page, up to its documents, and a function for its end."""
     style, script = assets()
     head, tail = _asset("page.html").split("<!-- documents -->\n")
     values = {
@@ -131,7 +151,7 @@ def page_parts(schema: Schema | None, title: str) -> tuple[str, Tail]:
         "head": embedded_json({"title": title, "schema": schema.to_dict() if schema else {}}),
     }  # fmt: skip
     before, after = tail.split("$script")
-    return Template(head).substitute(values), Tail(before + "".join((script, after)))
+    return Template(head).substitute(values), PageEnd(before + script + after)
 
 
 @cache

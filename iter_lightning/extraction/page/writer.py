@@ -1,4 +1,4 @@
-"""`PageWriter`: the first documents of a stream as a page, in the memory of one."""
+"""Write the first documents of a stream to a page, with the memory of one document."""
 
 from __future__ import annotations
 
@@ -14,34 +14,44 @@ from iter_lightning.files import permit
 from iter_lightning.types import Schema
 
 LIMIT = 500
-"""Documents that a browser still shows at ease."""
+"""Default number of documents, which browsers display without delay."""
 MOST_BYTES = 64 * 2**20
-"""Of documents in one page; long ones reach it before `LIMIT`."""
+"""Largest total size of the documents of a page, in bytes."""
 
 
 class PageWriter:
-    """Writes documents into a page as they come; past a limit it only counts them, which the page and `notes` say.
+    """Write documents to a page one by one.
 
-    The file appears when the writer is closed; what is discarded, or left by an error inside of `with`, leaves none.
+    Documents past a limit are only counted, and the page and `notes` report their number. The file appears when the
+    writer is closed. An error inside the `with` block discards it.
 
     Args:
-        path: of the page.
-        schema: the order of the types, and so their colours, and which relations are symmetric.
-        limit: documents at most.
-        title: of the page.
+        path: Path of the page.
+        schema: Order of the types, which defines their colors, and symmetric relation types.
+        limit: Largest number of documents.
+        title: Title of the page.
 
     Raises:
-        ConfigError: a limit below 1, or a place that cannot be written to.
+        ConfigError: If `limit` is below 1, or if the page cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with PageWriter(Path(folder, "page.html"), Schema(("Peop",)), limit=1) as writer:
+        ...         writer.write(Document.from_words([["Ada", "sings"]]))
+        ...         writer.write(Document.from_words([["Bo", "sleeps"]]))
+        >>> writer.notes
+        ['the page shows the first 1 of 2 documents']
     """
 
     def __init__(self, path: Path, schema: Schema, limit: int = LIMIT, title: str = TITLE) -> None:
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise ConfigError(f"{path}: the limit of a page must be a whole number from 1, found {limit!r}")
+            raise ConfigError(f"{path}: the limit of a page must be a whole number of at least 1, found {limit!r}")
         self.path = Path(path)
         self.limit = limit
         self.notes: list[str] = []
         self._seen = self._shown = self._bytes = 0
-        head, self._tail = page_parts(schema, title)
+        head, self._end = page_parts(schema, title)
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(0, "is a folder")
@@ -54,16 +64,16 @@ class PageWriter:
         self._file.write(head)
 
     def write(self, document: Document) -> None:
-        """Add a document, or count it.
+        """Add a document, or only count it if a limit is reached.
 
         Raises:
-            ConfigError: the writer is closed.
+            ConfigError: If the writer is closed.
         """
         if self._part is None:
             raise ConfigError(f"{self.path}: the page is closed")
-        whole = self._seen == self._shown  # the page shows the first ones, none after a gap
+        complete = self._seen == self._shown  # no document is shown after a skipped one
         self._seen += 1
-        if not whole or self._shown >= self.limit:
+        if not complete or self._shown >= self.limit:
             return
         block = document_block(document)
         size = len(block.encode())
@@ -74,14 +84,14 @@ class PageWriter:
         self._shown += 1
 
     def close(self) -> None:
-        """End the page and put it into its place; a second time does nothing."""
+        """Finish the page and move it to its path. Closing twice has no effect."""
         if self._part is None:
             return
         part = self._part
         if self._shown < self._seen:
             self.notes = [f"the page shows the first {self._shown:,} of {self._seen:,} documents"]
         try:
-            self._file.write(self._tail(self.notes))
+            self._file.write(self._end(self.notes))
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
@@ -93,7 +103,7 @@ class PageWriter:
         self._part = None
 
     def discard(self) -> None:
-        """Leave no file, and one that was there before as it was."""
+        """Remove the unfinished page. An existing file at the path does not change."""
         if self._part is not None:
             self._part.unlink(missing_ok=True)
             self._part = None

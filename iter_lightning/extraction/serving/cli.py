@@ -12,7 +12,7 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS
 from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS
 from iter_lightning.extraction.serving.options import ModelInfo, ServeOptions
-from iter_lightning.heap import keep_few_products, return_large_buffers, settle
+from iter_lightning.heap import freeze_heap, limit_onednn_cache, return_large_buffers
 from iter_lightning.status import unfinished_note
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
         max_unit_characters=given.max_unit_characters, link_threshold=given.link_threshold,
         least_link_threshold=given.least_link_threshold,
     )  # fmt: skip
-    keep_few_products()
+    limit_onednn_cache()
     from iter_lightning.extraction.serving.app import create_app
     from iter_lightning.extraction.serving.server import check_port, run
 
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
         print(note, file=sys.stderr)
     extractor, info = load(given)
     app = create_app(extractor, options, info)
-    settle()
+    freeze_heap()
     run(app, given.host, given.port, access_log=given.access_log)
 
 
