@@ -173,35 +173,35 @@ def inspect(arguments: list[str]) -> None:
 
 def seeds(arguments: list[str]) -> None:
     """Run an experiment with several seeds."""
-    from iter_lightning.study.reproduce import seeds
+    from iter_lightning.studies.reproduce import seeds
 
     seeds(arguments)
 
 
 def reproduce(arguments: list[str]) -> None:
     """Make a table or figure of the paper."""
-    from iter_lightning.study.reproduce import reproduce
+    from iter_lightning.studies.reproduce import reproduce
 
     reproduce(arguments)
 
 
 def compare(arguments: list[str]) -> None:
     """Tell whether runs differ."""
-    from iter_lightning.study.compare import main
+    from iter_lightning.studies.tables.compare import main
 
     main(arguments)
 
 
 def sweep(arguments: list[str]) -> None:
     """Search for hyperparameters on dev."""
-    from iter_lightning.study.sweep import main
+    from iter_lightning.studies.sweeps.sweep import main
 
     main(arguments)
 
 
 def dashboard(arguments: list[str]) -> None:
     """Create the workspace and report on Weights & Biases."""
-    from iter_lightning.study.dashboard import main
+    from iter_lightning.studies.dashboard import main
 
     main(arguments)
 

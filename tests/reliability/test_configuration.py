@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from iter_lightning.study.plan import load_plan, select
-from iter_lightning.study.sweep_config import load_sweep
+from iter_lightning.studies.runs.plan import load_plan, select
+from iter_lightning.studies.sweeps.config import load_sweep
 from iter_lightning.training.cli import build_cli, parse_config
 from iter_lightning.training.extends import merged
 from iter_lightning.training.yaml_files import MAX_BYTES, MAX_DEPTH, read_yaml
