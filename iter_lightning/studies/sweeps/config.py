@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.studies.sweeps.search import FACADES
+from iter_lightning.studies.sweeps.search import Facade
 from iter_lightning.studies.sweeps.space import Values, build_space, dimensions, nested
 from iter_lightning.training.extends import lookup, merge, merged
 from iter_lightning.training.run import identity
@@ -32,7 +32,7 @@ class SweepConfig:
     """The sweep's own file."""
     experiment: Path
     """The experiment's YAML."""
-    facade: str = "hpo"
+    facade: Facade = "hpo"
     """`hpo`, every trial trained to the end, as the paper; or `multifidelity`, epochs as budget (Hyperband)."""
     trials: int = 50
     """Trials in all, the experiment as it is (trial 1) included; may be raised later."""
@@ -51,8 +51,8 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         faults = [*self._number_faults(), *self._epoch_faults(), *self._space_faults()]
-        if self.facade not in FACADES:
-            faults.append(f"facade: {self.facade!r} is none of {', '.join(FACADES)}")
+        if self.facade not in get_args(Facade):
+            faults.append(f"facade: {self.facade!r} is not one of {', '.join(get_args(Facade))}")
         if not self.experiment.is_file():
             faults.append(f"experiment: no such file: {self.experiment}")
         elif isinstance(self.overrides, Mapping):

@@ -64,8 +64,6 @@ class Journal:
     """What is searched; empty before the first start."""
     trials: list[Trial] = field(default_factory=list)
     """In the order in which they were asked for."""
-    order: list[tuple[str, Trial]] = field(default_factory=list)
-    """`asked` and `told` in the order in which they happened."""
 
     def __post_init__(self) -> None:
         raw = self.path.read_bytes() if self.path.exists() else b""
@@ -112,9 +110,7 @@ class Journal:
             self.header = {key: value for key, value in event.items() if key != "event"}
         elif event["event"] == "asked":
             self.trials.append(Trial(event["number"], Proposal(event["values"], event["budget"])))
-            self.order.append(("asked", self.trials[-1]))
         else:
             trial = self.trials[event["number"] - 1]
             trial.status, trial.f1 = event["status"], event["dev_f1"]
             trial.seconds, trial.reason = event["seconds"], event["reason"]
-            self.order.append(("told", trial))

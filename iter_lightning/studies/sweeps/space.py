@@ -116,15 +116,6 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def same(a: Mapping[str, Value], b: Mapping[str, Value]) -> bool:
-    """Whether two configurations are equal to rounding: logarithms may end in other bits on another processor."""
-    return a.keys() == b.keys() and all(_close(value, b[name]) for name, value in a.items())
-
-
-def _close(a: Value, b: Value) -> bool:
-    return math.isclose(a, b, rel_tol=1e-9) if isinstance(a, float) and isinstance(b, float) else a == b
-
-
 def _hyperparameter(name: str, value: Any) -> Hyperparameter:
     if isinstance(value, Mapping):
         return _range(name, value)

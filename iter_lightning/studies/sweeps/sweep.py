@@ -97,28 +97,15 @@ class Sweep:
             raise
 
     def _restored(self) -> Search:
-        """The optimiser as it was when the journal's last line was written."""
-        asked = [trial.proposal.values for trial in self.journal.trials if trial.proposal.values]
-        search = self._new_search(list({str(values): values for values in asked}.values()))
-        for event, trial in self.journal.order:
-            if event == "told":
-                self._inform(search, trial)
-            elif trial.number > 1 and not search.replay(trial.proposal):
-                break
-        else:
-            return search
-        self.say("SMAC (another version?) now wants other trials than the journal has: it is told all results anew")
-        search = self._new_search([])
+        """Return an optimizer that knows all recorded trials."""
+        c = self.config
+        search = Search(c.dimensions, c.facade, c.seed, c.initial, c.epochs)
         for trial in self.journal.trials:
             if trial.status != "running":
                 self._inform(search, trial)
             elif trial.number > 1:
                 search.expect(trial.proposal)
         return search
-
-    def _new_search(self, recorded: list[Values]) -> Search:
-        c = self.config
-        return Search(c.dimensions, c.facade, c.seed, c.initial, c.epochs, recorded)
 
     def _inform(self, search: Search, trial: Trial) -> None:
         """Tell the optimiser; of the experiment as it is only where the space holds its values."""

@@ -14,7 +14,7 @@ import yaml
 
 from iter_lightning.studies.runs.launch import Outcome, Task
 from iter_lightning.studies.sweeps.config import SweepConfig
-from iter_lightning.studies.sweeps.search import Proposal
+from iter_lightning.studies.sweeps.search import Facade, Proposal
 from iter_lightning.studies.sweeps.space import APPENDIX_D
 from iter_lightning.studies.sweeps.sweep import Sweep
 from iter_lightning.training.extends import lookup, merged
@@ -86,7 +86,7 @@ class FakeLauncher:
         self.stopped = True
 
 
-def sweep_config(folder: Path, facade: str = "hpo", trials: int = 8, **options: Any) -> SweepConfig:
+def sweep_config(folder: Path, facade: Facade = "hpo", trials: int = 8, **options: Any) -> SweepConfig:
     """A sweep of `EXPERIMENT` over three dimensions."""
     (folder / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT))
     epochs = {"min_epochs": 1, "max_epochs": 3} if facade == "multifidelity" else {}

@@ -18,7 +18,6 @@ from iter_lightning.studies.sweeps.space import (
     nested,
     outside,
     plain,
-    same,
 )
 from iter_lightning.training.extends import lookup
 
@@ -104,9 +103,3 @@ def test_nested_and_lookup() -> None:
     assert nested(values) == {"a": {"b": {"c": 1, "d": 2}}, "e": 3}
     assert {name: lookup(nested(values), name) for name in values} == values
     assert lookup({"a": 1}, "a.b") is None
-
-
-def test_same_is_equal_to_rounding() -> None:
-    assert same({"a": 0.1 + 0.2, "b": "x"}, {"a": 0.3, "b": "x"})
-    assert not same({"a": 0.3001, "b": "x"}, {"a": 0.3, "b": "x"})
-    assert not same({"a": 0.3}, {"a": 0.3, "b": "x"})
