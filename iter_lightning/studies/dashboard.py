@@ -1,4 +1,4 @@
-"""`dashboard`: the saved W&B workspace and report of a project, built from `dashboard.yaml` beside this file."""
+"""`dashboard`: a W&B workspace and report of a project, built from `dashboard.yaml` beside this file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Any, Literal, get_args
 import yaml
 
 from iter_lightning.errors import ConfigError
+from iter_lightning.studies.definitions import NO_OTHER_KEYS, validated
 
 Kind = Literal["lines", "bars", "types", "confusion", "table", "comparer"]
 COLUMNS = 3
 """Panels in a row."""
 _GRID, _PANEL_HEIGHT = 24, 8
 """A report's width and a panel's height in its own units."""
-INSTALL = "the dashboard needs what its extra installs: pip install 'iter-lightning[dashboard]'"
+INSTALL = "the dashboard needs wandb-workspaces: pip install 'iter-lightning[dashboard]'"
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ class Panel:
     """One chart.
 
     Raises:
-        ConfigError: no such kind, or one without what it shows.
+        ConfigError: Unknown kind, or one without its data.
     """
+
+    __pydantic_config__ = NO_OTHER_KEYS
 
     kind: Kind
     title: str
@@ -54,6 +57,8 @@ class Panel:
 class Section:
     """Panels under one heading."""
 
+    __pydantic_config__ = NO_OTHER_KEYS
+
     name: str
     text: str
     panels: Sequence[Panel]
@@ -61,32 +66,30 @@ class Section:
 
 @dataclass(frozen=True)
 class Definition:
-    """What dashboard.yaml holds."""
+    """The content of dashboard.yaml."""
+
+    __pydantic_config__ = NO_OTHER_KEYS
 
     title: str
     text: str
     group_by: Sequence[str]
-    """W&B's names of what the run set is grouped by, the outer one first."""
+    """W&B's names of the keys by which runs are grouped, the outer one first."""
     columns: Sequence[str]
-    """Pinned in the table of runs."""
+    """Columns pinned in the table of runs."""
     sections: Sequence[Section]
 
 
 def load_definition() -> Definition:
     """Read dashboard.yaml."""
     content = yaml.safe_load(files("iter_lightning.studies").joinpath("dashboard.yaml").read_text(encoding="utf-8"))
-    sections = [
-        Section(section["name"], section["text"], [Panel(**panel) for panel in section["panels"]])
-        for section in content.pop("sections")
-    ]
-    return Definition(**content, sections=sections)
+    return validated(Definition, content, "dashboard.yaml")
 
 
 def main(arguments: list[str]) -> None:
     """Create the W&B workspace and report, or print their definition.
 
     Raises:
-        ConfigError: no key, no run, something that is not installed, or what W&B refuses.
+        ConfigError: No key, wandb-workspaces is not installed, or W&B refuses.
     """
     parser = argparse.ArgumentParser(
         prog="python -m iter_lightning dashboard",
@@ -107,7 +110,7 @@ def main(arguments: list[str]) -> None:
 
 
 def build(definition: Definition, entity: str, project: str) -> tuple[Any, Any]:
-    """The `Workspace` and the `Report`, not saved; asks no server.
+    """Build the `Workspace` and the `Report` without saving them; needs no server.
 
     Raises:
         ConfigError: wandb-workspaces is not installed.
@@ -141,7 +144,7 @@ def build(definition: Definition, entity: str, project: str) -> tuple[Any, Any]:
 
 
 def _library(name: str) -> Any:
-    """A module of wandb-workspaces; of no type, since it does not say what it exports."""
+    """Import a module of wandb-workspaces, which is not typed."""
     try:
         return import_module(f"wandb_workspaces.{name}")
     except ImportError as error:
@@ -149,7 +152,7 @@ def _library(name: str) -> Any:
 
 
 def _wandb_panel(wr: Any, panel: Panel, place: int = 0) -> Any:
-    """A panel as `wr`, wandb-workspaces' reports, has it, at its place in a report's grid."""
+    """A panel of `wr`, the module of wandb-workspaces' reports, at its place in a report's grid."""
     width = _GRID // COLUMNS
     row, column = divmod(place, COLUMNS)
     layout = wr.Layout(x=column * width, y=row * _PANEL_HEIGHT, w=width, h=_PANEL_HEIGHT)

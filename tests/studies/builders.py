@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from iter_lightning.metrics import EvaluationDefinition
-from iter_lightning.studies.runs.plan import Spec
+from iter_lightning.studies.runs.plan import RunSpec
 from iter_lightning.training.run import RunFolder
 
 DEFINITIONS = [
@@ -18,12 +19,12 @@ DEFINITIONS = [
 ]
 
 
-def manifest_of(spec: Spec, **changes: Any) -> dict[str, Any]:
+def manifest_of(spec: RunSpec, **changes: Any) -> dict[str, Any]:
     """A complete manifest of a finished run."""
     split = {"sentences": 2, "entities": 2, "relations": 1, "sha256": "abc"}
     return {
-        "status": "finished", "config": spec.settings(), "seed": spec.seed, "encoder": "tiny", "tokenizer_sha256": "t",
-        "started": "2026-01-01T00:00:00+00:00", "device": "cpu", "platform": "Linux", "python": "3.11",
+        "status": "finished", "config": deepcopy(spec.settings), "seed": spec.seed, "encoder": "tiny",
+        "tokenizer_sha256": "t", "started": "2026-01-01T00:00:00+00:00", "device": "cpu", "platform": "Linux", "python": "3.11",
         "versions": {"iter-lightning": "0.1.0", "torch": "2"}, "commit": "0123456789", "commit_clean": True,
         "evaluation": EvaluationDefinition().to_dict(),
         "data": {"title": spec.corpus, "files": {}, "splits": dict.fromkeys(("train", "dev", "test"), split)},

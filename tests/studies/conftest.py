@@ -13,7 +13,7 @@ def settings_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of `builders` have the configuration that their spec states, without the defaults of `fit`."""
     from iter_lightning.studies.runs import survey as runs
 
-    monkeypatch.setattr(runs, "resolved", lambda spec: {**spec.settings(), "experiment": spec.group})
+    monkeypatch.setattr(runs, "resolved", lambda spec: {**spec.settings, "experiment": spec.group})
 
 
 @pytest.fixture(scope="session", autouse=True)

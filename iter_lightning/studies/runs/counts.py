@@ -1,6 +1,6 @@
-"""A run's counts sentence by sentence, as `test` left them in its folder.
+"""The counts of a run's test sentences, as `test` wrote them.
 
-S sentences, D evaluation definitions; the last axis holds true positives, false positives, false negatives.
+Shapes: S sentences, D evaluation definitions; the last axis holds true positives, false positives, false negatives.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ COLUMNS = ("tp", "fp", "fn")
 
 @dataclass(frozen=True)
 class SentenceCounts:
-    """One run on its test split."""
+    """Counts of one run on its test split."""
 
     folder: Path
     title: str
-    """Of the corpus, with its fold where there is one."""
+    """Title of the corpus, with its fold if it has folds."""
     unit: str
-    """What its examples are: sentences or documents."""
+    """Unit of the examples: sentences or documents."""
     seed: int | None
     definitions: tuple[EvaluationDefinition, ...]
     link_threshold: float
     ids: tuple[str, ...]
     sha256: tuple[str, ...]
-    """Of each sentence's words and gold."""
+    """Digest of each sentence's words and gold."""
     counts: dict[str, NDArray[np.int64]]
     """Task -> [S, D, 3], in the order of `TASKS`."""
     unfinished: bool = False
-    """Whether the run had not finished when it was tested, or has not yet."""
+    """Whether the run was tested before its training had finished."""
 
     def of(self, task: str, definition: EvaluationDefinition) -> NDArray[np.int64]:
-        """[S, 3]: a task's counts under a definition; its split protocol is the run's, whatever it says.
+        """Return a task's counts [S, 3] under a definition, whose split protocol is ignored.
 
         Raises:
-            ConfigError: the run was not scored on this task or under this definition.
+            ConfigError: The run was not scored on this task or under this definition.
         """
         if task not in self.counts:
             raise ConfigError(f"{self.folder} has no counts of {task}; it has those of {', '.join(self.counts)}")
@@ -64,19 +64,18 @@ class SentenceCounts:
 
 
 def read_sentences(folder: str | Path, allow_unfinished: bool = False) -> SentenceCounts:
-    """The counts of a run that was tested.
+    """Read the counts of a run that was tested.
 
     Args:
-        folder: of the run.
-        allow_unfinished: whether its training may be unfinished.
+        folder: The run folder.
+        allow_unfinished: Whether its training may be unfinished.
 
     Raises:
-        ConfigError: the folder holds no tested run, one that has not finished, or a file of it is damaged; names file
-            and line.
+        ConfigError: No tested run, one that has not finished, or a damaged file; the message names file and line.
     """
     run = RunFolder(folder)
     if not run.path.is_dir():
-        raise ConfigError(f"{run.path} is no folder; expected that of a run")
+        raise ConfigError(f"{run.path} is not a folder; expected a run folder")
     if not run.manifest:
         raise ConfigError(f"{run.path} holds no run: there is no manifest.json in it")
     data, seed = run.manifest.get("data"), run.manifest.get("seed")
@@ -110,7 +109,7 @@ def read_sentences(folder: str | Path, allow_unfinished: bool = False) -> Senten
 
 
 def _test_results(run: RunFolder) -> list[dict[str, Any]] | None:
-    """The entries of results.json under `test`; None where the run has not been tested, or by an earlier version."""
+    """The entries of results.json under `test`; None if the run was not tested, or by an earlier version."""
     try:
         results = run.read_results()
         entries = results.get("test")
@@ -153,13 +152,13 @@ def _parse(text: bytes) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:  # whose own message would name a line of the line
-        raise ValueError(f"found {text[:40]!r}, which is no JSON ({error.msg}, column {error.colno})") from error
+        raise ValueError(f"found {text[:40]!r}, which is not JSON ({error.msg}, column {error.colno})") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
 
 def _check_line(line: Any, tasks: Sequence[str], definitions: int) -> None:
-    """Hold a line to its layout; `tasks` are those of the lines before, empty for the first."""
+    """Check the layout of a line; `tasks` are those of the lines before, empty for the first."""
     if not isinstance(line, dict) or not {"id", "sha256", "counts"} <= set(line):
         keys = f"the keys {sorted(line)}" if isinstance(line, dict) else type(line).__name__
         raise ValueError(f"found {keys}, expected an object with id, sha256 and counts")
@@ -176,7 +175,7 @@ def _check_line(line: Any, tasks: Sequence[str], definitions: int) -> None:
             raise ValueError(f"counts of {task}: found {number}, expected {definitions} entries, one a definition")
         for entry in entries:
             if not _is_triple(entry):
-                raise ValueError(f"counts of {task}: found {entry!r}, expected [tp, fp, fn], numbers from 0 up")
+                raise ValueError(f"counts of {task}: found {entry!r}, expected [tp, fp, fn], numbers of at least 0")
 
 
 def _is_triple(entry: Any) -> bool:
@@ -184,7 +183,7 @@ def _is_triple(entry: Any) -> bool:
 
 
 def _check_sums(run: RunFolder, results: Sequence[dict[str, Any]], counts: dict[str, NDArray[np.int64]]) -> None:
-    """Hold the counts to results.json: a file cut short, or of another test, would give other scores."""
+    """Compare the counts with results.json, which finds a file that was cut short or is from another test."""
     for task, counts_SD3 in counts.items():
         for place, found in enumerate(counts_SD3.sum(axis=0).tolist()):
             scores = results[place].get("scores", {}).get(task, {}).get("micro")

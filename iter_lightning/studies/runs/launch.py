@@ -1,7 +1,7 @@
-"""Many processes at a time, here or on a Ray cluster: one interface for seeds, folds, table rows and sweep trials.
+"""Run several processes at a time, on this machine or on a Ray cluster.
 
-A launcher starts `Task`s, each its own process with its own log, and hands back `Outcome`s as they end. It knows
-nothing of what the processes do; what they leave in their folders is the result.
+A launcher starts `Task`s, each its own process with its own log, and returns `Outcome`s as they end. The results are
+the files that the processes leave in their folders.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from iter_lightning.errors import ConfigError
 
-LAUNCHERS = ("local", "ray")
+Kind = Literal["local", "ray"]
 PARENT = "ITER_LAUNCHER_PID"
-"""Environment of a task: the process that started it, which `worker` watches."""
+"""Environment variable of a task: the id of the process that started it, which `worker` watches."""
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 30.0
-"""From the request to stop until a process is ended."""
+"""Time between asking a process to end and killing it."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Task:
     """A command that runs as its own process."""
 
     name: str
-    """Shown to people; unique among the tasks that run."""
+    """Unique among the tasks that run."""
     command: tuple[str, ...]
-    """Arguments of the process, the executable first."""
+    """The executable and its arguments."""
     log: Path
-    """Output and errors are added there."""
+    """Output and errors are appended to it."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to this process's own."""
+    """Variables added to the environment of this process."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Outcome:
 
     @property
     def stopped(self) -> bool:
-        """Whether the process was asked to stop, by SIGINT or SIGTERM, and can be resumed."""
+        """Whether SIGINT or SIGTERM stopped the process, which can then be resumed."""
         signals = (signal.SIGINT, signal.SIGTERM)
         return self.status in [*(128 + number for number in signals), *(-number for number in signals)]
 
 
 class Launcher(Protocol):
-    """Starts tasks, `slots` at a time at most, and tells of each end."""
+    """Start tasks, at most `slots` at a time, and report each end."""
 
     slots: int
 
@@ -69,29 +69,29 @@ class Launcher(Protocol):
         """Wait until a task ends."""
 
     def stop(self) -> None:
-        """End all tasks: asked first, killed after a while; nothing runs afterwards."""
+        """End all tasks and wait until they have ended."""
 
 
-def make_launcher(kind: str, jobs: int) -> Launcher:
-    """A launcher of `jobs` slots: `local` processes, or `ray` (extra `cluster`), one GPU a task where there are any.
+def make_launcher(kind: Kind, jobs: int) -> Launcher:
+    """Return a launcher of `jobs` slots: `local` processes, or `ray` (extra `cluster`), one GPU a task if there are any.
 
     Raises:
-        ConfigError: no such launcher, no slot, or Ray is not installed.
+        ConfigError: Unknown launcher, no slot, or Ray is not installed.
     """
-    if kind not in LAUNCHERS:
-        raise ConfigError(f"launcher {kind!r} is none of {', '.join(LAUNCHERS)}")
+    if kind not in get_args(Kind):
+        raise ConfigError(f"launcher {kind!r} is not one of {', '.join(get_args(Kind))}")
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, found {jobs}")
     return LocalLauncher(jobs) if kind == "local" else RayLauncher(jobs)
 
 
 def worker_command(verbs: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
-    """The command of a process that runs LightningCLI verbs one after another (see `worker`)."""
+    """Return the command of a process that runs LightningCLI verbs one after another (see `worker`)."""
     return (sys.executable, "-m", "iter_lightning.worker", ",".join(verbs), *arguments)
 
 
 class LocalLauncher:
-    """Processes of this machine, which share its cores and, one a slot in turn, its GPUs."""
+    """Run processes of this machine, which share its cores; GPUs go to the slots in turn."""
 
     def __init__(self, jobs: int) -> None:
         self.slots = jobs
@@ -114,13 +114,12 @@ class LocalLauncher:
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
-        """SIGTERM, on which a training ends at once and can be continued; SIGKILL for those that do not."""
-        processes = [process for _, process, _ in self._running.values()]
-        end(processes)
+        """Send SIGTERM, on which a training ends and can be resumed, then SIGKILL to those that still run."""
+        end([process for _, process, _ in self._running.values()])
         self._running.clear()
 
     def _share(self, slot: int) -> dict[str, str]:
-        """What keeps processes out of each other's way: a share of the cores, a GPU."""
+        """Return environment variables that give each process its share of the cores, and a GPU."""
         if self.slots == 1:
             return {}
         share: dict[str, str] = {}
@@ -134,8 +133,9 @@ class LocalLauncher:
 
 
 class RayLauncher:
-    """Tasks of a Ray cluster: the one `RAY_ADDRESS` names, else one started here. Run folders must be on a file system
-    that all its machines share.
+    """Run tasks of the Ray cluster that `RAY_ADDRESS` names, else of one started here.
+
+    Run folders must be on a file system that all machines of the cluster share.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -146,7 +146,7 @@ class RayLauncher:
         self.slots = jobs
         self._ray = ray
         if not ray.is_initialized():
-            # not None, which would join a cluster that somebody else started on this machine
+            # "local", because None would join a cluster that another user started on this machine
             ray.init(address=os.environ.get("RAY_ADDRESS") or "local", log_to_driver=False, include_dashboard=False,
                      logging_level="ERROR")  # fmt: skip
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -158,12 +158,12 @@ class RayLauncher:
         self._running: dict[Any, tuple[Task, float]] = {}
 
     def submit(self, task: Task) -> None:
-        """Hand a task to the cluster, which starts it where there is room."""
+        """Submit a task to the cluster, which starts it on a machine with free resources."""
         threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(self._threads)}
         self._running[self._run.remote(task, str(Path.cwd()), threads)] = (task, time.monotonic())
 
     def wait(self) -> Outcome:
-        """Wait until a task ends; one whose machine went away ends with status -9."""
+        """Wait until a task ends; a task of a lost machine ends with status -9."""
         (done,), _ = self._ray.wait(list(self._running), num_returns=1)
         task, started = self._running.pop(done)
         try:
@@ -173,14 +173,14 @@ class RayLauncher:
         return Outcome(task, status, time.monotonic() - started)
 
     def stop(self) -> None:
-        """Cancel all tasks; their processes see that their parent is gone and end."""
+        """Cancel all tasks; their processes end when they notice that their parent is gone."""
         for reference in self._running:
             self._ray.cancel(reference, force=True)
         self._running.clear()
 
 
 def start(task: Task, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a task's process; it gets no terminal, and no signal of this one's."""
+    """Start a task's process, without a terminal and in a session of its own."""
     task.log.parent.mkdir(parents=True, exist_ok=True)
     with task.log.open("ab") as log:
         return subprocess.Popen(
@@ -190,7 +190,7 @@ def start(task: Task, environment: Mapping[str, str]) -> subprocess.Popen[bytes]
 
 
 def end(processes: Sequence[subprocess.Popen[bytes]], grace: float = _GRACE_SECONDS) -> None:
-    """Ask processes to end, and kill those that still run after `grace` seconds."""
+    """Send SIGTERM to processes, and SIGKILL to those that still run after `grace` seconds."""
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + grace
@@ -203,7 +203,7 @@ def end(processes: Sequence[subprocess.Popen[bytes]], grace: float = _GRACE_SECO
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """List the GPUs this process may use, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name for name in named.split(",") if name.strip()]
@@ -215,7 +215,7 @@ def visible_gpus() -> list[str]:
 
 
 def _run_there(task: Task, folder: str, environment: Mapping[str, str]) -> int:
-    """On a machine of the cluster: the task's process, in the folder the launcher was started in."""
+    """Run a task's process on a machine of the cluster, in the folder in which the launcher was started."""
     os.chdir(folder)
     process = start(task, {**os.environ, **environment, **task.environment})
     try:

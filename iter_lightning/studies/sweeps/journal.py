@@ -1,10 +1,10 @@
-"""The journal of a sweep, `trials.jsonl`: a line an event, each on the disk before anything follows from it.
+"""The journal of a sweep, `trials.jsonl`: one event a line, written to disk before anything depends on it.
 
-{"event": "sweep", ...}                                            what is searched, once
+{"event": "sweep", ...}                                            the sweep's definition, once
 {"event": "asked", "number": 2, "values": {...}, "budget": 1.0}    a trial is about to start
 {"event": "told", "number": 2, "status": "finished", "dev_f1": 0.5, "cost": 0.5, "seconds": 9.1, "folder": ...}
 
-Trial 1 is the experiment as it is: no values.
+Trial 1 is the unchanged experiment and has no values.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ class Trial:
     number: int
     """Counted from 1."""
     proposal: Proposal
-    """What is tried; no values for trial 1."""
+    """Its values; none for trial 1."""
     status: str = "running"
-    """`running`, also after a kill, `finished` or `crashed`."""
+    """`running` (also after a kill), `finished` or `crashed`."""
     f1: float | None = None
-    """The best dev F1 of its epochs, in [0, 1]; None where it crashed."""
+    """The best dev F1 of its epochs, in [0, 1]; None if it crashed."""
     seconds: float = 0.0
     reason: str = ""
     """The last lines of a crashed trial's log."""
 
     @property
     def cost(self) -> float:
-        """What SMAC is told: 1 - F1, and 1 for a crash."""
+        """The cost reported to SMAC: 1 - F1, and 1 for a crash."""
         return 1.0 if self.f1 is None else 1.0 - self.f1
 
     @property
     def epochs(self) -> int | None:
-        """The budget as whole epochs; None where the experiment's own number of epochs holds."""
+        """The budget as whole epochs; None for the experiment's own number of epochs."""
         return None if self.proposal.budget is None else max(1, round(self.proposal.budget))
 
     @property
     def folder(self) -> str:
-        """The run folder, inside the sweep's."""
+        """The run folder, relative to the sweep's folder."""
         return f"trials/{self.number:04d}"
 
 
@@ -56,14 +56,14 @@ class Journal:
     """The events of a sweep.
 
     Raises:
-        ConfigError: a line that is damaged and not the last; the last may have been cut by a kill, and is dropped.
+        ConfigError: A damaged line. The last line may have been cut by a kill; it is dropped.
     """
 
     path: Path
     header: dict[str, Any] = field(default_factory=dict)
-    """What is searched; empty before the first start."""
+    """Definition of the sweep; empty before the first start."""
     trials: list[Trial] = field(default_factory=list)
-    """In the order in which they were asked for."""
+    """All trials in the order of their numbers."""
 
     def __post_init__(self) -> None:
         raw = self.path.read_bytes() if self.path.exists() else b""
@@ -76,21 +76,21 @@ class Journal:
                 self._take(json.loads(line))
             except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
                 raise ConfigError(
-                    f"{self.path}: line {number} is damaged ({error}); move the folder away to start anew"
+                    f"{self.path}: line {number} is damaged ({error}); move the folder away to start again"
                 ) from error
 
     def start(self, header: dict[str, Any]) -> None:
-        """Say what is searched."""
+        """Record the definition of the sweep."""
         self._add({"event": "sweep", **header})
 
     def ask(self, proposal: Proposal) -> Trial:
-        """Number a new trial."""
+        """Record a new trial."""
         number = len(self.trials) + 1
         self._add({"event": "asked", "number": number, "values": proposal.values, "budget": proposal.budget})
         return self.trials[-1]
 
     def tell(self, number: int, f1: float | None, seconds: float, reason: str = "") -> Trial:
-        """Say how a trial ended; no F1: it crashed."""
+        """Record how a trial ended; it crashed if there is no F1."""
         trial = self.trials[number - 1]
         self._add({
             "event": "told", "number": number, "status": "crashed" if f1 is None else "finished", "dev_f1": f1,

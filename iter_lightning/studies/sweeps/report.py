@@ -1,4 +1,4 @@
-"""What came of a sweep: the best trial against the experiment as it is and the paper's Table 5, and all trials."""
+"""The report of a sweep: the best trial beside the unchanged experiment and the paper's Table 5, and all trials."""
 
 from __future__ import annotations
 
@@ -6,32 +6,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from iter_lightning.studies.runs.survey import commits_of
+from iter_lightning.studies.runs.stored import StoredRun, commits_of
 from iter_lightning.studies.sweeps.config import SweepConfig
 from iter_lightning.studies.sweeps.journal import Trial
 from iter_lightning.studies.sweeps.space import build_space, outside
 from iter_lightning.studies.tables.published import published
-from iter_lightning.studies.tables.render import Grid, Report
+from iter_lightning.studies.tables.render import DASH, Grid, Report
 from iter_lightning.training.extends import lookup
 from iter_lightning.training.run import RunFolder
 
 _TABLE_5 = {"encoder_group": "encoder", "head_group": "heads"}
-DASH = "–"
+"""Options of the model -> halves of the paper's table."""
 
 
 def best_of(trials: Sequence[Trial], config: SweepConfig) -> Trial | None:
-    """The incumbent: the best trial of those with the full budget; of equal ones the first."""
+    """Return the incumbent: the best trial with the full budget, the first of equal ones."""
     full = [trial for trial in trials if trial.f1 is not None and trial.proposal.budget == config.full_budget]
     return max(full, key=lambda trial: trial.f1 or 0.0, default=None)
 
 
 def report(config: SweepConfig, trials: Sequence[Trial], folder: Path) -> Report:
-    """The report of the trials so far; their manifests are in the run folders below `folder`."""
+    """Report the trials so far.
+
+    Args:
+        config: The sweep.
+        trials: All trials; those that still run are left out.
+        folder: Folder of the sweep, with the trials' run folders.
+    """
     told = [trial for trial in trials if trial.status != "running"]
-    runs = {trial.number: RunFolder(folder / trial.folder) for trial in told}
+    runs = {trial.number: StoredRun(RunFolder(folder / trial.folder)) for trial in told}
     manifests = {number: run.manifest for number, run in runs.items()}
     best, finished = best_of(told, config), [trial for trial in told if trial.f1 is not None]
-    task = next((_task(runs[trial.number]) for trial in finished), "RE+ or NER")
+    task = next((_task(runs[trial.number].folder) for trial in finished), "RE+ or NER")
     first = _first(told)
     own = {name: lookup(manifests.get(1, {}).get("config") or {}, name) for name in config.dimensions}
     facts: dict[str, Any] = {
@@ -39,7 +45,7 @@ def report(config: SweepConfig, trials: Sequence[Trial], folder: Path) -> Report
         "trials": len(told), "crashed": len(told) - len(finished), "seconds": round(sum(t.seconds for t in told), 1),
         "beats_default": _beats(told, best), "verdict": verdict(told, best, task),
         "evaluation": next((m["evaluation"] for m in manifests.values() if m.get("evaluation")), None),
-        "commits": commits_of(runs[trial.number] for trial in finished),
+        "commits": commits_of(manifests[trial.number] for trial in finished),
         "incumbent": best and {"trial": best.number, "dev_f1": best.f1, "values": best.proposal.values},
         "default": {"dev_f1": first and first.f1, "values": own},
         "table5": published()["table5"].get(corpus_of(config)),
@@ -56,14 +62,14 @@ def report(config: SweepConfig, trials: Sequence[Trial], folder: Path) -> Report
 
 
 def verdict(told: Sequence[Trial], best: Trial | None, task: str) -> str:
-    """Whether the search found something better than the experiment as it is."""
+    """Say in words whether the search found something better than the unchanged experiment."""
     if best is None:
         return "No trial has finished with the full budget yet."
     first = _first(told)
     if first is None or first.f1 is None:
         return (
             f"Trial {best.number} is the best, with {percent(best.f1)} dev F1 ({task}). Whether it beats the "
-            f"experiment as it is cannot be said: trial 1 {'has not finished' if first is None else 'crashed'}."
+            f"experiment as it is is unknown: trial 1 {'has not finished' if first is None else 'crashed'}."
         )
     if best is not first:
         return (
@@ -79,35 +85,35 @@ def verdict(told: Sequence[Trial], best: Trial | None, task: str) -> str:
 
 
 def corpus_of(config: SweepConfig) -> str:
-    """The corpus's key, by the name of the data module."""
+    """Return the corpus's key, from the name of the data module."""
     return str(lookup(config.settings, "data.class_path") or "").rpartition(".")[2].lower()
 
 
 def short(name: str) -> str:
-    """An option's name as tables have it."""
+    """Shorten an option's name for tables."""
     return name.removeprefix("model.").removeprefix("data.init_args.").replace("encoder_group", "encoder").replace(
         "head_group", "heads"
     )  # fmt: skip
 
 
 def percent(value: float | None) -> str:
-    """An F1 in percent."""
+    """Format an F1 in percent."""
     return DASH if value is None else f"{100 * value:.2f}"
 
 
 def _first(told: Sequence[Trial]) -> Trial | None:
-    """The experiment as it is."""
+    """Trial 1, which is the unchanged experiment."""
     return told[0] if told and told[0].number == 1 else None
 
 
 def _beats(told: Sequence[Trial], best: Trial | None) -> bool | None:
-    """None where there is nothing to compare."""
+    """Whether the best trial beats trial 1; None if there is nothing to compare."""
     first = _first(told)
     return None if best is None or first is None or first.f1 is None else best is not first
 
 
 def _task(run: RunFolder) -> str:
-    """What dev F1 is: RE+ where there are relations."""
+    """The task of dev F1: RE+ if there are relations."""
     scores = (run.read_results().get("dev") or [{}])[0].get("scores") or {}
     return "RE+" if "RE+" in scores else "NER" if "NER" in scores else "RE+ or NER"
 
@@ -130,7 +136,7 @@ def _hyperparameters(config: SweepConfig, facts: dict[str, Any], best: Trial | N
 
 
 def _published(row: dict[str, Any] | None, name: str) -> str:
-    """Table 5's value of an option."""
+    """The paper's value of an option."""
     if row is None:
         return DASH
     *path, last = name.split(".")
@@ -163,7 +169,9 @@ def _notes(config: SweepConfig, facts: dict[str, Any], own: dict[str, Any]) -> l
     if facts["table5"] is None:
         notes.append("The paper's Table 5 has no row for this corpus.")
     if facts["default"]["dev_f1"] is not None and (beyond := outside(build_space(config.dimensions), own)):
-        notes.append(f"The experiment as it is lies outside the space, so SMAC is not told of it: {', '.join(beyond)}.")
+        notes.append(
+            f"The experiment as it is lies outside the space, so it is not reported to SMAC: {', '.join(beyond)}."
+        )
     return notes
 
 

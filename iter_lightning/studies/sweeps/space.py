@@ -1,7 +1,6 @@
-"""The search space of a sweep: Appendix D, or what a sweep file makes of it.
+"""The search space of a sweep: Appendix D with the changes of a sweep file.
 
-A dimension goes by the dotted name of the option it sets (`model.encoder_group.learning_rate`), so that what is drawn
-from the space is a configuration of `fit` as it is.
+A dimension has the dotted name of the option it sets (`model.encoder_group.learning_rate`).
 """
 
 from __future__ import annotations
@@ -45,17 +44,17 @@ APPENDIX_D: dict[str, Any] = {
 
 
 def dimensions(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Appendix D with a sweep file's `space:` over it: a dimension replaced, added or, with null, dropped."""
+    """Return Appendix D with the `space:` of a sweep file, which replaces, adds or, with null, drops dimensions."""
     return {name: value for name, value in {**APPENDIX_D, **changes}.items() if value is not None}
 
 
 def build_space(wanted: Mapping[str, Any]) -> ConfigurationSpace:
-    """A space of `dimensions`.
+    """Build a space of `dimensions`.
 
-    `{low, high, log}` is a range, of integers where both ends are; a list of numbers is ordered, one of strings is not.
+    `{low, high, log}` is a range, of integers if both ends are; a list of numbers is ordered, one of strings is not.
 
     Raises:
-        ConfigError: all dimensions that cannot be understood.
+        ConfigError: All dimensions that are not valid, one a line.
     """
     faults: list[str] = []
     found: list[Hyperparameter] = []
@@ -74,16 +73,16 @@ def build_space(wanted: Mapping[str, Any]) -> ConfigurationSpace:
 
 
 def plain(configuration: Configuration) -> Values:
-    """A configuration without numpy's types, which neither YAML nor JSON knows."""
+    """Convert a configuration to plain values, without numpy's types."""
     values = dict(configuration)
     return {name: _plain(values[name]) for name in sorted(values)}
 
 
 def configuration_of(space: ConfigurationSpace, values: Mapping[str, Value]) -> Configuration:
-    """The inverse of `plain`: equal to the configuration that was drawn, and of the same hash.
+    """Invert `plain`: the result equals the configuration that was drawn, and has the same hash.
 
     Raises:
-        ValueError: a value that is missing or outside the space.
+        ValueError: A value that is missing or outside the space.
     """
     if missing := [name for name in space if name not in values]:
         raise ValueError(f"no value for {', '.join(missing)}")
@@ -92,7 +91,7 @@ def configuration_of(space: ConfigurationSpace, values: Mapping[str, Value]) -> 
 
 
 def outside(space: ConfigurationSpace, values: Mapping[str, Value | None]) -> list[str]:
-    """The options, with their values, that the space does not hold."""
+    """List the options, with their values, that are outside the space."""
 
     def legal(name: str) -> bool:
         value = values.get(name)
@@ -102,18 +101,6 @@ def outside(space: ConfigurationSpace, values: Mapping[str, Value | None]) -> li
             return False
 
     return [f"{name} {values.get(name)}" for name in space if not legal(name)]
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted names as nested mappings, the inverse of `extends.lookup`."""
-    result: dict[str, Any] = {}
-    for name, value in values.items():
-        *path, last = name.split(".")
-        place = result
-        for key in path:
-            place = place.setdefault(key, {})
-        place[last] = value
-    return result
 
 
 def _hyperparameter(name: str, value: Any) -> Hyperparameter:

@@ -1,13 +1,13 @@
-"""`sweep`: a search for hyperparameters, each trial a `fit` of its own, judged by dev alone.
+"""`sweep`: search for hyperparameters; each trial is a `fit` of its own, scored on dev.
 
 Everything is in one folder, by default `runs/sweeps/NAME`:
 
-trials.jsonl                        the journal, from which a killed sweep goes on
+trials.jsonl                        the journal, from which a killed sweep is resumed
 trials/0007.yaml, .log, and 0007/   a trial's experiment, output and run folder
-incumbent.yaml                      the best of the trials as an experiment for `fit`
-report.md, report.json              see `sweep_report`
+incumbent.yaml                      the best trial as an experiment for `fit`
+report.md, report.json              see `report`
 
-Only the best trial keeps its model: with large encoders the others would fill the disk.
+Only the best trial keeps its model; with large encoders the others would fill the disk.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from iter_lightning.corpora import data_folder
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.files import locked, write_atomically
-from iter_lightning.studies.runs.launch import LAUNCHERS, Launcher, Outcome, Task, make_launcher, worker_command
-from iter_lightning.studies.runs.survey import log_tail, obstacle_of
+from iter_lightning.studies.runs.launch import Kind, Launcher, Outcome, Task, make_launcher, worker_command
+from iter_lightning.studies.runs.obstacles import obstacle_of
+from iter_lightning.studies.runs.stored import log_tail
 from iter_lightning.studies.sweeps.config import SweepConfig, load_sweep
 from iter_lightning.studies.sweeps.journal import Journal, Trial
 from iter_lightning.studies.sweeps.report import best_of, percent, report, short
@@ -38,23 +39,23 @@ from iter_lightning.training.extends import lookup
 from iter_lightning.training.run import RunFolder, differences
 
 _CANNOT = 2
-"""Exit status of a process that told something the user can put right."""
+"""Exit status of a process after an error of its input."""
 _WAIT = 60.0
-"""Seconds until a run folder is let go of by the trial of a sweep that was killed."""
+"""Seconds to wait for the trial of a killed sweep to release its run folder."""
 
 
 class Sweep:
-    """A sweep in its folder; there may be only one at a time (`main` holds the folder).
+    """A sweep in its folder, which `main` locks.
 
     Args:
-        config: what is searched.
-        folder: made where it is missing.
-        launcher: runs the trials.
-        reports: where reports go besides the sweep's folder.
-        say: where a line for people goes.
+        config: The sweep's definition.
+        folder: Folder of the sweep; made if it is missing.
+        launcher: Runs the trials.
+        reports: Second folder for the report.
+        say: Receives each line of progress.
 
     Raises:
-        ConfigError: the folder has a sweep for something else.
+        ConfigError: The folder holds another sweep.
     """
 
     def __init__(
@@ -77,10 +78,10 @@ class Sweep:
         self._running: dict[str, Trial] = {}
 
     def run(self) -> None:
-        """Make the trials that are missing.
+        """Run the trials that are missing.
 
         Raises:
-            ConfigError: trial 1, the experiment as it is, tells of something the user can put right.
+            ConfigError: Trial 1, the unchanged experiment, cannot be trained.
         """
         self._write()
         try:
@@ -108,7 +109,7 @@ class Sweep:
         return search
 
     def _inform(self, search: Search, trial: Trial) -> None:
-        """Tell the optimiser; of the experiment as it is only where the space holds its values."""
+        """Report a result to the optimizer; that of the unchanged experiment only if the space contains its values."""
         proposal = trial.proposal
         if trial.number == 1:
             own = own_values(self.config, RunFolder(self.folder / trial.folder))
@@ -118,7 +119,7 @@ class Sweep:
         search.tell(proposal, trial.cost, trial.seconds, crashed=trial.f1 is None)
 
     def _next(self) -> Trial | None:
-        """What was asked for and not told, else something new; None where there is enough of it."""
+        """The next trial to run: one that was stopped, else a new one; None if there are enough."""
         if self._waiting:
             return self._waiting.pop(0)
         if len(self.journal.trials) >= self.config.trials:
@@ -154,7 +155,7 @@ class Sweep:
     def _finish(self, outcome: Outcome) -> None:
         trial = self._running.pop(outcome.task.name)
         found = result_of(RunFolder(self.folder / trial.folder))
-        if found is None and outcome.stopped:  # by somebody, or by the machine: no result to learn from
+        if found is None and outcome.stopped:  # there is no result to learn from
             self.say(f"{outcome.task.name} was stopped by a signal; it is resumed")
             self._waiting.append(trial)
             return
@@ -176,7 +177,7 @@ class Sweep:
         self.say(f"trial {trial.number}: {said}; best so far: {so_far}" + ("\n" + trial.reason if trial.reason else ""))
 
     def _write(self) -> None:
-        """The incumbent and the report; and the models of the others go."""
+        """Write the incumbent and the report, and remove the models of the other trials."""
         if all(trial.status == "running" for trial in self.journal.trials):
             return
         best = best_of(self.journal.trials, self.config)
@@ -201,7 +202,7 @@ class Sweep:
 
 
 def result_of(run: RunFolder) -> tuple[float, float] | None:
-    """Best dev F1 and seconds of a finished training; None where there is none."""
+    """Return the best dev F1 and the seconds of a finished training; None for any other."""
     try:
         manifest = run.manifest
         f1, seconds = float(manifest["best"]["dev/f1"]), float(manifest["seconds"])
@@ -211,16 +212,16 @@ def result_of(run: RunFolder) -> tuple[float, float] | None:
 
 
 def own_values(config: SweepConfig, run: RunFolder) -> Values:
-    """What the experiment as it is has for the searched options, as trial 1 resolved it."""
+    """Return the values of the searched options in trial 1, the unchanged experiment."""
     resolved = run.manifest.get("config") or {}
     return {name: lookup(resolved, name) for name in config.dimensions}
 
 
 def check_options(config: SweepConfig) -> None:
-    """Let `fit` parse a configuration of the space, so that no trial is spent on a misspelt option.
+    """Let `fit` parse a configuration of the space, so that no trial is spent on a misspelled option.
 
     Raises:
-        ConfigError: what it does not understand.
+        ConfigError: An option that `fit` refuses.
     """
     from iter_lightning.training.cli import build_cli
 
@@ -237,20 +238,22 @@ def check_options(config: SweepConfig) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Search for hyperparameters on dev; a sweep that was killed goes on.
+    """Search for hyperparameters on dev, or resume a sweep that was stopped.
 
     Raises:
-        ConfigError: the sweep or its experiment cannot work, or another process runs it.
+        ConfigError: The sweep or its experiment is not valid, or another process runs it.
     """
     parser = argparse.ArgumentParser(
         prog="python -m iter_lightning sweep", description=(main.__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="a sweep's YAML")
-    parser.add_argument("--trials", type=int, metavar="N", help="in all; default: the YAML's; may be raised later")
+    parser.add_argument(
+        "--trials", type=int, metavar="N", help="trials in total; default: the YAML's; may be raised later"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trials at a time; default: 1")
-    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="default: local processes")
+    parser.add_argument("--launcher", choices=get_args(Kind), default="local", help="default: local processes")
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help="default: runs/sweeps/NAME")
-    parser.add_argument("--report", type=Path, metavar="FOLDER", help="write sweep_NAME.md and .json there, too")
+    parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write sweep_NAME.md and .json there")
     options = parser.parse_args(arguments)
     config = load_sweep(options.config)
     if options.trials is not None:

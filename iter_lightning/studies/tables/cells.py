@@ -1,6 +1,6 @@
-"""The cells of a table: the scores of finished runs, with spread, interval, definition and commit, beside the paper's.
+"""The cells of a table: scores of finished runs with spread, interval, definition and commit, beside the paper's.
 
-A cell is refused where a manifest is not complete: a figure nobody can trace is no figure.
+A run with an incomplete manifest is left out: every figure must be traceable.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.metrics.functional import Counts
 from iter_lightning.studies.runs.counts import SentenceCounts, read_sentences
-from iter_lightning.studies.runs.survey import Run, by_reason, commits_of, gaps
+from iter_lightning.studies.runs.stored import commits_of, gaps
+from iter_lightning.studies.runs.survey import Run, by_reason
+from iter_lightning.studies.tables.render import Grid
 from iter_lightning.studies.tables.statistics import Summary, bootstrap_interval, summarize
 
 PUBLISHED = {"gold": "encoded", "match": "surface"}
 """How the published numbers were counted."""
+SCORES = ("precision", "recall", "f1")
+_STATE_WORDS = {"new": "not run yet", "started": "not finished", "trained": "not tested yet"}
 
 
 @dataclass(frozen=True)
@@ -31,50 +35,48 @@ class Cell:
     row: str
     task: str
     definition: EvaluationDefinition
-    """What F1 means here."""
+    """Evaluation definition of the scores."""
     scores: Mapping[str, Summary] = field(default_factory=dict)
     """precision, recall, f1 -> mean, spread, extremes over runs; empty for an empty cell."""
     interval: tuple[float, float] | None = None
-    """95 % bootstrap interval of the mean F1, sentences resampled."""
+    """95 % bootstrap interval of the mean F1 over test sentences."""
     as_published: Summary | None = None
     """F1 of the same predictions, counted as the published numbers were."""
     paper: Mapping[str, Any] = field(default_factory=dict)
-    """precision, recall, f1 -> [mean, standard deviation or None], where the paper prints them."""
+    """precision, recall, f1 -> [mean, standard deviation or None], as far as the paper prints them."""
     link_thresholds: tuple[float, ...] = ()
     commits: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
-    """Their folders."""
+    """Run folders."""
     epochs: tuple[int, ...] = ()
     empty: str = ""
     """Why there are no scores."""
     missing: tuple[str, ...] = ()
-    """Runs of the plan that are not in it, with the reason."""
+    """Runs of the plan that are left out, with the reason."""
     notes: tuple[str, ...] = ()
-    """What a reader of the mean must know."""
+    """Warnings for readers of the mean."""
 
     @property
     def difference(self) -> float | None:
-        """F1 of ours minus the paper's, in points."""
+        """Our F1 minus the paper's, in points."""
         if "f1" not in self.scores or "f1" not in self.paper:
             return None
         return self.scores["f1"].mean - float(self.paper["f1"][0])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         values = {**asdict(self), "definition": self.definition.to_dict(), "difference": self.difference}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
-def make_cell(
-    runs: Sequence[Run], task: str, symmetric: str = "once", paper: Mapping[str, Any] | None = None
-) -> Cell:  # fmt: skip
-    """The cell of a group of runs.
+def make_cell(runs: Sequence[Run], task: str, symmetric: str = "once", paper: Mapping[str, Any] | None = None) -> Cell:
+    """Make the cell of a group of runs.
 
     Args:
-        runs: all that the plan has for it, in whatever state.
+        runs: All runs that the plan has for it, whatever their state.
         task: NER, RE or RE+.
-        symmetric: how symmetric relations count.
-        paper: what the paper prints.
+        symmetric: How symmetric relations count: `once` or `twice`.
+        paper: The paper's scores.
     """
     first = runs[0].spec
     tested, missing = _usable(runs)
@@ -95,14 +97,11 @@ def make_cell(
         interval=(100 * interval.low, 100 * interval.high),
         as_published=summarize([_percent("f1", total) for total in published]),
         link_thresholds=tuple(sorted({s.link_threshold for s in found})),
-        commits=tuple(commits_of(run.folder for run in usable)),
+        commits=tuple(commits_of(run.manifest for run in usable)),
         runs=tuple(str(run.folder.path) for run in usable),
-        epochs=tuple(sorted({int(run.folder.manifest.get("epochs", 0)) for run in usable})),
+        epochs=tuple(sorted({int(run.manifest.get("epochs", 0)) for run in usable})),
         notes=(*_mixed_thresholds(usable, [sentences.link_threshold for sentences in found]), *_unfinished(usable)),
     )
-
-
-SCORES = ("precision", "recall", "f1")
 
 
 def _percent(score: str, counts: NDArray[Any]) -> float:
@@ -110,13 +109,13 @@ def _percent(score: str, counts: NDArray[Any]) -> float:
 
 
 def _usable(runs: Sequence[Run]) -> tuple[dict[Run, SentenceCounts], list[str]]:
-    """The runs whose scores may be shown, with their counts, and for the others why not, a line a reason."""
+    """The runs whose scores may be shown, with their counts; for the others the reasons, a line each."""
     usable: dict[Run, SentenceCounts] = {}
     missing = []
     for run in runs:
         if run.state != "done":
             missing.append((run.spec.name, run.reason or _STATE_WORDS[run.state]))
-        elif lacking := [] if run.unfinished else gaps(run.folder.manifest):
+        elif lacking := [] if run.unfinished else gaps(run.manifest):
             missing.append((run.spec.name, f"the manifest lacks {', '.join(lacking)}"))
         else:
             try:
@@ -126,14 +125,11 @@ def _usable(runs: Sequence[Run]) -> tuple[dict[Run, SentenceCounts], list[str]]:
     return usable, by_reason(missing)
 
 
-_STATE_WORDS = {"new": "not run yet", "started": "not finished", "trained": "not tested yet"}
-
-
 def _other_data(runs: Sequence[Run]) -> str:
-    """Why runs of one cell may not be pooled: they saw different data; else empty."""
+    """The reason if runs of one cell may not be pooled because they saw different data; else empty."""
     seen: dict[Any, dict[str, list[str]]] = {}
     for run in runs:
-        digests = {name: split["sha256"] for name, split in run.folder.manifest["data"]["splits"].items()}
+        digests = {name: split["sha256"] for name, split in run.manifest["data"]["splits"].items()}
         seen.setdefault(run.spec.fold, {}).setdefault(json.dumps(digests), []).append(run.spec.name)
     parts = [
         " against ".join(", ".join(names) for names in groups.values()) for groups in seen.values() if len(groups) > 1
@@ -142,8 +138,8 @@ def _other_data(runs: Sequence[Run]) -> str:
 
 
 def _mixed_thresholds(runs: Sequence[Run], thresholds: Sequence[float]) -> tuple[str, ...]:
-    """A note where some runs were tested at a lambda chosen on dev and others not."""
-    chosen = [run.folder.manifest.get("link_threshold", {}).get("value") for run in runs]
+    """A note if some runs were tested at a lambda chosen on dev and others not."""
+    chosen = [run.manifest.get("link_threshold", {}).get("value") for run in runs]
     kinds = {value == at for value, at in zip(chosen, thresholds, strict=True)}
     if len(set(thresholds)) == 1 or len(kinds) == 1:
         return ()
@@ -158,34 +154,32 @@ def _unfinished(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _reason(runs: Sequence[Run]) -> str:
-    """Why none of the runs can be shown, where they share the reason; else empty."""
+    """The reason why no run can be shown, if they share it; else empty."""
     reasons = {run.reason or _STATE_WORDS.get(run.state, "") for run in runs}
     return reasons.pop() if len(reasons) == 1 else ""
 
 
 def _definition(runs: Sequence[Run]) -> EvaluationDefinition:
-    """The honest one, with the split protocol the runs were made under."""
-    protocols = [run.folder.manifest["evaluation"]["split_protocol"] for run in runs]
+    """The default definition, with the split protocol of the runs."""
+    protocols = [run.manifest["evaluation"]["split_protocol"] for run in runs]
     return EvaluationDefinition(split_protocol=protocols[0] if protocols else "clean")  # the plan fixes it for all
 
 
 def summary_text(runs: Sequence[Run]) -> str:
-    """Mean, spread and interval of every task, as text for a terminal."""
+    """Format mean, spread and interval of every task for a terminal."""
     done = [run for run in runs if run.state == "done"]
     if not done:
         return "no finished run to summarize"
-    tasks = list(read_sentences(done[0].folder.path, done[0].unfinished).counts)
-    lines = [f"{'task':<5}{'n':>3}  {'F1 mean ± std':<14}{'min - max':<14}{'95 % interval':<14}"]
-    cells = [make_cell(runs, task) for task in tasks]
+    cells = [make_cell(runs, task) for task in read_sentences(done[0].folder.path, done[0].unfinished).counts]
+    rows = []
     for cell in cells:
-        f1 = cell.scores["f1"]
-        low, high = cell.interval or (0.0, 0.0)
-        lines.append(f"{cell.task:<5}{f1.n:>3}  {mean_std(f1):<14}{f'{f1.min:.1f} - {f1.max:.1f}':<14}"
-                     f"{f'{low:.1f} - {high:.1f}':<14}".rstrip())  # fmt: skip
-    lines.append(f"test, micro, percent · {cells[0].definition.describe()} · commit {', '.join(cells[0].commits)}")
-    return "\n".join([*lines, *_unfinished(done), *(f"left out: {name}" for name in cells[0].missing)])
+        f1, (low, high) = cell.scores["f1"], cell.interval or (0.0, 0.0)
+        rows.append((cell.task, str(f1.n), mean_std(f1), f"{f1.min:.1f} - {f1.max:.1f}", f"{low:.1f} - {high:.1f}"))
+    table = Grid("", ("task", "n", "F1 mean ± std", "min - max", "95 % interval"), tuple(rows)).text()
+    basis = f"test, micro, percent · {cells[0].definition.describe()} · commit {', '.join(cells[0].commits)}"
+    return "\n".join([table, basis, *_unfinished(done), *(f"left out: {name}" for name in cells[0].missing)])
 
 
 def mean_std(summary: Summary) -> str:
-    """`57.4 ± 1.5`, without a spread for one run."""
+    """Format `57.4 ± 1.5`, without a spread for one run."""
     return f"{summary.mean:.1f}" + ("" if summary.std is None else f" ± {summary.std:.1f}")

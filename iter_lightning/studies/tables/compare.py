@@ -1,6 +1,6 @@
-"""`compare A B`: whether two systems differ by more than the choice of test sentences explains.
+"""`compare A B`: test whether two systems differ by more than the choice of test sentences explains.
 
-A and B are runs, of one seed or several, on one corpus or several. The folds of a corpus partition it, so their
+A and B are runs with one seed or several, on one corpus or several. The folds of a corpus partition it, so their
 sentences are pooled into one test (F1 from the summed counts of all folds: Forman and Scholz, 2010).
 """
 
@@ -20,14 +20,22 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.files import write_atomically
 from iter_lightning.metrics.functional import TASKS, EvaluationDefinition
 from iter_lightning.studies.runs.counts import SentenceCounts, read_sentences
-from iter_lightning.studies.tables.statistics import Counts, Summary, holm, micro_f1, summarize
-from iter_lightning.studies.tables.statistics import paired_bootstrap as bootstrap
-from iter_lightning.studies.tables.statistics import paired_permutation as permutation
+from iter_lightning.studies.runs.stored import load_runs
+from iter_lightning.studies.tables.render import Grid
+from iter_lightning.studies.tables.statistics import (
+    Counts,
+    Summary,
+    holm,
+    micro_f1,
+    paired_bootstrap,
+    paired_permutation,
+    summarize,
+)
 
-HONEST = EvaluationDefinition()
+DEFAULT = EvaluationDefinition()
 VERDICTS = ("no evidence of a difference", "A is better", "B is better")
 Folds = dict[str, list[SentenceCounts]]
-"""Title -> runs, sorted."""
+"""Title of the corpus with its fold -> runs, sorted."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Row:
     sentences: int
     folds: int
     unit: str
-    """What is counted under `sentences`: sentences or documents."""
+    """Unit of `sentences`: sentences or documents."""
     a: Summary
     """Micro F1 of A's runs."""
     b: Summary
@@ -49,12 +57,12 @@ class Row:
     """Of the bootstrap interval of the difference, with confidence 1 - alpha; not corrected."""
     high: float
     flips: float
-    """Share of bootstrap resamples in which the system that is ahead is not."""
+    """Share of bootstrap resamples in which the better system is not ahead."""
     p: float
     corrected_p: float
     verdict: str
     notes: tuple[str, ...]
-    """Split protocol and, where links count, λ; "differs" where the sides do not share them."""
+    """Split protocol and, for relations, λ; "differs" if the sides do not share them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class Comparison:
     """Run folders."""
     b: tuple[str, ...]
     definition: EvaluationDefinition
-    """Its split protocol is the runs' own."""
+    """Evaluation definition; the split protocol is the runs' own."""
     resamples: int
     seed: int
     alpha: float
@@ -74,36 +82,39 @@ class Comparison:
     """Run folders whose training had not finished when they were tested."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, for JSON."""
         definition = {name: value for name, value in self.definition.to_dict().items() if name != "split_protocol"}
         return {**asdict(self), "definition": definition}
 
 
 def compare_runs(
     a: Sequence[Path], b: Sequence[Path], task: str | None = None,
-    definition: EvaluationDefinition | int = HONEST, resamples: int = 10_000, seed: int = 0, alpha: float = 0.05,
+    definition: EvaluationDefinition | int = DEFAULT, resamples: int = 10_000, seed: int = 0, alpha: float = 0.05,
     allow_unfinished: bool = False,
 ) -> Comparison:  # fmt: skip
     """Compare two systems, each a list of run folders, on every corpus and task.
 
     Args:
-        a: runs of the one; their numbers may differ.
-        b: runs of the other, on the same test sentences.
-        task: NER, RE, RE+ or all of them; by default RE+ where the corpus has relations, else NER.
-        definition: an evaluation definition (its split protocol is the runs' own), or its place in results.json.
-        resamples: of the permutation test, and of the bootstrap.
-        seed: of both.
-        alpha: the family-wise error; the intervals have confidence 1 - alpha.
-        allow_unfinished: whether runs may be compared whose training has not finished.
+        a: Runs of one system.
+        b: Runs of the other, on the same test sentences; their number may differ.
+        task: NER, RE, RE+ or all; by default RE+ if the corpus has relations, else NER.
+        definition: An evaluation definition (the split protocol is the runs' own), or its place in results.json.
+        resamples: Resamples of the permutation test and of the bootstrap.
+        seed: Seed of both.
+        alpha: The family-wise error; the intervals have confidence 1 - alpha.
+        allow_unfinished: Whether to accept runs whose training has not finished.
+
+    Returns:
+        A test for each corpus and task, corrected for their number.
 
     Raises:
-        ConfigError: a run that is not tested, not finished, or damaged; a run on both sides; other sentences; options
-            out of range.
+        ConfigError: A run that is not tested, not finished, or damaged; a run on both sides; different sentences;
+            options out of range.
     """
     if not 0 < alpha < 1:
-        raise ConfigError(f"alpha {alpha} is no probability between 0 and 1")
+        raise ConfigError(f"alpha must be between 0 and 1, found {alpha}")
     if resamples < 1 or seed < 0:
-        raise ConfigError(f"found {resamples} resamples with seed {seed}; expected at least 1, and a seed from 0 up")
+        raise ConfigError(f"expected at least 1 resample and a seed of at least 0, found {resamples} and {seed}")
     _check_apart(a, b)
     read_a, read_b = ([read_sentences(path, allow_unfinished) for path in side] for side in (a, b))
     sides = _by_corpus(read_a), _by_corpus(read_b)
@@ -125,28 +136,27 @@ def compare_runs(
 
 
 def find_runs(name: str) -> list[Path]:
-    """The run folders that an argument names: one, all below a folder, or a comma-separated list of either.
+    """Return the run folders that an argument names: one, all below a folder, or a comma-separated list of either.
 
     Raises:
-        ConfigError: no such folder, or no run in it.
+        ConfigError: No such folder, or no run in it.
     """
     found: list[Path] = []
     for part in [name] if Path(name).exists() else [part.strip() for part in name.split(",") if part.strip()]:
         folder = Path(part)
         if not folder.is_dir():
-            raise ConfigError(f"{part} is no folder; expected a run folder or a folder of run folders")
-        own = folder / "manifest.json"
-        runs = [own] if own.exists() else sorted(folder.rglob("manifest.json"))
+            raise ConfigError(f"{part} is not a folder; expected a run folder or a folder of run folders")
+        runs = load_runs(folder)
         if not runs:
             raise ConfigError(f"no run in {folder}: there is no manifest.json in it or below it")
-        found += [run.parent for run in runs]
+        found += [run.folder.path for run in runs]
     if not found:
         raise ConfigError(f"{name!r} names no folder; expected a run folder or a folder of run folders")
     return found
 
 
 def _check_apart(a: Sequence[Path], b: Sequence[Path]) -> None:
-    """No run may be there twice."""
+    """Refuse a run that is named twice."""
     seen: dict[Path, str] = {}
     for side, folders in (("A", a), ("B", b)):
         if not folders:
@@ -160,7 +170,7 @@ def _check_apart(a: Sequence[Path], b: Sequence[Path]) -> None:
 
 
 def _by_corpus(runs: Sequence[SentenceCounts]) -> dict[str, Folds]:
-    """Corpus -> title -> runs: of a corpus in folds a title a fold, else one; runs sorted by seed."""
+    """Corpus -> title -> runs sorted by seed; a corpus in folds has a title for each fold."""
     found: dict[str, Folds] = {}
     for run in sorted(runs, key=lambda run: (_fold_order(run.title), run.seed or 0, str(run.folder))):
         found.setdefault(_fold_order(run.title)[0], {}).setdefault(run.title, []).append(run)
@@ -168,7 +178,7 @@ def _by_corpus(runs: Sequence[SentenceCounts]) -> dict[str, Folds]:
 
 
 def _fold_order(title: str) -> tuple[str, int]:
-    """A title without its fold, and the fold: "ADE fold 3" -> ("ADE", 3)."""
+    """Split a title and its fold: "ADE fold 3" -> ("ADE", 3)."""
     match = re.fullmatch(r"(.+) fold (\d+)", title)
     return (match[1], int(match[2])) if match else (title, -1)
 
@@ -176,7 +186,7 @@ def _fold_order(title: str) -> tuple[str, int]:
 def _definition_at(place: int, run: SentenceCounts) -> EvaluationDefinition:
     if not 0 <= place < len(run.definitions):
         known = "\n  ".join(f"{i}: {definition.describe()}" for i, definition in enumerate(run.definitions))
-        raise ConfigError(f"definition {place} is none of {run.folder}; those are:\n  {known}")
+        raise ConfigError(f"{run.folder} has no definition {place}; it has:\n  {known}")
     return run.definitions[place]
 
 
@@ -195,7 +205,7 @@ def _check_same_corpora(a: dict[str, Folds], b: dict[str, Folds]) -> None:
 
 
 def _check_same_sentences(a: Folds, b: Folds) -> None:
-    """All runs of a title, of either side, against the first of A."""
+    """Check all runs of a title, on both sides, against the first of A."""
     for title, (first, *others) in a.items():
         for run in [*others, *b[title]]:
             where = f"{title}: {first.folder} and {run.folder} must be tested on the same sentences"
@@ -213,11 +223,11 @@ def _test(
     corpus: str, task: str, sides: tuple[Folds, Folds], definition: EvaluationDefinition,
     options: tuple[int, int, float],
 ) -> Row:  # fmt: skip
-    """One test, not yet corrected: `options` are resamples, seed, alpha."""
+    """One test, not yet corrected; `options` are resamples, seed, alpha."""
     resamples, seed, alpha = options
     a, b = (_pool(folds, task, definition) for folds in sides)
-    difference, p = permutation(a, b, resamples, seed)
-    low, high, flips = bootstrap(a, b, 1 - alpha, resamples, seed)
+    difference, p = paired_permutation(a, b, resamples, seed)
+    low, high, flips = paired_bootstrap(a, b, 1 - alpha, resamples, seed)
     return Row(
         corpus=corpus, task=task, sentences=a.shape[1], folds=len(sides[0]),
         unit=next(iter(sides[0].values()))[0].unit, a=summarize(micro_f1(a)),
@@ -227,12 +237,12 @@ def _test(
 
 
 def _pool(folds: Folds, task: str, definition: EvaluationDefinition) -> Counts:
-    """[runs, sentences, 3]: the first runs of all folds make one run over all their sentences, and so on."""
+    """Counts [R, S, 3]: the first runs of all folds form one run over all their sentences, and so on."""
     return np.concatenate([[run.of(task, definition) for run in runs] for runs in folds.values()], axis=1)
 
 
 def _notes(a: Folds, b: Folds, links: bool) -> tuple[str, ...]:
-    """Split protocol and λ of the runs; of each side where they differ."""
+    """Split protocol and λ of the runs; of each side if they differ."""
     sides = [[run for runs in folds.values() for run in runs] for folds in (a, b)]
     values = {"split protocol": [{run.definitions[0].split_protocol for run in side} for side in sides]}
     if links:
@@ -254,22 +264,15 @@ def _with_verdicts(rows: Sequence[Row], alpha: float) -> tuple[Row, ...]:
 
 
 def render(found: Comparison) -> str:
-    """The comparison as text: a line a test, then what the numbers mean."""
-    table = [[
-        "corpus", "task", "A F1", "B F1", "A - B", f"{100 * (1 - found.alpha):g} % interval", "p", "p corrected", "",
-    ]]  # fmt: skip
-    table += [[
+    """Format the comparison as text: a line a test, then the meaning of the numbers."""
+    interval = f"{100 * (1 - found.alpha):g} % interval"
+    columns = ("corpus", "task", "A F1", "B F1", "A - B", interval, "p", "p corrected", "verdict")
+    rows = [(
         row.corpus, row.task, _score(row.a), _score(row.b), _points(row.difference),
         f"{_points(row.low)} to {_points(row.high)}", f"{row.p:.4f}", f"{row.corrected_p:.4f}", row.verdict,
-    ] for row in found.rows]  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    left = (0, 1, len(widths) - 1)
-    lines = [f"A: {', '.join(found.a)}", f"B: {', '.join(found.b)}", ""]
-    lines += [
-        "  ".join(f"{cell:{'<' if i in left else '>'}{widths[i]}}" for i, cell in enumerate(row)).rstrip()
-        for row in table
-    ]
-    return "\n".join([*lines, "", *_legend(found)])
+    ) for row in found.rows]  # fmt: skip
+    table = Grid("", columns, tuple(rows)).text()
+    return "\n".join([f"A: {', '.join(found.a)}", f"B: {', '.join(found.b)}", "", table, "", *_legend(found)])
 
 
 def _legend(found: Comparison) -> list[str]:
@@ -285,10 +288,10 @@ def _legend(found: Comparison) -> list[str]:
         f"test{'s' if tests > 1 else ''} (Holm); evidence where that is at most {found.alpha:g}",
         f"interval: of A - B in points, {found.resamples:,} bootstrap resamples of sentences; not corrected; "
         f"seed {found.seed}",
-        "both tell of other sentences, not of other seeds; ± tells how far seeds move a score",
+        "both describe other sentences, not other seeds; ± is how far seeds move a score",
     ]
     if any(min(row.a.n, row.b.n) == 1 for row in found.rows):
-        lines.append("a side with one run: the difference holds for these models, another seed may turn it")
+        lines.append("a side has one run: the difference holds for these models, another seed may reverse it")
     if found.unfinished:
         lines.append(f"not finished when tested, so these scores may change: {', '.join(found.unfinished)}")
     return lines
@@ -309,16 +312,18 @@ def main(arguments: list[str]) -> None:
         parser.add_argument(
             name, metavar=name.upper(), help="a run folder, a folder of run folders, or several with commas between"
         )
-    parser.add_argument("--task", choices=[*TASKS, "all"], help="default: RE+ where the corpus has relations, else NER")
-    parser.add_argument("--definition", type=int, metavar="PLACE", help="in results.json, from 0, in place of these:")
-    parser.add_argument("--gold", choices=["corpus", "encoded"], default=HONEST.gold, help="default: %(default)s")
-    parser.add_argument("--match", choices=["position", "surface"], default=HONEST.match, help="default: %(default)s")
-    parser.add_argument("--symmetric", choices=["once", "twice"], default=HONEST.symmetric, help="default: %(default)s")
+    parser.add_argument("--task", choices=[*TASKS, "all"], help="default: RE+ if the corpus has relations, else NER")
+    parser.add_argument("--definition", type=int, metavar="PLACE", help="place in results.json, from 0, instead of:")
+    parser.add_argument("--gold", choices=["corpus", "encoded"], default=DEFAULT.gold, help="default: %(default)s")
+    parser.add_argument("--match", choices=["position", "surface"], default=DEFAULT.match, help="default: %(default)s")
+    parser.add_argument(
+        "--symmetric", choices=["once", "twice"], default=DEFAULT.symmetric, help="default: %(default)s"
+    )
     parser.add_argument("--resamples", type=int, default=10_000, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the resamples; default: %(default)s")
     parser.add_argument("--alpha", type=float, default=0.05, help="chance of any false alarm; default: %(default)s")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison there, too")
-    parser.add_argument("--allow-unfinished", action="store_true", help="also runs that have not finished; it says so")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the comparison as JSON")
+    parser.add_argument("--allow-unfinished", action="store_true", help="accept unfinished runs, with a note")
     options = parser.parse_args(arguments)
     definition = EvaluationDefinition(gold=options.gold, match=options.match, symmetric=options.symmetric)
     found = compare_runs(

@@ -1,7 +1,7 @@
-"""What the paper published: `published.yaml` beside this file, and what a report asks of it.
+"""Access to the paper's numbers in `published.yaml`.
 
-Corpora, encoders and rows go by their keys in that file (`conll04`, `flan-t5-large`, `flan-t5-large+conll03`); scores
-are percent. `symmetric="twice"` asks for the paper's (*): correct symmetric relations count twice (Appendix F).
+Corpora, encoders and rows have the keys of that file (`conll04`, `flan-t5-large`, `flan-t5-large+conll03`); scores are
+percent. `symmetric="twice"` selects the paper's (*): correct symmetric relations count twice (Appendix F).
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from typing import Any
 
 import yaml
 
+from iter_lightning.corpora import CATALOG
+
 SYMMETRIC = ("once", "twice")
 TASKS = ("NER", "RE", "RE+")
 
 
 @cache
 def published() -> dict[str, Any]:
-    """The whole file: `table1` to `table7` and `disagreements`, where the paper contradicts itself.
+    """Return the whole file: `table1` to `table7` and `disagreements`, where the paper contradicts itself.
 
-    Read once and shared between callers: not to be changed.
+    The content is shared between callers and must not be changed.
     """
     text = files("iter_lightning.studies.tables").joinpath("published.yaml").read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text)
@@ -28,17 +30,17 @@ def published() -> dict[str, Any]:
 
 
 def published_f1(table: int, corpus: str, row: str, task: str, symmetric: str = "once") -> float | None:
-    """One F1 of Table 2, 4 (ACE05 only) or 7, in percent; None where the table has no such value.
+    """Return one F1 of Table 2, 4 (ACE05 only) or 7, in percent; None if the table has no such value.
 
     Args:
-        table: 2, 4 or 7; Table 6 is for `published_scores`.
-        corpus: its key.
-        row: the key of an encoder or, in Table 2, of any system.
+        table: 2, 4 or 7; use `published_scores` for Table 6.
+        corpus: Key of the corpus.
+        row: Key of an encoder or, in Table 2, of any system.
         task: NER or RE+; RE is in Table 6 only.
         symmetric: once or twice. NER is the same for both; only Table 2 has RE+ for twice, on ACE05 and SciERC.
 
     Raises:
-        ValueError: another table, or another value of symmetric.
+        ValueError: Another table, or another value of symmetric.
     """
     _check_symmetric(symmetric)
     cells = _cells(table, corpus, row)
@@ -47,10 +49,10 @@ def published_f1(table: int, corpus: str, row: str, task: str, symmetric: str = 
 
 
 def published_scores(corpus: str, encoder: str, symmetric: str = "once") -> dict[str, Any] | None:
-    """Table 6 for one encoder: `n` (seeds; folds on ADE), and task -> P, R, F1 -> [mean, standard deviation].
+    """Return Table 6 for one encoder: `n` (seeds; folds on ADE), and task -> P, R, F1 -> [mean, standard deviation].
 
-    Tasks are NER, RE and RE+, on CoNLL03 and GENIA only NER. None where the table has no such row; of the (*) blocks
-    there are ACE05 and SciERC.
+    Tasks are NER, RE and RE+, on CoNLL03 and GENIA only NER. None if the table has no such row; (*) blocks exist for
+    ACE05 and SciERC.
 
     Raises:
         ValueError: symmetric is neither once nor twice.
@@ -63,13 +65,18 @@ def published_scores(corpus: str, encoder: str, symmetric: str = "once") -> dict
     return None
 
 
+def corpus_title(corpus: str) -> str:
+    """Return the name of a corpus in reports."""
+    return CATALOG[corpus].title if corpus in CATALOG else corpus
+
+
 def _check_symmetric(symmetric: str) -> None:
     if symmetric not in SYMMETRIC:
         raise ValueError(f"symmetric: {symmetric!r}, expected one of {', '.join(SYMMETRIC)}")
 
 
 def _cells(table: int, corpus: str, row: str) -> dict[str, Any]:
-    """Task -> F1 of one row on one corpus; empty where there is none."""
+    """Task -> F1 of one row on one corpus; empty if there is none."""
     if table == 2:
         found = [entry["values"].get(corpus) for entry in published()["table2"]["rows"] if entry["key"] == row]
     elif table == 4:

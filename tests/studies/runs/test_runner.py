@@ -11,10 +11,10 @@ import pytest
 
 from iter_lightning.model.encoder import weights_digest
 from iter_lightning.studies.runs import runner
-from iter_lightning.studies.runs import survey as runs_module
+from iter_lightning.studies.runs import obstacles, survey
 from iter_lightning.studies.runs.launch import Outcome, Task
-from iter_lightning.studies.runs.plan import Spec, load_plan, select
-from iter_lightning.studies.runs.runner import Settings, make_runs
+from iter_lightning.studies.runs.plan import RunSpec, load_plan, select
+from iter_lightning.studies.runs.runner import RunnerOptions, make_runs
 from tests.studies.builders import manifest_of, write_plan, write_run
 
 pytestmark = pytest.mark.usefixtures("settings_are_whole")
@@ -25,7 +25,7 @@ COUNTS = [{"NER": (1, 0, 0), "RE": (1, 0, 1), "RE+": (0, 1, 1)}]
 class FakeLauncher:
     """Runs a task by writing what a training would leave; `crash` names tasks that fail."""
 
-    def __init__(self, jobs: int, specs: list[Spec], crash: set[str], act: Callable[[str], None]) -> None:
+    def __init__(self, jobs: int, specs: list[RunSpec], crash: set[str], act: Callable[[str], None]) -> None:
         self.slots, self.crash, self.act = jobs, crash, act
         self.specs = {spec.name: spec for spec in specs}
         self.running: list[Task] = []
@@ -63,9 +63,9 @@ class FakeLauncher:
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that makes runs of a plan and returns (states, what was said, launcher)."""
     plan = load_plan(write_plan(tmp_path / "experiments", encoder=str(tmp_path)))
-    monkeypatch.setattr(runs_module, "corpus_obstacle", lambda *_: "")
-    monkeypatch.setattr(runs_module, "hub_reachable", lambda: False)
-    runs_module.encoder_obstacle.cache_clear()
+    monkeypatch.setattr(obstacles, "corpus_obstacle", lambda *_: "")
+    monkeypatch.setattr(obstacles, "hub_reachable", lambda: False)
+    obstacles.encoder_obstacle.cache_clear()
 
     def make(
         jobs: int = 1, crash: Any = (), act: Any = lambda _: None, dry_run: bool = False, reload: bool = False,
@@ -76,9 +76,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         launcher = FakeLauncher(jobs, [*specs, *starts], set(crash), act)
         monkeypatch.setattr(runner, "make_launcher", lambda *_: launcher)
         said: list[str] = []
-        settings = Settings(tmp_path / "runs", tmp_path / "data", jobs, say=said.append)
+        runs = survey.Survey(tmp_path / "runs", tmp_path / "data")
         try:
-            found = make_runs(specs, settings, dry_run)
+            found = make_runs(specs, runs, RunnerOptions(jobs, dry_run=dry_run, say=said.append))
         except KeyboardInterrupt:
             found = []
         return {run.spec.name: run.state for run in found}, "\n".join(said), launcher
@@ -155,7 +155,7 @@ def test_a_run_starts_from_the_best_of_another(study: Any, tmp_path: Path) -> No
     assert [name for name, *_ in launcher.ran] == ["start/seed1", "mine+start/seed1"]
     assert f"--model.init_from={tmp_path / 'runs' / 'start' / 'seed1'}" in launcher.ran[1]
     (tmp_path / "runs" / "start" / "seed1" / "model" / "model.safetensors").write_text("trained anew")
-    runs_module.weights_of.cache_clear()
+    survey.weights_of.cache_clear()
     states, said, _ = study(encoders=["own+folds"])
     assert states["mine+start/seed1"] == "blocked"
     assert "model.init_from: other weights there" in said
@@ -182,5 +182,5 @@ def test_rows_may_share_a_run(study: Any, tmp_path: Path) -> None:
 def test_without_its_start_a_run_is_not_made(study: Any) -> None:
     states, said, launcher = study(encoders=["own+folds"], crash=["start/seed1"])
     assert states == {"start/seed1": "new", "mine+start/seed1": "blocked"}
-    assert "starts from start/seed1, which is not there: it failed" in said
+    assert "starts from start/seed1, which is missing: it failed" in said
     assert [name for name, *_ in launcher.ran] == ["start/seed1"]

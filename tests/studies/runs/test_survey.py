@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from iter_lightning.studies.runs import survey as module
+from iter_lightning.studies.runs import obstacles
 from iter_lightning.studies.tables.cells import make_cell
-from iter_lightning.studies.runs.plan import Spec, load_plan, select
-from iter_lightning.studies.runs.survey import best_of, by_reason, commits_of, encoder_obstacle, gaps, obstacle_of, survey
-from iter_lightning.training.run import RunFolder
+from iter_lightning.studies.runs.plan import RunSpec, load_plan, select
+from iter_lightning.studies.runs.obstacles import encoder_obstacle, obstacle_of
+from iter_lightning.studies.runs.stored import commits_of, gaps
+from iter_lightning.studies.runs.survey import Survey, best_of, by_reason
 from tests.studies.builders import manifest_of, write_plan, write_run
 
 pytestmark = pytest.mark.usefixtures("settings_are_whole")
@@ -21,20 +22,20 @@ COUNTS = [{"NER": (1, 0, 0), "RE": (1, 0, 1), "RE+": (0, 1, 1)}]
 
 
 @pytest.fixture
-def specs(tmp_path: Path) -> list[Spec]:
+def specs(tmp_path: Path) -> list[RunSpec]:
     return select(load_plan(write_plan(tmp_path / "experiments", encoder=str(tmp_path))), encoders=["own"])
 
 
 @pytest.fixture(autouse=True)
 def _corpora_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "corpus_obstacle", lambda *_: "")
+    monkeypatch.setattr(obstacles, "corpus_obstacle", lambda *_: "")
 
 
-def states(specs: list[Spec], tmp_path: Path) -> list[str]:
-    return [run.state for run in survey(specs, tmp_path / "runs", tmp_path / "data")]
+def states(specs: list[RunSpec], tmp_path: Path) -> list[str]:
+    return [run.state for run in Survey(tmp_path / "runs", tmp_path / "data").runs(specs)]
 
 
-def test_states(specs: list[Spec], tmp_path: Path) -> None:
+def test_states(specs: list[RunSpec], tmp_path: Path) -> None:
     assert states(specs, tmp_path) == ["new"] * 4
     folders = [tmp_path / "runs" / spec.name for spec in specs]
     write_run(folders[0], manifest_of(specs[0]), COUNTS)
@@ -46,12 +47,12 @@ def test_states(specs: list[Spec], tmp_path: Path) -> None:
     assert states(specs, tmp_path)[0] == "trained"
 
 
-def test_scores_of_an_unfinished_run_count_only_where_allowed(specs: list[Spec], tmp_path: Path) -> None:
+def test_scores_of_an_unfinished_run_count_only_where_allowed(specs: list[RunSpec], tmp_path: Path) -> None:
     folder = tmp_path / "runs" / specs[0].name
     run = write_run(folder, manifest_of(specs[0], status="running", best=None, seconds=None), COUNTS)
     run.add_results("test", run.read_results()["test"], unfinished=True)
     assert states(specs, tmp_path)[0] == "started"
-    allowed = survey(specs[:1], tmp_path / "runs", tmp_path / "data", allow_unfinished=True)
+    allowed = Survey(tmp_path / "runs", tmp_path / "data").runs(specs[:1], allow_unfinished=True)
     assert [(run.state, run.unfinished) for run in allowed] == [("done", True)]
     cell = make_cell(allowed, "NER")
     assert cell.scores
@@ -60,21 +61,21 @@ def test_scores_of_an_unfinished_run_count_only_where_allowed(specs: list[Spec],
     assert states(specs, tmp_path)[0] == "trained"
 
 
-def test_a_run_counts_wherever_it_lies(specs: list[Spec], tmp_path: Path) -> None:
+def test_a_run_counts_wherever_it_lies(specs: list[RunSpec], tmp_path: Path) -> None:
     manifest = manifest_of(specs[0])
     manifest["config"]["experiment"] = "called/otherwise"
     write_run(tmp_path / "runs" / "called" / "otherwise", manifest, COUNTS)
-    found = survey(specs, tmp_path / "runs", tmp_path)
+    found = Survey(tmp_path / "runs", tmp_path).runs(specs)
     assert [run.state for run in found] == ["done", "new", "new", "new"]
     assert found[0].folder.path == tmp_path / "runs" / "called" / "otherwise"
 
 
 @pytest.mark.parametrize(("key", "value"), [("seed_everything", 9), ("trainer", {"max_epochs": 3, "precision": "16"})])
-def test_a_folder_with_another_configuration_is_told(key: str, value: Any, specs: list[Spec], tmp_path: Path) -> None:
+def test_a_folder_with_another_configuration_is_told(key: str, value: Any, specs: list[RunSpec], tmp_path: Path) -> None:
     manifest = manifest_of(specs[0])
     manifest["config"][key] = value
     write_run(tmp_path / "runs" / specs[0].name, manifest, COUNTS)
-    run = survey(specs, tmp_path / "runs", tmp_path)[0]
+    run = Survey(tmp_path / "runs", tmp_path).runs(specs)[0]
     assert run.state == "blocked"
     assert "holds a run of another configuration" in run.reason
     assert ("seed" if key == "seed_everything" else "trainer.precision") in run.reason or "9" in run.reason
@@ -91,7 +92,7 @@ def test_transfer_is_another_run(tmp_path: Path) -> None:
     assert states([plain, started], tmp_path) == ["done", "done"]
 
 
-def test_a_damaged_manifest_hides_no_other_run(specs: list[Spec], tmp_path: Path) -> None:
+def test_a_damaged_manifest_hides_no_other_run(specs: list[RunSpec], tmp_path: Path) -> None:
     write_run(tmp_path / "runs" / "b" / "good", manifest_of(specs[0]), COUNTS)
     (tmp_path / "runs" / "a" / "bad").mkdir(parents=True)
     (tmp_path / "runs" / "a" / "bad" / "manifest.json").write_text("{")
@@ -101,7 +102,7 @@ def test_a_damaged_manifest_hides_no_other_run(specs: list[Spec], tmp_path: Path
 def test_obstacles_name_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.undo()  # the real check of corpora
     encoder_obstacle.cache_clear()
-    monkeypatch.setattr(module, "hub_reachable", lambda: False)
+    monkeypatch.setattr(obstacles, "hub_reachable", lambda: False)
     settings: dict[str, Any] = {"data": {"class_path": "x.ACE05"}, "model": {"encoder": "no/such"}}
     assert "LDC2006T06" in obstacle_of(settings, tmp_path)
     settings["data"]["class_path"] = "CoNLL04"
@@ -115,7 +116,7 @@ def test_obstacles_name_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     encoder_obstacle.cache_clear()
 
 
-def test_gaps_of_a_manifest(specs: list[Spec], tmp_path: Path) -> None:
+def test_gaps_of_a_manifest(specs: list[RunSpec], tmp_path: Path) -> None:
     whole = manifest_of(specs[0])
     assert gaps(whole) == []
     assert gaps({**whole, "versions": {}, "commit": None}) == ["versions", "commit"]
@@ -126,17 +127,17 @@ def test_gaps_of_a_manifest(specs: list[Spec], tmp_path: Path) -> None:
     assert gaps(without) == ["data.splits.test.sha256", "origin.encoder_sha256"]
 
 
-def test_commits_and_the_best(specs: list[Spec], tmp_path: Path) -> None:
+def test_commits_and_the_best(specs: list[RunSpec], tmp_path: Path) -> None:
     for i, (spec, f1) in enumerate(zip(specs, (0.4, 0.6, 0.5), strict=False)):
         changes = {"best": {"epoch": 1, "dev/f1": f1}, "commit": f"{i}" * 10, "commit_clean": i != 2}
         write_run(tmp_path / "runs" / spec.name, manifest_of(spec, **changes), COUNTS)
-    found = survey(specs, tmp_path / "runs", tmp_path)
+    found = Survey(tmp_path / "runs", tmp_path).runs(specs)
     best = best_of(found)
     assert best is not None
     assert best.spec.seed == 2
     assert best_of(found[3:]) is None
-    assert commits_of([run.folder for run in found[:3]]) == ["0000000", "1111111", "2222222+"]
-    assert commits_of([RunFolder(tmp_path)]) == ["None+"]
+    assert commits_of([run.manifest for run in found[:3]]) == ["0000000", "1111111", "2222222+"]
+    assert commits_of([{}]) == ["None+"]
 
 
 def test_reasons_are_told_once() -> None:

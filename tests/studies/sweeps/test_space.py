@@ -15,11 +15,9 @@ from iter_lightning.studies.sweeps.space import (
     build_space,
     configuration_of,
     dimensions,
-    nested,
     outside,
     plain,
 )
-from iter_lightning.training.extends import lookup
 
 RATE = "model.encoder_group.learning_rate"
 
@@ -96,10 +94,3 @@ def test_dimensions_that_cannot_be(value: Any, said: str) -> None:
 def test_an_empty_space() -> None:
     with pytest.raises(ConfigError, match="no dimension is left"):
         build_space(dimensions(dict.fromkeys(APPENDIX_D)))
-
-
-def test_nested_and_lookup() -> None:
-    values = {"a.b.c": 1, "a.b.d": 2, "e": 3}
-    assert nested(values) == {"a": {"b": {"c": 1, "d": 2}}, "e": 3}
-    assert {name: lookup(nested(values), name) for name in values} == values
-    assert lookup({"a": 1}, "a.b") is None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from iter_lightning.studies.runs import survey as runs_module
+from iter_lightning.studies.runs import obstacles
 from iter_lightning.studies.runs.plan import load_plan, select
-from iter_lightning.studies.runs.survey import Run, survey
+from iter_lightning.studies.runs.survey import Run, Survey
 from iter_lightning.studies.tables.cells import make_cell, summary_text
 from tests.studies.builders import f1, manifest_of, write_plan, write_run
 
@@ -22,13 +23,18 @@ SENTENCES = {
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-    """Two finished seeds of one cell."""
-    monkeypatch.setattr(runs_module, "corpus_obstacle", lambda *_: "")
+def survey_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Run]]:
+    """Survey two finished seeds of one cell; their folders may be changed in between."""
+    monkeypatch.setattr(obstacles, "corpus_obstacle", lambda *_: "")
     specs = select(load_plan(write_plan(tmp_path / "x", encoder=str(tmp_path))), ["conll04"], ["own"])
     for spec in specs:
         write_run(tmp_path / "runs" / spec.name, manifest_of(spec), SENTENCES[spec.seed], link_threshold=0.4)
-    return survey(specs, tmp_path / "runs", tmp_path)
+    return lambda: Survey(tmp_path / "runs", tmp_path).runs(specs)
+
+
+@pytest.fixture
+def runs(survey_again: Callable[[], list[Run]]) -> list[Run]:
+    return survey_again()
 
 
 def test_scores_are_those_of_the_runs(runs: list[Run]) -> None:
@@ -52,65 +58,52 @@ def test_scores_are_those_of_the_runs(runs: list[Run]) -> None:
     assert cell.to_dict()["scores"]["f1"]["n"] == 2
 
 
-def test_a_run_without_a_complete_manifest_is_refused(runs: list[Run]) -> None:
-    manifest = runs[0].folder.manifest
-    del manifest["device"]
-    runs[0].folder.write_json(runs[0].folder.manifest_file, manifest)
-    cell = make_cell(runs, "NER")
+def test_run_with_an_incomplete_manifest_is_left_out(survey_again: Callable[[], list[Run]]) -> None:
+    first, second = (run.folder for run in survey_again())
+    first.write_json(first.manifest_file, {key: value for key, value in first.manifest.items() if key != "device"})
+    cell = make_cell(survey_again(), "NER")
     assert cell.scores["f1"].n == 1
     assert cell.missing == ("the manifest lacks device: mine/seed1",)
-    runs[1].folder.write_json(runs[1].folder.manifest_file, {**runs[1].folder.manifest, "platform": ""})
-    cell = make_cell(runs, "NER")
+    second.update_manifest(platform="")
+    cell = make_cell(survey_again(), "NER")
     assert not cell.scores
     assert cell.empty == "the manifest lacks device: mine/seed1; the manifest lacks platform: mine/seed2"
 
 
 def test_empty_cells_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specs = select(load_plan(write_plan(tmp_path / "x", encoder=str(tmp_path))), ["ade"], ["own"])
-    assert "prepare ade" in make_cell(survey(specs, tmp_path / "runs", tmp_path), "NER").empty
-    monkeypatch.setattr(runs_module, "corpus_obstacle", lambda *_: "")
-    assert make_cell(survey(specs, tmp_path / "runs", tmp_path), "NER").empty == "not run yet"
+    assert "prepare ade" in make_cell(Survey(tmp_path / "runs", tmp_path).runs(specs), "NER").empty
+    monkeypatch.setattr(obstacles, "corpus_obstacle", lambda *_: "")
+    assert make_cell(Survey(tmp_path / "runs", tmp_path).runs(specs), "NER").empty == "not run yet"
     write_run(tmp_path / "runs" / specs[0].name, manifest_of(specs[0], status="running"))
-    cell = make_cell(survey(specs, tmp_path / "runs", tmp_path), "NER")
+    cell = make_cell(Survey(tmp_path / "runs", tmp_path).runs(specs), "NER")
     assert cell.empty == "not finished: folds/fold0; not run yet: folds/fold1"
 
 
-def test_summary_for_a_terminal(runs: list[Run]) -> None:
-    text = summary_text(runs)
-    assert text.splitlines()[0].split() == [
-        "task",
-        "n",
-        "F1",
-        "mean",
-        "±",
-        "std",
-        "min",
-        "-",
-        "max",
-        "95",
-        "%",
-        "interval",
-    ]
-    assert [line.split()[0] for line in text.splitlines()[1:4]] == ["NER", "RE", "RE+"]
-    assert "commit 0123456" in text
+def test_summary_text_has_a_line_for_each_task(runs: list[Run]) -> None:
+    header, *lines = summary_text(runs).splitlines()
+    assert header.split() == ["task", "n", "F1", "mean", "±", "std", "min", "-", "max", "95", "%", "interval"]
+    assert [line.split()[0] for line in lines[:3]] == ["NER", "RE", "RE+"]
+    assert "commit 0123456" in lines[3]
     assert summary_text([]) == "no finished run to summarize"
 
 
-def test_runs_on_different_data_have_no_mean(runs: list[Run]) -> None:
-    manifest = runs[1].folder.manifest
-    manifest["data"]["splits"]["train"]["sha256"] = "another"
-    runs[1].folder.write_json(runs[1].folder.manifest_file, manifest)
-    cell = make_cell(runs, "NER")
+def test_runs_on_different_data_have_no_mean(survey_again: Callable[[], list[Run]]) -> None:
+    folder = survey_again()[1].folder
+    data = folder.manifest["data"]
+    data["splits"]["train"]["sha256"] = "another"
+    folder.update_manifest(data=data)
+    cell = make_cell(survey_again(), "NER")
     assert not cell.scores
     assert cell.empty == "made on different data, so that they have no common mean: mine/seed1 against mine/seed2"
 
 
-def test_runs_tested_at_different_kinds_of_lambda_are_told(runs: list[Run]) -> None:
-    assert make_cell(runs, "NER").notes == ()
-    runs[0].folder.update_manifest(link_threshold={"value": 0.4, "chosen_on": "dev"})
-    assert make_cell(runs, "NER").notes == ()  # one lambda for all, however it came about
-    write_run(runs[1].folder.path, runs[1].folder.manifest, SENTENCES[2], link_threshold=0.5)
-    assert make_cell(runs, "NER").notes == ("tested at λ seed1 0.4, seed2 0.5: some chosen on dev, some not",)
+def test_runs_tested_at_a_chosen_and_a_given_lambda_are_noted(survey_again: Callable[[], list[Run]]) -> None:
+    first, second = (run.folder for run in survey_again())
+    first.update_manifest(link_threshold={"value": 0.4, "chosen_on": "dev"})
+    assert make_cell(survey_again(), "NER").notes == ()  # one lambda for all, however it was chosen
+    write_run(second.path, second.manifest, SENTENCES[2], link_threshold=0.5)
+    assert make_cell(survey_again(), "NER").notes == ("tested at λ seed1 0.4, seed2 0.5: some chosen on dev, some not",)
 
 
 def test_a_test_of_a_part_is_refused(runs: list[Run]) -> None:

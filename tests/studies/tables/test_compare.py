@@ -159,7 +159,7 @@ def test_definitions(pair: tuple[Path, Path], tmp_path: Path) -> None:
     by_fields = compare_runs([pair[0]], [pair[1]], definition=EvaluationDefinition("encoded", "surface"), resamples=99)
     assert by_place == by_fields
     assert by_place.rows[0].a.mean < compare_runs([pair[0]], [pair[1]], resamples=99).rows[0].a.mean
-    with pytest.raises(ConfigError, match=r"definition 8 is none of .*a; those are:\n  0: gold: corpus"):
+    with pytest.raises(ConfigError, match=r"a has no definition 8; it has:\n  0: gold: corpus"):
         compare_runs([pair[0]], [pair[1]], definition=8)
     results = json.loads((pair[1] / "results.json").read_text())
     (pair[1] / "results.json").write_text(json.dumps({"test": results["test"][1:]}))
@@ -188,7 +188,7 @@ def test_command_line(pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.Ca
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert lines[1] == f"B: {pair[0]}, {pair[1]}"
-    assert " ".join(lines[3].split()) == "corpus task A F1 B F1 A - B 95 % interval p p corrected"
+    assert " ".join(lines[3].split()) == "corpus task A F1 B F1 A - B 95 % interval p p corrected verdict"
     assert [line.split()[:2] for line in lines[4:7]] == [["CoNLL04", "NER"], ["CoNLL04", "RE"], ["CoNLL04", "RE+"]]
     assert all(line.endswith("A is better") for line in lines[4:7])
     for part in ("gold: corpus · match: position · symmetric: once", "150 sentences", "runs: A 2, B 2",
@@ -240,8 +240,8 @@ LINE = {"id": "s0", "sha256": "ab", "counts": {"NER": [[1, 0, 0]] * 8, "RE": [[0
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"id": "s3", "sha', r"found b'\{\"id\": \"s3\", \"sha.*', which is no JSON \(Invalid control character at"),
-        ("", r"found b'\\n', which is no JSON"),
+        ('{"id": "s3", "sha', r"found b'\{\"id\": \"s3\", \"sha.*', which is not JSON \(Invalid control character at"),
+        ("", r"found b'\\n', which is not JSON"),
         ("[1]", "found list, expected an object with id, sha256 and counts"),
         (json.dumps({"id": "s3"}), r"found the keys \['id'\], expected"),
         (json.dumps({**LINE, "sha256": 5}), "sha256: found 5, expected text"),
@@ -292,7 +292,7 @@ def test_find_runs(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     assert find_runs(f"{pair[0]}, {pair[1]},") == list(pair)
     write_run(tmp_path / "deep" / "fold1" / "seed1", system(0.7, 1))
     assert find_runs(f"{tmp_path / 'deep'},{pair[1]}") == [tmp_path / "deep" / "fold1" / "seed1", pair[1]]
-    with pytest.raises(ConfigError, match="nowhere is no folder"):
+    with pytest.raises(ConfigError, match="nowhere is not a folder"):
         find_runs(f"{pair[0]},nowhere")
     with pytest.raises(ConfigError, match="' , ' names no folder"):
         find_runs(" , ")
@@ -305,7 +305,7 @@ def test_find_runs(tmp_path: Path, pair: tuple[Path, Path]) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"alpha": 5.0}, "alpha 5.0"), ({"resamples": 0}, "found 0 resamples"), ({"seed": -1}, "seed -1; expected")],
+    [({"alpha": 5.0}, "found 5.0"), ({"resamples": 0}, "found 0 and 0"), ({"seed": -1}, "found 10000 and -1")],
 )
 def test_options_out_of_range(options: dict[str, Any], message: str, pair: tuple[Path, Path]) -> None:
     with pytest.raises(ConfigError, match=message):

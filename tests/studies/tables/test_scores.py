@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from iter_lightning.studies.runs import survey as runs_module
+from iter_lightning.studies.runs import obstacles
 from iter_lightning.studies.runs.plan import load_plan, select
-from iter_lightning.studies.runs.survey import survey
-from iter_lightning.studies.tables.render import Grid, Report, latex, markdown, write_report
+from iter_lightning.studies.runs.survey import Survey
+from iter_lightning.studies.tables.render import Grid, Report, write_report
 from iter_lightning.studies.tables.scores import write_scores
 from tests.studies.builders import manifest_of, write_run
 
@@ -22,13 +22,13 @@ COUNTS = [{"NER": (3, 1, 0), "RE": (1, 0, 1), "RE+": (1, 0, 1)}, {"NER": (2, 0, 
 
 def write(table: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, dict[str, object]]:
     """A table of which the CoNLL04 run of FLAN-T5 large is there, seed 1."""
-    monkeypatch.setattr(runs_module, "hub_reachable", lambda: False)
-    monkeypatch.setattr(runs_module, "corpus_obstacle", lambda name, *_: "LDC2006T06" if name == "ace05" else "")
-    runs_module.encoder_obstacle.cache_clear()
+    monkeypatch.setattr(obstacles, "hub_reachable", lambda: False)
+    monkeypatch.setattr(obstacles, "corpus_obstacle", lambda name, *_: "LDC2006T06" if name == "ace05" else "")
+    obstacles.encoder_obstacle.cache_clear()
     plan = load_plan(EXPERIMENTS / f"table{table}.yaml")
     spec = select(plan, ["conll04"] if table != 4 else ["ace05"], ["flan-t5-large"], [1])[0]
     write_run(tmp_path / "runs" / spec.name, manifest_of(spec), COUNTS)
-    paths = write_scores(plan, survey(select(plan), tmp_path / "runs", tmp_path), tmp_path / "reports")
+    paths = write_scores(plan, Survey(tmp_path / "runs", tmp_path).runs(select(plan)), tmp_path / "reports", "make it")
     assert [path.name for path in paths] == [f"table{table}.{suffix}" for suffix in ("md", "tex", "json")]
     text, tex, data = (path.read_text() for path in paths)
     return text, tex, json.loads(data)
@@ -83,10 +83,10 @@ REPORT = Report("x", "A & B", "make x", "intro", (GRID,), ("n",), {"k": 1})
 
 
 def test_markdown_and_latex_escape() -> None:
-    text = markdown(REPORT)
+    text = REPORT.markdown()
     assert "| 1 % | 2\\|3 |" in text
     assert text.startswith("# A & B\n\n```\nmake x\n```\n")
-    tex = latex(REPORT)
+    tex = REPORT.latex()
     assert r"1 \% & 2|3 \\" in tex
     assert r"$\lambda$ $\pm$ 1 &  \\" in tex
     assert r"\caption{A \& B. G\_1.}" in tex
