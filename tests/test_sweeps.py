@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from iter_lightning.study.published import published
-from iter_lightning.study.search import Search
-from iter_lightning.study.space import APPENDIX_D
-from iter_lightning.study.sweep_config import load_sweep
-from iter_lightning.study.sweep_report import corpus_of
+from iter_lightning.studies.sweeps.config import load_sweep
+from iter_lightning.studies.sweeps.report import corpus_of
+from iter_lightning.studies.sweeps.search import Search
+from iter_lightning.studies.sweeps.space import APPENDIX_D
+from iter_lightning.studies.tables.published import published
 from iter_lightning.training.cli import build_cli
 from iter_lightning.training.extends import lookup
 

@@ -69,7 +69,7 @@ def _without_optional_modules() -> Iterator[None]:
     try:
         with (
             mock.patch.object(torch.compiler, "disable", _undecorated),
-            mock.patch.object(torch.distributed, "is_available", lambda: False),
+            mock.patch.object(torch.distributed, "is_available", return_value=False),
         ):
             yield
     finally:

@@ -119,7 +119,7 @@ def timed_predictions(
 
 
 def log_analysis(logger: WandbLogger, analysis: dict[str, Any]) -> None:
-    """Show an analysis in W&B, under the names that the panels of `study/dashboard.yaml` have."""
+    """Show an analysis in W&B, under the names that the panels of `studies/dashboard.yaml` have."""
     curve = curve_rows(analysis)
     if curve:
         logger.experiment.define_metric("link/threshold")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from iter_lightning.study.plan import load_plan, select
-from iter_lightning.study.sweep_config import load_sweep
+from iter_lightning.studies.runs.plan import load_plan, select
+from iter_lightning.studies.sweeps.config import load_sweep
 from iter_lightning.training.cli import build_cli, parse_config
 from iter_lightning.training.extends import merged
 from iter_lightning.training.yaml_files import MAX_BYTES, MAX_DEPTH, read_yaml
@@ -259,7 +259,7 @@ def test_wrong_values_in_an_experiment(campaign: Campaign, tmp_path: Path) -> No
 def test_wrong_values_in_a_plan(campaign: Campaign, tmp_path: Path) -> None:
     def read(path: Path) -> None:
         for spec in select(load_plan(path)):
-            spec.settings()
+            assert spec.settings
 
     assert campaign.tries(read, write(tmp_path, "plan.yaml", PLAN)) is None
     for place in places(PLAN):
@@ -273,7 +273,7 @@ def test_wrong_experiments_of_a_plan(campaign: Campaign, tmp_path: Path) -> None
     for place in places(EXPERIMENT):
         for value in WRONG[::6]:
             (tmp_path / "mine.yaml").write_text(yaml.safe_dump(changed(EXPERIMENT, place, value)))
-            campaign.tries(lambda: [spec.settings() for spec in select(load_plan(plan))])
+            campaign.tries(lambda: [spec.settings for spec in select(load_plan(plan))])
 
 
 def test_wrong_values_in_a_sweep(campaign: Campaign, tmp_path: Path) -> None:

@@ -15,15 +15,14 @@ import pytest
 from iter_lightning.extraction.export.facts import _results
 from iter_lightning.json_files import MANIFEST, read_object
 from iter_lightning.metrics import EvaluationDefinition
-from iter_lightning.study.journal import Journal
-from iter_lightning.study.preview import local_runs
-from iter_lightning.study.runs import commits_of, gaps
-from iter_lightning.study.sentences import read_sentences
-from iter_lightning.study.sweep import result_of
+from iter_lightning.studies.runs.counts import read_sentences
+from iter_lightning.studies.runs.stored import commits_of, gaps
+from iter_lightning.studies.sweeps.journal import Journal
+from iter_lightning.studies.sweeps.sweep import result_of
 from iter_lightning.training.run import RunFolder, identity
 from tests.reliability.campaign import Campaign
 from tests.reliability.test_configuration import WRONG, changed, places
-from tests.study.builders import write_run
+from tests.studies.builders import write_run
 
 pytestmark = pytest.mark.reliability
 
@@ -119,7 +118,6 @@ def test_file_cut_or_flipped_anywhere(name: str, run: RunFolder, campaign: Campa
         damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         path.write_bytes(bytes(damaged))
         campaign.tries(read_all, run)
-        campaign.tries(local_runs, run.path.parent)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "results.json", "analysis.json"])
@@ -131,7 +129,6 @@ def test_wrong_values_anywhere(name: str, run: RunFolder, campaign: Campaign) ->
         for value in WRONG:
             (run.path / name).write_text(json.dumps(changed(whole, place, value)))
             campaign.tries(read_all, run)
-            campaign.tries(local_runs, run.path.parent)
             campaign.tries(read_object, run.manifest_file, "remedy", MANIFEST)
             result_of(run)
 
@@ -160,12 +157,6 @@ def test_commands_on_damaged_run_folders(run: RunFolder, campaign: Campaign, tmp
         for kind in ("utf16", "list", "cut", "deep", "empty"):
             (run.path / name).write_bytes(RAW[kind])
             campaign.survives(["compare", str(run.path), str(other)])
-        (run.path / name).write_bytes(whole)
-    for name in ("metrics.jsonl", "analysis.json"):
-        whole = (run.path / name).read_bytes()
-        for kind in ("utf16", "list", "cut", "deep"):
-            (run.path / name).write_bytes(RAW[kind])
-            campaign.refused(["dashboard", "--picture", str(tmp_path / "x.png"), "--runs", str(tmp_path)], name)
         (run.path / name).write_bytes(whole)
 
 

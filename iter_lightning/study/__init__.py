@@ -1,1 +1,0 @@
-"""More than one run: seeds, folds, sweeps, tables, figures, provenance, launchers."""
