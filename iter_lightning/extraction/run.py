@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.extractor import MAX_TOKENS, Extractor, check_torch, model_folder
+from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, open_writer, output_format
 from iter_lightning.extraction.parts import (
     CHARACTERS,
     DOCUMENTS,
@@ -35,9 +36,7 @@ from iter_lightning.extraction.parts import (
     sweep,
 )
 from iter_lightning.extraction.places import Files, check_apart, check_outputs
-from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.splitting import resolve_language
-from iter_lightning.extraction.writers import open_writer, output_format
 from iter_lightning.files import write_atomically
 from iter_lightning.heap import settle
 from iter_lightning.types import Schema

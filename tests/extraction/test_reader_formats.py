@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from iter_lightning.corpora.spert import read_spert, write_spert
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Annotation, Document, TextEntity, TextRelation
-from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
+from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions
 from iter_lightning.types import Entity, Example, Relation
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -221,7 +221,7 @@ def test_fields_may_lie_deeper_unless_one_has_the_very_name(tmp_path: Path) -> N
         ('{"text": ["a"]}', "text: expected a string, found a list"),
         ('{"body": "a"}', "neither 'text' nor tokens or words, found 'body'"),
         ('["a"]', "expected an object, found a list"),
-        ('{"text": "a"', "column 13: no JSON: Expecting ',' delimiter"),
+        ('{"text": "a"', "column 13: not valid JSON: Expecting ',' delimiter"),
         (
             '{"text": "a\\ud800"}',
             "text: character 1 is '\\ud800', a lone surrogate (half of a pair, or a byte that is not UTF-8)",
@@ -320,7 +320,7 @@ def test_gold_counts_characters_beside_a_text_and_words_beside_words(tmp_path: P
         ({"text": ADA, **ADA_GOLD, "relations": [{"head": 0, "tail": 2, "type": "x"}]}, "gold: relation 0: links 0"),
         ({"text": ADA, "gold": 3, "entities": []}, "gold: expected an object"),
         ({"text": ADA, "gold": {"relations": []}}, "gold: entities missing, found 'relations'"),
-        ({"text": ADA, **ADA_WORDS}, "gold: a text and words"),
+        ({"text": ADA, **ADA_WORDS}, "gold: found a text and words"),
         (
             {**ADA_WORDS, "entities": [{"start": 0, "end": 9, "type": "P"}]},
             "gold: entity 0: end 9 is past the sentence",
@@ -359,7 +359,7 @@ def test_a_list_is_read_as_json_would_however_it_is_cut(
 ) -> None:
     written = json.dumps(records, indent=indent, ensure_ascii=ascii)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("iter_lightning.extraction.readers.json_records.BLOCK", block)
+        patch.setattr("iter_lightning.extraction.formats.json_array.BLOCK", block)
         assert [d.text for d in documents(write(Path(folder, "a.json"), written))] == [r["text"] for r in records]
         loose = "\n".join(json.dumps(record, indent=indent) for record in records)
         path = write(Path(folder, "b.json.gz"), loose)
@@ -377,14 +377,14 @@ def test_a_list_is_read_as_json_would_however_it_is_cut(
         ("3", ["file: expected a list of records, found '3'"]),
         ('[{"text": "a"}', ["a", "record 1: cut off: no ']'; nothing more is read of the file"]),
         ('[{"text": "a"}, {"text": "b',
-         ["a", "record 1: line 1: no JSON: Unterminated string starting at; nothing more"]),
+         ["a", "record 1: line 1: not valid JSON: Unterminated string starting at; nothing more"]),
         ('[{"text": "a"},\n\n{"text": b},' + " " * 99,
-         ["a", "record 1: line 3: no JSON: Expecting value; nothing more"]),
+         ["a", "record 1: line 3: not valid JSON: Expecting value; nothing more"]),
         ('[{"text": "a"} {"text": "b"}]', ["a", "record 1: expected ',' or ']', found '{'; nothing more"]),
         ('[{"text": "a"}] x', ["a", "record 1: expected nothing after the list, found 'x'; nothing more"]),
         ('[{"text": "a"}, 12, null, {"text": "b"}]',
          ["a", "record 1: expected an object, found 12", "record 2: expected an object, found null", "b"]),
-        ('[{"text": "a"}, {"text": "b"},]', ["a", "b", "record 2: line 1: no JSON: Expecting value; nothing more"]),
+        ('[{"text": "a"}, {"text": "b"},]', ["a", "b", "record 2: line 1: not valid JSON: Expecting value; nothing more"]),
         ("[" * 200_000, ["record 0: nested too deep"]),
         ("[" + "1" * 5000 + "]", ["record 0: Exceeds the limit"]),
         ('{"data": [{"text": "a"}]}', ["record 0: neither 'text' nor tokens or words, found 'data'"]),
@@ -398,7 +398,7 @@ def test_damaged_lists_give_what_comes_before_the_damage(tmp_path: Path, content
 
 def test_a_number_that_is_cut_by_a_window_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.json", "[12345, 678]")
-    monkeypatch.setattr("iter_lightning.extraction.readers.json_records.BLOCK", 1)
+    monkeypatch.setattr("iter_lightning.extraction.formats.json_array.BLOCK", 1)
     assert [bad.split()[-1] for bad in told(read(path))] == ["12345", "678"]
 
 
@@ -459,9 +459,15 @@ def test_a_field_may_be_longer_than_the_csv_module_allows_unasked(tmp_path: Path
     [
         ("", ["file: empty, expected a row with the names of the columns"]),
         ("text,n\na,b,1\nc,1\n", ["line 2: 3 fields, the first row has 2 (a delimiter that is not quoted?)", "c"]),
-        ('text\n"a"b\nc\n', ["line 2: no CSV: ',' expected after '\"'", "c"]),
-        ('text\n"a\nb"c\nd\n', ["line 2: no CSV: ',' expected after '\"' (line 3); where it ends cannot be told"]),
-        ('text\na\n"b\nc\n', ["a", "line 3: no CSV: unexpected end of data (line 4); where it ends cannot be told"]),
+        ('text\n"a"b\nc\n', ["line 2: not valid CSV: ',' expected after '\"'", "c"]),
+        (
+            'text\n"a\nb"c\nd\n',
+            ["line 2: not valid CSV: ',' expected after '\"' (line 3), and the end of the row is unknown"],
+        ),
+        (
+            'text\na\n"b\nc\n',
+            ["a", "line 3: not valid CSV: unexpected end of data (line 4), and the end of the row is unknown"],
+        ),
         (b"text,n\ncaf\xe9,1\nb,\xff\n", ["line 2: text: the byte 0xe9 is not UTF-8", "b"]),
         ('a "quoted" word,text\n1,a "quoted" word\n', ['a "quoted" word']),
         ("text\n\x00\n", ["\x00"]),
@@ -582,11 +588,11 @@ def test_tags_of_iob1_and_bioes_are_read_and_columns_may_be_tabs(tmp_path: Path)
 def test_a_bad_line_spoils_its_document_once_and_the_next_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.conll", b"Ada\tB-Per\nworks\tX\nhere\tY\n\nBo\tO\n\n\tO\n\ncaf\xe9\tO\n\nAda\n")
     assert told(read(path, gold=True)) == [
-        "line 2: 'X' is no tag (O, B-X, I-X, E-X, S-X) (the document begins at line 1)", "Bo",
-        "line 7: the word in the first column is empty", "line 9: byte 3 (0xe9) is not UTF-8",
-        "line 11: expected a word and a tag, found one column",
+        "line 2: 'X' is not a tag; expected O, B-X, I-X, E-X or S-X (the document begins at line 1)", "Bo",
+        "line 7: expected a word and a tag, found an empty first column", "line 9: byte 3 (0xe9) is not UTF-8",
+        "line 11: expected a word and a tag, found 'Ada'",
     ]  # fmt: skip
     assert told(read(path)) == [
-        "Ada works here", "Bo", "line 7: the word in the first column is empty", "line 9: byte 3 (0xe9) is not UTF-8",
+        "Ada works here", "Bo", "line 7: expected a word and a tag, found an empty first column", "line 9: byte 3 (0xe9) is not UTF-8",
         "Ada",
     ]  # fmt: skip

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iter_lightning.extraction.documents import Annotation, Document, TextEntity, TextRelation
+from iter_lightning.extraction.formats import open_writer
 from iter_lightning.extraction.splitting import Splitter
-from iter_lightning.extraction.writers import open_writer
 from iter_lightning.types import Schema
 
 SCHEMA = Schema(("Loc", "Org", "Per son"), ("Kin", "Lives/In"), symmetric=("Kin",))
@@ -146,11 +146,11 @@ def test_gold_stays_in_jsonl_and_is_missed_elsewhere(tmp_path: Path) -> None:
     assert Document.from_dict(json.loads(path.read_text().splitlines()[0])) == gold
     assert notes == []
     path.unlink()
-    assert written(".csv", [gold, gold], tmp_path)[1] == ["csv holds no document's gold: 2 left out"]
+    assert written(".csv", [gold, gold], tmp_path)[1] == ["csv does not hold the gold of documents: 2 left out"]
 
 
 def test_parquet_has_typed_columns_and_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iter_lightning.extraction.writers.parquet._GROUP_BYTES", 100_000)
+    monkeypatch.setattr("iter_lightning.extraction.formats.parquet._GROUP_BYTES", 100_000)
     path, _ = written(".parquet", [replace(BOOKS[0], id=str(n)) for n in range(1000)], tmp_path)
     file = pq.ParquetFile(path)
     assert file.num_row_groups == 4

@@ -15,12 +15,12 @@ import pytest
 
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction.documents import Document, TextEntity
-from iter_lightning.extraction.writers import FORMATS, open_writer, output_format
-from iter_lightning.extraction.writers.target import replacing
+from iter_lightning.extraction.formats import formats, open_writer, output_format
+from iter_lightning.extraction.formats.support.target import replacing
 from tests.extraction.test_writers import BOOKS, SCHEMA
 
-NAMES = sorted(FORMATS)
-OUTPUTS = {name: f"out{FORMATS[name].suffixes[0]}" for name in NAMES} | {"gzip": "out.jsonl.gz"}
+NAMES = [name for name, format in formats().items() if format.writable]
+OUTPUTS = {name: f"out{formats()[name].suffixes[0]}" for name in NAMES} | {"gzip": "out.jsonl.gz"}
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -148,7 +148,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     folder.mkdir()
     file.write_text("mine")
-    for path, reason in ((pipe, "no regular file"), (folder, "is a folder"), (file, "is a file")):
+    for path, reason in ((pipe, "not a regular file"), (folder, "is a folder"), (file, "is a file")):
         with pytest.raises(ConfigError, match=reason):
             write(path, BOOKS[0])
     with pytest.raises(ConfigError, match="mount point"), open_writer("/proc", "brat", SCHEMA):
@@ -184,9 +184,9 @@ def test_the_path_tells_the_format(path: str, format: str | None, expected: str)
 @pytest.mark.parametrize(
     ("path", "format", "reason"),
     [
-        ("a.txt", None, r"a\.txt: which format\? There are jsonl \(\.jsonl \.ndjson\), parquet"),
+        ("a.txt", None, r"a\.txt: which format\? Use a suffix or name one: brat \(\.brat\), conll"),
         ("a", None, "which format"), ("a.txt.gz", None, "which format"),
-        ("a.csv", "excel", "format 'excel' is none of"),
+        ("a.csv", "excel", "format 'excel' cannot be written; expected one of"),
         ("a.parquet.gz", None, "not written compressed"), ("a.gz", "docbin", "not written compressed"),
     ],
 )  # fmt: skip
@@ -197,7 +197,7 @@ def test_a_format_that_is_none(path: str, format: str | None, reason: str) -> No
 
 def test_wrong_options_make_no_folder(tmp_path: Path) -> None:
     with (
-        pytest.raises(ConfigError, match="context 'page' is none"),
+        pytest.raises(ConfigError, match="context 'page': expected one of"),
         open_writer(tmp_path / "a" / "b.csv", None, SCHEMA, "page"),
     ):
         pass
@@ -237,14 +237,16 @@ def test_process_killed_while_it_removes_leaves_its_lock(tmp_path: Path) -> None
     script = f"""
 import os, shutil, signal
 from pathlib import Path
-from iter_lightning.extraction.writers import target
+from iter_lightning.extraction.formats.support import target
 shutil.rmtree = lambda path, **options: os.kill(os.getpid(), signal.SIGKILL)
-with target.replacing(Path({str(tmp_path / "found.jsonl")!r}), folder=False) as part:
+with target.replacing(Path({str(tmp_path / "found.jsonl")!r}), ) as part:
     part.write_text("whole")
 """
     subprocess.run([sys.executable, "-c", script], check=False)
     assert len(list(tmp_path.iterdir())) == 2
-    with replacing(tmp_path / "found.jsonl", folder=False) as part:
+    with replacing(
+        tmp_path / "found.jsonl",
+    ) as part:
         part.write_text("again")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("found.jsonl", "again")]
 
@@ -253,17 +255,21 @@ def test_what_a_killed_process_left_goes_and_what_another_holds_stays(tmp_path: 
     script = f"""
 import os, signal, sys
 from pathlib import Path
-from iter_lightning.extraction.writers.target import replacing
-with replacing(Path({str(tmp_path / "found.jsonl")!r}), folder=False) as part:
+from iter_lightning.extraction.formats.support.target import replacing
+with replacing(Path({str(tmp_path / "found.jsonl")!r}), ) as part:
     part.write_text("half of it")
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", script], check=False)
     (left,) = tmp_path.iterdir()
-    with replacing(tmp_path / "found.jsonl", folder=False) as mine:
+    with replacing(
+        tmp_path / "found.jsonl",
+    ) as mine:
         assert not left.exists()
         mine.write_text("mine")
-        with replacing(tmp_path / "found.jsonl", folder=False) as other:
+        with replacing(
+            tmp_path / "found.jsonl",
+        ) as other:
             assert mine.read_text() == "mine"
             other.write_text("other")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("found.jsonl", "mine")]

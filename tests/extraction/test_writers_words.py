@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from iter_lightning.corpora.conll import read_conll
 from iter_lightning.corpora.spert import read_spert
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.writers import open_writer
+from iter_lightning.extraction.formats import open_writer
 from iter_lightning.types import Entity
 from tests.extraction.test_writers import BOOKS, EXAMPLES, SCHEMA, any_documents, documents, noted, written
 

@@ -1,4 +1,4 @@
-"""Bytes of files, gzipped files and standard input, and their lines."""
+"""Open files, gzipped files and standard input, and split them into lines."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
-from iter_lightning.extraction.readers.items import Advance, DamagedError, Source
+from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Source
 from iter_lightning.files import GzipReader
 
 BLOCK = 1 << 16
 """Bytes read at once."""
 FAULTS = (OSError, EOFError)
-"""What reading a file raises where the file or what it lies on is damaged."""
+"""Raised when a file, or the disk it lies on, is damaged."""
 _BOM = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -25,31 +25,32 @@ class Line(NamedTuple):
     number: int
     data: bytes
     whole: bool
-    """False where it is longer than a line may be: `data` is its beginning."""
+    """False if the line is too long; `data` is its beginning."""
 
     @property
     def place(self) -> str:
-        """As it is told."""
+        """The place for messages."""
         return f"line {self.number}"
 
     def text(self, limit: int) -> str:
-        """The line in characters.
+        """Return the line without its LF or CR LF.
 
         Raises:
             ValueError: it is longer than `limit`, which was given to `lines_of`, or not UTF-8.
         """
         if not self.whole:
             raise ValueError(f"longer than {limit:,} bytes")
-        return decoded(self.data)
+        line = decoded(self.data)
+        return line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
 
     def shown(self) -> str:
-        """Its beginning, whatever it is made of."""
+        """Return the beginning of the line, with bytes that are not UTF-8 escaped."""
         return self.data[:4000].decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
 @contextmanager
 def opened(source: Source, advance: Advance) -> Iterator[io.BufferedReader[Any]]:
-    """The bytes of a source, unpacked, after its byte order mark.
+    """Open a source; the stream is decompressed and starts after the byte order mark.
 
     Raises:
         DamagedError: it cannot be opened, its beginning cannot be read, or it is UTF-16.
@@ -61,7 +62,7 @@ def opened(source: Source, advance: Advance) -> Iterator[io.BufferedReader[Any]]
             else:
                 raw = stack.enter_context(open(source.path, "rb", buffering=0))  # noqa: PTH123 (names of any bytes)
             stream: io.BufferedReader[Any] = io.BufferedReader(_Counted(raw, advance), BLOCK)
-            # a stream has no suffix to tell it
+            # a stream has no suffix
             packed = stream.peek(2)[:2] == b"\x1f\x8b" if source.size is None else source.compressed
             if packed:
                 stream = stack.enter_context(io.BufferedReader(GzipReader(stream), BLOCK))
@@ -69,14 +70,14 @@ def opened(source: Source, advance: Advance) -> Iterator[io.BufferedReader[Any]]
             if head == _BOM:
                 stream.read(3)
         except FAULTS as error:
-            raise DamagedError("file", told(error, opened=False)) from error
+            raise DamagedError("file", cannot_be_read(error, begun=False)) from error
         if head[:2] in _UTF_16:
             raise DamagedError("file", "UTF-16, expected UTF-8")
         yield stream
 
 
 def lines_of(stream: BinaryIO, limit: int) -> Iterator[Line]:
-    """The lines, ended by LF; of one that has more than `limit` bytes only the beginning is kept.
+    """Yield the lines, which end with LF; of one with more than `limit` bytes, only the beginning is kept.
 
     Raises:
         DamagedError: the stream breaks off.
@@ -91,38 +92,29 @@ def lines_of(stream: BinaryIO, limit: int) -> Iterator[Line]:
                 more = stream.readline(BLOCK)
                 whole = not more or more.endswith(b"\n")
     except FAULTS as error:
-        raise DamagedError(f"line {number + 1}", told(error)) from error
-
-
-def without_ending(line: str) -> str:
-    """The line without its LF or CR LF."""
-    return line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
+        raise DamagedError(f"line {number + 1}", cannot_be_read(error)) from error
 
 
 def decoded(data: bytes) -> str:
-    """Text in UTF-8.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Decode UTF-8; raise `ValueError` that names the first wrong byte."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} (0x{data[error.start]:02x}) is not UTF-8") from None
 
 
-def told(error: BaseException, opened: bool = True) -> str:
-    """A fault of a file in words; `opened`: some of it has been read, perhaps."""
+def cannot_be_read(error: BaseException, begun: bool = True) -> str:
+    """Describe a fault of a file; `begun` says that the part before it may have been read."""
     reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
-    return f"cannot be read: {reason}" + ("; nothing more is read of the file" if opened else "")
+    return f"cannot be read: {reason}" + ("; nothing more is read of the file" if begun else "")
 
 
 class _Counted(io.RawIOBase):
-    """A binary stream that tells how much is read of it; closing it leaves the stream open."""
+    """A binary stream that reports how much of it is read; closing it leaves the original open."""
 
     def __init__(self, stream: Any, advance: Advance) -> None:
         super().__init__()
-        # what comes through a pipe is taken as it comes
+        # of a pipe, take what is there
         self._readinto = getattr(stream, "readinto1", stream.readinto)
         self._advance = advance
 

@@ -1,4 +1,4 @@
-"""What the inputs of an extraction name: files, folders, standard input."""
+"""Find the files that the inputs of an extraction name."""
 
 from __future__ import annotations
 
@@ -6,31 +6,37 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.readers.formats import BY_SUFFIX, FORMATS, STREAM_FORMAT
-from iter_lightning.extraction.readers.items import ReadOptions, Source
+from iter_lightning.extraction.formats.support.base import ReadOptions, Source
+from iter_lightning.extraction.formats.support.registry import formats, suffixes
 from iter_lightning.files import kind_of_file
 
 STANDARD_INPUT = "-"
+STREAM_FORMAT = "lines"
+"""The format of standard input."""
 _FAULTS = 20
-"""Shown of those there are."""
+"""Faults shown at most."""
 
 
 def find_sources(inputs: Sequence[str], options: ReadOptions) -> tuple[tuple[Source, ...], list[str]]:
-    """What there is to read, in order, and what should be told of it.
+    """Find the sources of all inputs, in order.
 
     Files come in the order of the inputs, those of a folder sorted by their path in it. A file in a folder is named by
-    its path in that; where two would have one name, the folder is put before it.
+    that path; if two files have the same name, the folder is put before it.
+
+    Returns:
+        The sources, and notes for the user on files that are left out.
 
     Raises:
-        ConfigError: every input that is missing, unreadable or of no known format; gold that none of them can have.
+        ConfigError: every input that is missing, unreadable or of unknown format; gold in formats without any.
     """
-    if options.format is not None and options.format not in FORMATS:
-        raise ConfigError(f"format {options.format!r} is none of {', '.join(FORMATS)}")
+    readable = {name: format for name, format in formats().items() if format.readable}
+    if options.format is not None and options.format not in readable:
+        raise ConfigError(f"format {options.format!r} cannot be read; expected one of {', '.join(readable)}")
     if isinstance(inputs, str):
         raise ConfigError(f"inputs: expected a list of files, folders or '-', found {inputs!r}")
     finder = _Finder(options)
@@ -38,43 +44,40 @@ def find_sources(inputs: Sequence[str], options: ReadOptions) -> tuple[tuple[Sou
         finder.add(os.fspath(given))
     if not inputs:
         finder.faults.append("no input: expected files, folders or '-' for standard input")
-    without_gold = sorted({found.source.format for found in finder.found if not FORMATS[found.source.format].gold})
+    used = {source.format for source, _ in finder.found}
+    without_gold = ", ".join(sorted(name for name in used if not readable[name].reads_gold))
     if options.gold and without_gold:
-        holding = [name for name, reader in FORMATS.items() if reader.gold]
-        if all(not FORMATS[found.source.format].gold for found in finder.found):
-            finder.faults.append(f"gold: {', '.join(without_gold)} cannot hold any; {', '.join(holding)} can")
+        if any(readable[name].reads_gold for name in used):
+            finder.notes.append(f"gold: {without_gold} cannot hold gold and is read without it")
         else:
-            finder.notes.append(f"gold: {', '.join(without_gold)} cannot hold any, and are read without")
+            holding = ", ".join(name for name, format in readable.items() if format.reads_gold)
+            finder.faults.append(f"gold: {without_gold} cannot hold gold; {holding} can")
     raise_faults(finder.faults)
     return finder.sources(), finder.notes
 
 
 def raise_faults(faults: Sequence[str]) -> None:
-    """One `ConfigError` for all of them, if there are any."""
+    """Raise one `ConfigError` for all faults, if there are any."""
     if faults:
         more = [f"... and {len(faults) - _FAULTS} more"] if len(faults) > _FAULTS else []
         raise ConfigError("\n".join([*faults[:_FAULTS], *more]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    source: Source
-    folder: str
-    """The input it was found in; empty for one that was given itself."""
-
-
 class _Finder:
-    """Goes through the inputs."""
+    """Collects the sources of inputs, and all faults."""
 
     def __init__(self, options: ReadOptions) -> None:
-        self.found: list[_Found] = []
+        self.found: list[tuple[Source, str]] = []
+        """Sources, each with the folder in which it was found; empty for one that was given itself."""
         self.faults: list[str] = []
         self.notes: list[str] = []
         self._format = options.format
+        self._formats = formats()
+        self._by_suffix = suffixes(write=False)
         self._seen: set[str] = set()
 
     def add(self, given: str) -> None:
-        """One input, and all there is in it."""
+        """Add an input and all files in it."""
         if given == STANDARD_INPUT:
             self._add_standard_input()
             return
@@ -91,49 +94,47 @@ class _Finder:
             self.faults.append(
                 f"{_name(given)} is {kind_of_file(mode)}, expected a file or a folder ('-' reads standard input)"
             )
-        elif (kind := self._format or BY_SUFFIX.get(_suffix(given))) is None:
+        elif (kind := self._format or self._by_suffix.get(_suffix(given))) is None:
             suffix = f"the suffix {_suffix(given)!r}" if _suffix(given) else "no suffix"
+            names = ", ".join(name for name, format in self._formats.items() if format.readable)
             self.faults.append(
-                f"{_name(given)}: {suffix}, expected {_listed(BY_SUFFIX)}, or a format ({_listed(FORMATS)})"
+                f"{_name(given)}: {suffix}, expected {', '.join(self._by_suffix)}, or a format ({names})"
             )
         elif not self._add_file(given, given, "", kind):
             self.notes.append(f"{_name(given)}: given more than once, read once")
 
     def sources(self) -> tuple[Source, ...]:
-        """All of them, no two of one name."""
-        names = Counter(found.source.name for found in self.found)
+        """Return all sources, each with a name of its own."""
+        names = Counter(source.name for source, _ in self.found)
         return tuple(
-            replace(found.source, name=_name(found.source.path or ""))
-            if found.folder and names[found.source.name] > 1
-            else found.source
-            for found in self.found
+            replace(source, name=_name(source.path or "")) if folder and names[source.name] > 1 else source
+            for source, folder in self.found
         )
 
     def _add_folder(self, folder: str) -> None:
-        reader = FORMATS.get(self._format or "")
-        suffixes = BY_SUFFIX if reader is None else (*reader.suffixes, *reader.also)
+        asked = self._formats.get(self._format or "")
+        wanted = (*asked.suffixes, *asked.other_suffixes) if asked else tuple(self._by_suffix)
         left_out: Counter[str] = Counter()
         count = twice = 0
         for relative in sorted(self._walk(folder), key=lambda name: Path(name).parts):
             suffix = _suffix(relative)
-            kind = self._format or BY_SUFFIX.get(suffix, "")
-            if suffix not in suffixes or (FORMATS[kind].seeks and relative.lower().endswith(".gz")):
+            kind = self._format or self._by_suffix.get(suffix, "")
+            if suffix not in wanted or (relative.lower().endswith(".gz") and not self._formats[kind].gzip):
                 left_out[suffix or "no suffix"] += 1
                 continue
             count += 1
             twice += not self._add_file(os.path.join(folder, relative), relative, folder, kind)  # noqa: PTH118
-        told = ", ".join(f"{suffix} {number}" for suffix, number in left_out.most_common(10))
+        others = ", ".join(f"{suffix} {number}" for suffix, number in left_out.most_common(10))
         if left_out:
-            self.notes.append(f"{_name(folder)}: {_files(left_out.total())} left out by suffix ({told})")
+            self.notes.append(f"{_name(folder)}: {_files(left_out.total())} left out by suffix ({others})")
         if twice:
             self.notes.append(f"{_name(folder)}: {_files(twice)} given more than once, read once")
         if not count:
-            self.faults.append(
-                f"{_name(folder)}: no file of {_listed(suffixes)} in it" + (f", only {told}" * bool(told))
-            )
+            only = f", only {others}" if others else ""
+            self.faults.append(f"{_name(folder)}: no file of {', '.join(wanted)} in it{only}")
 
     def _walk(self, folder: str) -> Iterator[str]:
-        """Paths, from the folder on, of files that are not hidden."""
+        """Yield the paths, from the folder on, of files that are not hidden."""
         linked = 0
         for parent, folders, files in os.walk(
             folder, onerror=lambda error: self.faults.append(f"{_name(str(error.filename))}: {_reason(error)}")
@@ -145,12 +146,10 @@ class _Finder:
                 if not name.startswith("."):
                     yield name if at == os.curdir else os.path.join(at, name)  # noqa: PTH118
         if linked:
-            self.notes.append(
-                f"{_name(folder)}: {linked:,} linked {'folder' if linked == 1 else 'folders'} not followed"
-            )
+            self.notes.append(f"{_name(folder)}: {linked:,} linked folder{'s' * (linked != 1)} not followed")
 
     def _add_file(self, path: str, name: str, folder: str, kind: str) -> bool:
-        """A file; False where it is among the inputs already."""
+        """Add a file, or return False if it is among the inputs already."""
         absolute = os.path.abspath(path)  # noqa: PTH100 (a path through a link is another)
         if absolute in self._seen:
             return False
@@ -161,14 +160,13 @@ class _Finder:
         except OSError as error:
             self.faults.append(f"{_name(path)}: {_reason(error)}")
             return True
-        if FORMATS[kind].seeks and path.lower().endswith(".gz"):
+        if path.lower().endswith(".gz") and not self._formats[kind].gzip:
             self.faults.append(f"{_name(path)}: {kind} cannot be read gzipped, unpack it")
         elif not stat.S_ISREG(status.st_mode):
             self.faults.append(f"{_name(path)} is {kind_of_file(status.st_mode)}, expected a file")
         elif not readable:
             self.faults.append(f"{_name(path)}: Permission denied")
-        source = Source(_name(name), path, kind, status.st_size, status.st_mtime_ns)
-        self.found.append(_Found(source, folder))
+        self.found.append((Source(_name(name), path, kind, status.st_size, status.st_mtime_ns), folder))
         return True
 
     def _add_standard_input(self) -> None:
@@ -177,19 +175,19 @@ class _Finder:
             self.faults.append(f"{STANDARD_INPUT}: standard input is closed")
         elif STANDARD_INPUT in self._seen:
             self.faults.append(f"{STANDARD_INPUT}: given more than once, and can be read once")
-        elif FORMATS[kind].seeks:
+        elif not self._formats[kind].gzip:
             self.faults.append(f"{STANDARD_INPUT}: {kind} cannot be read from a stream: give a file")
         self._seen.add(STANDARD_INPUT)
-        self.found.append(_Found(Source(STANDARD_INPUT, None, kind, None), ""))
+        self.found.append((Source(STANDARD_INPUT, None, kind, None), ""))
 
 
 def _suffix(path: str) -> str:
-    """In lower case, that of gzip left away."""
+    """Return the suffix in lower case, without that of gzip."""
     return os.path.splitext(path.lower().removesuffix(".gz"))[1]  # noqa: PTH122
 
 
 def _name(path: str) -> str:
-    """The path in characters that UTF-8 can hold."""
+    """Return the path in characters that UTF-8 can hold."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -200,8 +198,4 @@ def _reason(error: Exception) -> str:
 
 
 def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    return f"{count:,} file{'s' * (count != 1)}"
