@@ -15,7 +15,6 @@ from iter_lightning.extraction.formats.support.base import Format
 ENTRY_POINTS = "iter_lightning.formats"
 """Group of entry points; each names a `Format` in an installed package."""
 _PACKAGE = "iter_lightning.extraction.formats"
-_formats: dict[str, Format] = {}
 _logger = logging.getLogger(__name__)
 
 
@@ -30,8 +29,7 @@ def formats() -> Mapping[str, Format]:
         >>> formats()["graphml"].suffixes
         ('.graphml',)
     """
-    _load()
-    return dict(sorted(_formats.items()))
+    return dict(sorted(_registry().items()))
 
 
 def register_format(format: Format) -> None:
@@ -46,8 +44,7 @@ def register_format(format: Format) -> None:
     Raises:
         ConfigError: another format has the name, or reads or writes one of the suffixes.
     """
-    _load()
-    _add(format)
+    _add(format, _registry())
 
 
 def suffixes(write: bool) -> dict[str, str]:
@@ -56,28 +53,30 @@ def suffixes(write: bool) -> dict[str, str]:
     return {suffix: format.name for format in found for suffix in format.suffixes}
 
 
-def _add(format: Format) -> None:
+@cache
+def _registry() -> dict[str, Format]:
+    """Load the formats once per process."""
+    found: dict[str, Format] = {}
+    for module in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__):
+        if not module.ispkg:
+            for value in vars(importlib.import_module(f"{_PACKAGE}.{module.name}")).values():
+                if isinstance(value, Format):
+                    _add(value, found)
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            _add(point.load(), found)
+        except Exception as error:  # one broken package must not stop the others
+            _logger.warning("format %s (%s) is not available: %s", point.name, point.value, error)
+    return found
+
+
+def _add(format: Format, known: dict[str, Format]) -> None:
     if not isinstance(format, Format):
         raise ConfigError(f"expected a Format, found {type(format).__name__}")
-    for other in _formats.values():
+    for other in known.values():
         if other.name == format.name:
             raise ConfigError(f"format {format.name!r} is registered already")
         if (other.readable and format.readable) or (other.writable and format.writable):
             for suffix in set(other.suffixes) & set(format.suffixes):
                 raise ConfigError(f"format {format.name!r}: the suffix {suffix} belongs to {other.name}")
-    _formats[format.name] = format
-
-
-@cache
-def _load() -> None:
-    folder = importlib.import_module(_PACKAGE).__path__
-    for module in pkgutil.iter_modules(folder):
-        if not module.ispkg:
-            for value in vars(importlib.import_module(f"{_PACKAGE}.{module.name}")).values():
-                if isinstance(value, Format):
-                    _add(value)
-    for point in entry_points(group=ENTRY_POINTS):
-        try:
-            _add(point.load())
-        except Exception as error:  # one broken package must not stop the others
-            _logger.warning("format %s (%s) is not available: %s", point.name, point.value, error)
+    known[format.name] = format

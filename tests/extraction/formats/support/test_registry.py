@@ -23,11 +23,10 @@ CODE, ENTRY_POINT = (re.search(rf"```{kind}\n(.*?)```", HOW_TO, re.DOTALL)[1] fo
 
 
 @pytest.fixture(autouse=True)
-def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(registry, "_formats", {})
-    registry._load.cache_clear()
+def fresh_registry() -> Iterator[None]:
+    registry._registry.cache_clear()
     yield
-    registry._load.cache_clear()
+    registry._registry.cache_clear()
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str = CODE) -> None:

@@ -13,11 +13,14 @@ from iter_lightning.extraction.documents import Document, TextEntity
 from iter_lightning.extraction.formats.docbin import to_spacy
 from iter_lightning.extraction.spacy import relations_of
 from iter_lightning.extraction.splitting import Splitter
-from tests.extraction.test_writers import any_documents, written
+from tests.extraction.formats.builders import (
+    any_documents,
+    written,
+)
 
 
 @any_documents()
-def test_docbin_holds_everything(found: list[Document]) -> None:
+def test_docs_hold_everything(found: list[Document]) -> None:
     with TemporaryDirectory() as folder:
         path, notes = written(".spacy", found, Path(folder))
         docs = list(DocBin().from_disk(path).get_docs(spacy.blank("en").vocab))
@@ -50,7 +53,7 @@ def test_docbin_holds_everything(found: list[Document]) -> None:
             assert longest == max(end - start for start, end, _ in ents)
 
 
-def test_of_equally_long_entities_the_likeliest_is_in_ents() -> None:
+def test_ents_hold_the_most_probable_of_equally_long_entities() -> None:
     text = "University of Bank"
     scores = {"Loc": 0.3, "Org": 0.8, "Per son": 0.5}
     entities = tuple(TextEntity(0, 18, kind, text, score) for kind, score in scores.items())
@@ -61,7 +64,7 @@ def test_of_equally_long_entities_the_likeliest_is_in_ents() -> None:
 
 
 @pytest.mark.parametrize("text", ["a  b", " a", "a \n b.\r\n\r\nC", "", " ", "Ada's  (nice)\tu.s. \u00a0house ", "x\n"])
-def test_docbin_tokens_are_spacys(text: str) -> None:
+def test_tokens_are_those_of_spacy(text: str) -> None:
     nlp = spacy.blank("en")
     doc = to_spacy(Splitter("en")([Document(text)])[0], nlp.vocab)
     assert [(token.text, token.whitespace_) for token in doc] == [(t.text, t.whitespace_) for t in nlp(text)]

@@ -1,4 +1,4 @@
-"""brat, read back as its documentation has the standoff format."""
+"""brat, read back as its documentation describes the standoff format."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from hypothesis import strategies as st
 
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.brat import file_name
-from iter_lightning.extraction.formats.support.losses import SafeNames
-from tests.extraction.test_writers import BOOKS, any_documents, noted, written
+from tests.extraction.formats.builders import (
+    BOOKS,
+    any_documents,
+    noted,
+    written,
+)
 
 
 def read_brat(folder: Path, name: str) -> tuple[str, dict[str, Any], list[Any], dict[str, float]]:
@@ -43,8 +47,17 @@ def read_brat(folder: Path, name: str) -> tuple[str, dict[str, Any], list[Any], 
     return text, entities, relations, scores
 
 
+def as_values(text: str, entities: dict[str, Any], relations: list[Any], scores: dict[str, float]) -> tuple[Any, ...]:
+    found = [(*entity, scores[key]) for key, entity in entities.items()]
+    links = []
+    for key, kind, head, tail in relations:
+        spelled = [text[slice(*entities[end][:2])] for end in (head, tail)]
+        links.append((kind, *spelled, scores[key]))
+    return text, found, links
+
+
 @any_documents()
-def test_brat_holds_texts_entities_relations_and_scores(found: list[Document]) -> None:
+def test_folder_holds_texts_entities_relations_and_scores(found: list[Document]) -> None:
     breaks = "\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
     with TemporaryDirectory() as folder:
         path, notes = written(".brat", found, Path(folder))
@@ -74,16 +87,7 @@ def test_brat_holds_texts_entities_relations_and_scores(found: list[Document]) -
     assert noted(notes, "of line breaks alone") == lost
 
 
-def as_values(text: str, entities: dict[str, Any], relations: list[Any], scores: dict[str, float]) -> tuple[Any, ...]:
-    found = [(*entity, scores[key]) for key, entity in entities.items()]
-    links = []
-    for key, kind, head, tail in relations:
-        spelled = [text[slice(*entities[end][:2])] for end in (head, tail)]
-        links.append((kind, *spelled, scores[key]))
-    return text, found, links
-
-
-def test_brat_writes_the_types_and_safe_names(tmp_path: Path) -> None:
+def test_types_and_safe_names_are_written(tmp_path: Path) -> None:
     ids = [
         "a",
         "A",
@@ -116,7 +120,7 @@ def test_brat_writes_the_types_and_safe_names(tmp_path: Path) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_file_names_are_safe(id: str) -> None:
+def test_file_name_of_any_id_is_safe(id: str) -> None:
     name = file_name(id)
     assert len(name.encode()) <= 200
     assert not re.search(r"[^\w.-]", name)
@@ -124,18 +128,7 @@ def test_file_names_are_safe(id: str) -> None:
     assert bool(name) == bool(id)
 
 
-def test_types_that_were_different_stay_so() -> None:
-    names = SafeNames(r"[^A-Za-z0-9_-]", ["Lives/In", "Lives In", "Lives_In", "", "_"])
-    assert dict(names.items()) == {
-        "Lives/In": "Lives_In_2", "Lives In": "Lives_In_3", "Lives_In": "Lives_In", "": "__2", "_": "_",
-    }  # fmt: skip
-    assert names("Lives?In") == "Lives_In_4"
-    assert names.changed() == [
-        "'Lives/In' is Lives_In_2", "'Lives In' is Lives_In_3", "'' is __2", "'Lives?In' is Lives_In_4",
-    ]  # fmt: skip
-
-
-def test_brat_parts_an_entity_at_its_line_breaks(tmp_path: Path) -> None:
+def test_entity_with_line_breaks_is_written_in_fragments(tmp_path: Path) -> None:
     path, _ = written(".brat", BOOKS, tmp_path)
     start = BOOKS[0].text.index("Kit")
     line = f"T6\tOrg {start} {start + 3};{start + 4} {start + 11}\tKit and Co.\n"
