@@ -10,48 +10,70 @@ from iter_lightning.errors import ConfigError, shown
 from iter_lightning.types import Entity, Example
 
 LEVELS = ("sentence", "document")
+DOCUMENT_START = "-DOCSTART-"
+"""First word of the line that begins a document."""
 
 
 def read_conll(path: str | Path, level: str = "sentence", tag_column: int = -1) -> list[Example]:
     """Read word (first column) and tag; a blank line ends a sentence.
 
     Args:
-        path: the file; columns are divided by tabs where a line has one, else by white space.
+        path: the file; columns are separated by tabs if a line has one, else by spaces.
         level: `sentence`, or `document`: the sentences between two `-DOCSTART-` lines are one example.
         tag_column: where the tag is.
 
     Raises:
-        CorpusError: every line without a tag, or with one that is none of O, B-X, I-X, E-X, S-X.
+        CorpusError: every line without a tag, or with a tag other than O, B-X, I-X, E-X, S-X.
     """
     path = Path(path)
     if level not in LEVELS:
-        raise ConfigError(f"level {level!r} is none of {', '.join(LEVELS)}")
+        raise ConfigError(f"level {level!r}: expected one of {', '.join(LEVELS)}")
     faults = Faults(path)
     documents: list[list[list[tuple[str, str]]]] = [[[]]]
     for number, line in enumerate(read_text(path).split("\n"), 1):
-        columns = line.rstrip("\r").split("\t") if "\t" in line else line.split()
-        if not any(column.strip() for column in columns):
+        columns = columns_of(line)
+        if not columns:
             documents[-1].append([])
-        elif columns[0] == "-DOCSTART-":
+        elif columns[0] == DOCUMENT_START:
             documents.append([[]])
-        elif len(columns) < 2 or not columns[0]:
-            faults.add(f"line {number}", f"expected a word and a tag, found {shown(line)}")
-        elif not -len(columns) <= tag_column < len(columns):
-            faults.add(f"line {number}", f"expected a tag in column {tag_column}, found {len(columns)} columns")
-        elif not _is_tag(columns[tag_column].strip()):
-            faults.add(f"line {number}", f"{shown(columns[tag_column])} is not a tag (O, B-X, I-X, E-X, S-X)")
+        elif fault := line_fault(columns, tag_column):
+            faults.add(f"line {number}", fault)
         else:
-            documents[-1][-1].append((columns[0], columns[tag_column].strip()))
+            documents[-1][-1].append((columns[0], columns[tag_column]))
     faults.finish()
     units: list[list[list[tuple[str, str]]]] = []
     for document in documents:
         sentences = [sentence for sentence in document if sentence]
         units += [sentences] if level == "document" else [[sentence] for sentence in sentences]
-    return [_example(unit, str(i)) for i, unit in enumerate(unit for unit in units if unit)]
+    return [tagged_example(unit, str(i)) for i, unit in enumerate(unit for unit in units if unit)]
 
 
-def _example(sentences: Sequence[Sequence[tuple[str, str]]], id: str) -> Example:
-    """Sentences in one example; no entity crosses from one to the next."""
+def columns_of(line: str) -> list[str]:
+    """Return the word and further columns of a line, without white space around the latter; none for a blank line."""
+    if not line.strip():
+        return []
+    word, *others = line.split("\t") if "\t" in line else [column for column in line.split(" ") if column]
+    return [word.rstrip("\r\n"), *(column.strip() for column in others)]
+
+
+def line_fault(columns: Sequence[str], tag_column: int | None = -1) -> str | None:
+    """Return what is wrong with the columns of a word and its tag (None: without a tag), or None."""
+    if not columns[0]:
+        return "expected a word and a tag, found an empty first column"
+    if tag_column is None:
+        return None
+    if len(columns) < 2:
+        return f"expected a word and a tag, found {shown(columns[0])}"
+    if not -len(columns) <= tag_column < len(columns):
+        return f"expected a tag in column {tag_column}, found {len(columns)} columns"
+    tag = columns[tag_column]
+    if tag != "O" and not (tag.startswith(("B-", "I-", "E-", "S-")) and len(tag) > 2):
+        return f"{shown(tag)} is not a tag; expected O, B-X, I-X, E-X or S-X"
+    return None
+
+
+def tagged_example(sentences: Sequence[Sequence[tuple[str, str]]], id: str = "") -> Example:
+    """Return sentences of words and tags as one example; entities do not cross sentences."""
     words: list[str] = []
     entities: list[Entity] = []
     for sentence in sentences:
@@ -65,7 +87,7 @@ def _example(sentences: Sequence[Sequence[tuple[str, str]]], id: str) -> Example
 
 
 def entity_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """(start, end, type) of a tagged sentence.
+    """Return (start, end, type) of each entity of a tagged sentence.
 
     One rule reads IOB1, IOB2 and BIOES: an entity begins at B-X and S-X, and at I-X or E-X where the word before
     is outside or of another type, or ended its entity; it ends before a new one, at O, and after E-X and S-X.
@@ -86,5 +108,16 @@ def entity_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     return spans
 
 
-def _is_tag(tag: str) -> bool:
-    return tag == "O" or (tag[:2] in ("B-", "I-", "E-", "S-") and len(tag) > 2)
+def tag_layers(entities: Sequence[Entity], length: int) -> list[list[str]]:
+    """Return BIO tags of `length` words, in as many layers as overlapping entities need, at least one.
+
+    Longer entities come first: an entity is in the first layer in which no longer one overlaps it.
+    """
+    layers = [["O"] * length]
+    for entity in sorted(entities, key=lambda e: (e.start - e.end, e.start)):
+        start, end = entity.span
+        free = next((tags for tags in layers if all(tag == "O" for tag in tags[start:end])), None)
+        if free is None:
+            layers.append(free := ["O"] * length)
+        free[start:end] = [f"B-{entity.type}"] + [f"I-{entity.type}"] * (end - start - 1)
+    return layers

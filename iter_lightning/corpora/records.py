@@ -25,15 +25,19 @@ RawRelation = tuple[Any, Any, Any]
 
 
 class Faults:
-    """Collect the faults of one file, to report them together."""
+    """Collects the faults of one file, which are reported together.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: the file that messages name; None for records that come from elsewhere.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._name = path.name if path else ""
         self.lines: list[str] = []
 
     def add(self, where: str, text: str) -> None:
-        """Add a fault at `where` (a record, a line, or a field)."""
-        self.lines.append(f"{self.path.name}: {where}: {text}")
+        """Add a fault at `where` (a record, a line, a field)."""
+        self.lines.append(": ".join(part for part in (self._name, where, text) if part))
 
     def finish(self) -> None:
         """Raise `CorpusError` if there are faults."""
@@ -120,11 +124,11 @@ def record_objects(path: Path) -> list[dict[str, Any]]:
 def check_words(value: Any, where: str, faults: Faults, field: str = "tokens") -> tuple[str, ...] | None:
     """Return a list of strings as words, or add a fault and return None."""
     if not isinstance(value, list):
-        faults.add(where, f"{field}: expected a list of words, found {_found(value)}")
+        faults.add(where, f"{field}: expected a list of words, found {described(value)}")
         return None
     wrong = next((i for i, word in enumerate(value) if not isinstance(word, str)), None)
     if wrong is not None:
-        faults.add(where, f"{field}: word {wrong} is {_found(value[wrong])}, expected a string")
+        faults.add(where, f"{field}: word {wrong} is {described(value[wrong])}, expected a string")
         return None
     for i, word in enumerate(value):
         if fault := surrogate_fault(word):
@@ -138,7 +142,7 @@ def check_list(value: Any, where: str, faults: Faults, field: str) -> list[Any]:
     if value is None or value == {}:
         return []
     if not isinstance(value, list):
-        faults.add(where, f"{field}: expected a list, found {_found(value)}")
+        faults.add(where, f"{field}: expected a list, found {described(value)}")
         return []
     return value
 
@@ -155,7 +159,7 @@ def take_keys(items: Iterable[Any], keys: Sequence[str], where: str, what: str, 
     result: list[Any] = []
     for number, item in enumerate(items):
         if not isinstance(item, dict):
-            faults.add(where, f"{what} {number}: expected an object, found {_found(item)}")
+            faults.add(where, f"{what} {number}: expected an object, found {described(item)}")
             result.append(None)
         elif missing := [key for key in keys if key not in item]:
             faults.add(where, f"{what} {number}: {' and '.join(missing)} missing, found {shown(sorted(item))}")
@@ -231,5 +235,6 @@ def _name(kind: type) -> str:
             type(None): "null"}.get(kind, kind.__name__)  # fmt: skip
 
 
-def _found(value: Any) -> str:
+def described(value: Any) -> str:
+    """Describe a value in a message: the kind of a list, an object or null, else the value itself."""
     return _name(type(value)) if isinstance(value, dict | list) or value is None else shown(value)

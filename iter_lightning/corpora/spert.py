@@ -34,17 +34,22 @@ def read_spert(path: str | Path) -> list[Example]:
     for number, record in enumerate(record_objects(path)):
         where = f"record {number}"
         words = check_words(record.get("tokens"), where, faults)
-        if words is None:
-            continue
-        entities = take_keys(required_list(record, "entities", where, faults),
-                             ("start", "end", "type"), where, "entity", faults)  # fmt: skip
-        relations = take_keys(check_list(record.get("relations"), where, faults, "relations"),
-                              ("head", "tail", "type"), where, "relation", faults)  # fmt: skip
-        example = build_example(words, entities, relations, record_id(record, number), where, faults)
-        if example is not None:
-            examples.append(example)
+        if words is not None:
+            example = annotated_example(record, words, record_id(record, number), where, faults)
+            examples += [example] if example is not None else []
     faults.finish()
     return examples
+
+
+def annotated_example(
+    record: dict[str, Any], words: tuple[str, ...], id: str, where: str, faults: Faults
+) -> Example | None:
+    """Return words with the `entities` and `relations` of a record, or None and add its faults."""
+    entities = take_keys(required_list(record, "entities", where, faults),
+                         ("start", "end", "type"), where, "entity", faults)  # fmt: skip
+    relations = take_keys(check_list(record.get("relations"), where, faults, "relations"),
+                          ("head", "tail", "type"), where, "relation", faults)  # fmt: skip
+    return build_example(words, entities, relations, id, where, faults)
 
 
 def record_id(record: dict[str, Any], number: int) -> str:
@@ -90,11 +95,16 @@ def write_spert(examples: Sequence[Example], path: str | Path) -> None:
     Raises:
         ValueError: an example with context, which the layout has no field for.
     """
-    records = [_record(example) for example in examples]
+    records = [spert_record(example) for example in examples]
     write_atomically(Path(path), json.dumps(records, ensure_ascii=False))
 
 
-def _record(example: Example) -> dict[str, Any]:
+def spert_record(example: Example) -> dict[str, Any]:
+    """Return an example as a record of SpERT's JSON.
+
+    Raises:
+        ValueError: the example has context, for which there is no field.
+    """
     if example.left_context or example.right_context:
         raise ValueError(f"example {example.id!r} has context, which SpERT's layout cannot hold")
     index = {entity: i for i, entity in enumerate(example.entities)}

@@ -16,12 +16,10 @@ from pathlib import Path
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS, Document
 from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS
+from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, formats
 from iter_lightning.extraction.places import Files
 from iter_lightning.extraction.progress import show_progress
-from iter_lightning.extraction.readers import FORMATS as INPUTS
-from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.run import Executor, ExtractionConfig, Summary, extract, run_here
-from iter_lightning.extraction.writers import FORMATS as OUTPUTS
 from iter_lightning.heap import limit_onednn_cache, return_large_buffers
 from iter_lightning.machine import require_standard_output
 from iter_lightning.processes import advise
@@ -69,26 +67,19 @@ def main(arguments: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    inputs = [name for name, format in formats().items() if format.readable]
+    outputs = [name for name, format in formats().items() if format.writable]
     parser = argparse.ArgumentParser(
         prog="python -m iter_lightning extract", description=main.__doc__, epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("model", metavar="MODEL", help="run folder, model folder, or hub id")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders, or - for standard input")
-    parser.add_argument(
-        "--output",
-        "-o",
-        action="append",
-        default=[],
-        metavar="OUT",
-        help="output, with a format derived from its suffix; may be repeated",
-    )
-    parser.add_argument(
-        "--format", choices=sorted(OUTPUTS), metavar="NAME", help=f"format of OUT: {', '.join(sorted(OUTPUTS))}"
-    )
+    parser.add_argument("--output", "-o", action="append", default=[], metavar="OUT",
+                        help="output, with a format derived from its suffix; may be repeated")  # fmt: skip
+    parser.add_argument("--format", choices=outputs, metavar="NAME", help=f"format of OUT: {', '.join(outputs)}")
     reading = parser.add_argument_group("input")
-    reading.add_argument("--input-format", choices=sorted(INPUTS), metavar="NAME",
-                         help=f"format of INPUT: {', '.join(sorted(INPUTS))}")  # fmt: skip
+    reading.add_argument("--input-format", choices=inputs, metavar="NAME", help=f"format of INPUT: {', '.join(inputs)}")
     reading.add_argument(
         "--text-field", default="text", metavar="FIELD", help="field or column with the text (default: text)"
     )

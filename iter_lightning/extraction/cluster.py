@@ -23,8 +23,8 @@ import numpy as np
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
+from iter_lightning.extraction.formats import Reading
 from iter_lightning.extraction.parts import Chunk, Parts, chunks, make_part
-from iter_lightning.extraction.readers import Reading
 from iter_lightning.extraction.run import ExtractionConfig, Progress
 from iter_lightning.heap import ONEDNN_CACHE, freeze_heap, return_large_buffers
 

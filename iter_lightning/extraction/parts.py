@@ -18,8 +18,8 @@ from typing import Any
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor, Thresholds
+from iter_lightning.extraction.formats import BadRecord
 from iter_lightning.extraction.grouping import grouped
-from iter_lightning.extraction.readers import BadRecord
 from iter_lightning.files import locked, write_atomically
 
 LOCK = "lock"

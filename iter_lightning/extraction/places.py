@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.formats import formats
+from iter_lightning.extraction.formats.support.target import cannot_be_written, check_target
 from iter_lightning.extraction.parts import LOCK
-from iter_lightning.extraction.writers import FORMATS
-from iter_lightning.extraction.writers.target import cannot_be_written, check_target
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ def check_outputs(outputs: Sequence[tuple[Path, str]]) -> Files:
         ConfigError: If an output has no file name, cannot be written, or is in the way of another one.
     """
     for path, kind in outputs:
-        check_target(path, FORMATS[kind].folder)
+        check_target(path, formats()[kind].folder)
     files = Files.beside(outputs[0][0])
     for path in (files.errors, files.manifest):
-        check_target(path, folder=False)
+        check_target(path)
     with cannot_be_written(files.parts):
         if files.parts.exists() and not files.parts.is_dir():
             raise ConfigError(f"{files.parts} is a file, but is needed as the folder of parts; choose another output")

@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Context
 from iter_lightning.extraction.extractor import MAX_TOKENS, BackendName, Extractor, check_torch, model_folder
+from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, open_writer, output_format
 from iter_lightning.extraction.parts import (
     CHARACTERS,
     DOCUMENTS,
@@ -36,9 +37,7 @@ from iter_lightning.extraction.parts import (
     start_or_resume,
 )
 from iter_lightning.extraction.places import Files, check_apart, check_outputs
-from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
 from iter_lightning.extraction.splitting import resolve_language
-from iter_lightning.extraction.writers import open_writer, output_format
 from iter_lightning.files import write_atomically
 from iter_lightning.heap import freeze_heap
 from iter_lightning.types import Schema

@@ -9,7 +9,7 @@ has set any, spaCy's rule-based ones. It goes after whatever sets sentences, and
 `doc.spans["iter"]`: every entity; `.attrs["scores"]` has a probability for each.
 `doc.ents`: of overlapping entities the longest, so for nested ones the outermost.
 `doc.user_data["iter_relations"]`: lists of start, end and label of the head, the same of the tail (in tokens), type
-and score, as `writers.docbin` has them; they survive `to_bytes` and `DocBin(store_user_data=True)`.
+and score, as `formats.docbin` has them; they survive `to_bytes` and `DocBin(store_user_data=True)`.
 `doc._.relations` makes `SpanRelation`s of them. Another `spans_key` than `iter` is put behind that key, after a colon.
 
 `nlp.pipe(n_process=2)` works on a CPU, each process with one thread; one process with all threads is about as fast. A
@@ -34,14 +34,13 @@ from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import CONTEXTS
 from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS, Extractor, Thresholds, model_folder
 from iter_lightning.extraction.splitting import NO_LANGUAGE
-from iter_lightning.extraction.writers.docbin import SPANS_KEY
 
 try:
     from spacy.language import Language
     from spacy.tokens import Doc
     from spacy.util import raise_error
 
-    from iter_lightning.extraction.spacy_docs import SpanRelation, annotate, relations_of, to_document
+    from iter_lightning.extraction.spacy_docs import SPANS_KEY, SpanRelation, annotate, relations_of, to_document
 except ImportError as error:
     raise ConfigError("the component needs spaCy (pip install 'iter-lightning[spacy]')") from error
 

@@ -12,8 +12,11 @@ from spacy.tokens import Doc, Span, SpanGroup
 
 from iter_lightning.extraction.boundaries import Kind, Token, sentence_starts
 from iter_lightning.extraction.documents import Bounds, Document, TextEntity
-from iter_lightning.extraction.writers.docbin import RELATIONS_KEY, SPANS_KEY
 
+SPANS_KEY = "iter"
+"""Key of all entities in `doc.spans`."""
+RELATIONS_KEY = "iter_relations"
+"""Key of the relations in `doc.user_data`."""
 _SENTENCES = Sentencizer()
 
 
@@ -70,20 +73,18 @@ def _tokens(doc: Doc) -> Iterator[Token]:
 
 
 def annotate(doc: Doc, document: Document, spans_key: str = SPANS_KEY, overwrite_ents: bool = True) -> Doc:
-    """Put what was found in `to_document(doc)` onto the Doc.
+    """Add the entities and relations of a document to a Doc of the same text.
 
     Args:
-        doc: gets `spans[spans_key]`, `ents` and the relations.
+        doc: gets `spans[spans_key]`, `ents` and the relations. Entities begin and end with tokens.
         document: with entities and relations.
         spans_key: of `doc.spans`.
         overwrite_ents: of `doc.ents`, those that overlap a found one go; else those stay, and the found one is in
             `doc.spans` alone.
     """
-    place = [token.i for token in doc if not token.is_space]
 
     def span(entity: TextEntity) -> Span:
-        first, last = document.word_bounds(entity)
-        return Span(doc, place[first], place[last - 1] + 1, label=entity.type)
+        return doc.char_span(entity.start, entity.end, label=entity.type)
 
     spans = [span(entity) for entity in document.entities]
     scores = [entity.score for entity in document.entities]

@@ -10,9 +10,8 @@ import pytest
 from iter_lightning.corpora.spert import read_spert
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor, TorchBackend
-from iter_lightning.extraction.readers import BadRecord, Reading, ReadOptions
+from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, open_writer
 from iter_lightning.extraction.splitting import Splitter
-from iter_lightning.extraction.writers import open_writer
 from tests.builders import SCHEMA, tiny_model
 
 pytestmark = pytest.mark.corpora

@@ -23,7 +23,7 @@ from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.extraction import cluster, parts
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
-from iter_lightning.extraction.readers import BadRecord, Reading
+from iter_lightning.extraction.formats import BadRecord, Reading
 from iter_lightning.extraction.run import ExtractionConfig, Progress, extract, run_here
 from iter_lightning.files import write_atomically
 from iter_lightning.types import Example, Prediction, Schema

@@ -17,8 +17,8 @@ from spacy.tokens import Doc, DocBin, Span
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import Document, TextEntity, TextRelation
 from iter_lightning.extraction.extractor import Extractor
+from iter_lightning.extraction.formats.docbin import to_spacy
 from iter_lightning.extraction.spacy import IterComponent, annotate, to_document
-from iter_lightning.extraction.writers.docbin import to_spacy
 from tests.builders import SCHEMA, tiny_model
 
 BLANK = spacy.blank("en")

@@ -18,7 +18,7 @@ import pytest
 from iter_lightning.errors import IterError, TextError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor, TorchBackend
-from iter_lightning.extraction.readers import FORMATS, BadRecord, Reading, ReadOptions
+from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, formats
 from iter_lightning.extraction.splitting import Splitter
 from tests.builders import tiny_model
 from tests.reliability.campaign import Campaign
@@ -84,7 +84,7 @@ def test_damaged_bytes_are_read_or_refused(campaign: Campaign, name: str) -> Non
     rng = random.Random(f"documents {name}")
     plain, packed = campaign.folder / f"a.{name}", campaign.folder / f"a.{name}.gz"
     for number in range(300):
-        options = ReadOptions(name, gold=FORMATS[name].gold and number % 2 == 0)
+        options = ReadOptions(name, gold=formats()[name].gold and number % 2 == 0)
         if number % 5 == 4 and name != "parquet":
             packed.write_bytes(damaged_bytes(rng, gzip.compress(data, mtime=0)))
             campaign.tries(read_all, packed, options)
@@ -230,8 +230,9 @@ def place(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     [
         ([""], "expected a path that ends in a name"), (["."], "a path that ends in a name"), (["/"], "ends in a name"),
         ([".."], "ends in a name"), (["folder.jsonl/.."], "ends in a name"), (["./"], "ends in a name"),
-        (["out"], "which format"), (["folder.jsonl"], "is a folder"), (["fifo.jsonl"], "no regular file"),
-        (["link.jsonl"], "no regular file"), (["socket.jsonl"], "no regular file"), (["/dev/null"], "which format"),
+        (["out"], "which format"), (["folder.jsonl"], "is a folder"), (["fifo.jsonl"], "not a regular file"),
+        (["link.jsonl"], "not a regular file"), (["socket.jsonl"], "not a regular file"),
+        (["/dev/null"], "which format"),
         (["file/x.jsonl"], "is not a folder"), (["file/x/y.jsonl"], "is not a folder"),
         (["other.jsonl"], "not a folder of parts"),
         (["taken.jsonl"], "taken.jsonl.parts is a file"), (["side.jsonl"], "side.jsonl.errors.jsonl is a folder"),

@@ -1,0 +1,190 @@
+"""CSV and TSV: read a document per row, write a relation per row."""
+
+from __future__ import annotations
+
+import csv
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.documents import Document, TextRelation
+from iter_lightning.extraction.formats.support.base import (
+    Advance,
+    BadRecord,
+    DamagedError,
+    Format,
+    Item,
+    ReadOptions,
+    Source,
+)
+from iter_lightning.extraction.formats.support.losses import Losses
+from iter_lightning.extraction.formats.support.records import document_of, missing_columns
+from iter_lightning.extraction.formats.support.streams import lines_of, opened
+from iter_lightning.extraction.formats.support.writing import TextWriter
+from iter_lightning.types import Schema
+
+COLUMNS = (
+    "document", "head", "head_type", "head_start", "head_end", "relation", "tail", "tail_type", "tail_start",
+    "tail_end", "score", "sentence",
+)  # fmt: skip
+_ESCAPED = range(0xDC80, 0xDD00)
+"""Characters that stand for bytes that are not UTF-8."""
+
+
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+def read_csv(source: Source, options: ReadOptions, advance: Advance) -> Iterator[Item]:
+    """Read each row as a document. The first row names the columns; a quoted field may contain line breaks."""
+    with opened(source, advance) as stream:
+        rows = _rows(stream, source, options)
+        header = next(rows, None)
+        if header is None:
+            raise DamagedError("file", "empty, expected a row with the names of the columns")
+        if fault := _missing(header.fields, options):
+            raise ConfigError(f"{source.name}: {fault}")
+        for row in rows:
+            try:
+                if row.fault:
+                    raise ValueError(row.fault)
+                record = _record(header.fields, row.fields, options)
+                document = document_of(record, options, f"{source.name}:{row.place}")
+            except ValueError as error:
+                yield BadRecord(source.name, row.place, str(error), _delimiter(source).join(row.fields))
+            else:
+                yield document
+
+
+def check_csv(source: Source, options: ReadOptions) -> str | None:
+    """Return which column is missing; damage is reported when the file is read."""
+    try:
+        with opened(source, lambda count: None) as stream:
+            header = next(_rows(stream, source, options), None)
+    except DamagedError:
+        return None
+    return _missing(header.fields, options) if header else None
+
+
+class _Row(NamedTuple):
+    place: str
+    fields: list[str]
+    fault: str = ""
+
+
+def _rows(stream: BinaryIO, source: Source, options: ReadOptions) -> Iterator[_Row]:
+    """Yield the rows that are not blank; for a row that is not CSV, the line it is on."""
+    csv.field_size_limit(max(csv.field_size_limit(), options.longest_record))  # one limit per process
+    lines = _Lines(stream, options.longest_record)
+    reader = csv.reader(lines, strict=True, delimiter=_delimiter(source))
+    while True:
+        first = lines.number + 1
+        place = f"line {first}"
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if lines.number > first or lines.ended:
+                reason = f"not valid CSV: {error} (line {lines.number}), and the end of the row is unknown"
+                raise DamagedError(place, f"{reason}; nothing more is read of the file") from None
+            yield _Row(place, [lines.last.rstrip("\r\n")], f"not valid CSV: {error}")
+        else:
+            if fields:
+                yield _Row(place, fields)
+
+
+class _Lines:
+    """Lines for `csv.reader`; unlike a generator, it continues after an error."""
+
+    def __init__(self, stream: BinaryIO, limit: int) -> None:
+        self._lines = lines_of(stream, limit)
+        self._limit = limit
+        self.number = 0
+        self.last = ""
+        self.ended = False
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines, None)
+        if line is None:
+            self.ended = True
+            raise StopIteration
+        if not line.whole:
+            raise DamagedError(line.place, f"longer than {self._limit:,} bytes; nothing more is read of the file")
+        self.number = line.number
+        self.last = line.data.decode("utf-8", "surrogateescape")
+        return self.last
+
+
+def _record(names: list[str], fields: list[str], options: ReadOptions) -> dict[str, str]:
+    """Return the text and the id of a row."""
+    if len(fields) != len(names):
+        raise ValueError(f"{len(fields)} fields, the first row has {len(names)} (a delimiter that is not quoted?)")
+    record = {name: fields[names.index(name)] for name in (options.text_field, options.id_field) if name in names}
+    for name, text in record.items():
+        if not text.isascii() and (wrong := next((c for c in text if ord(c) in _ESCAPED), "")):
+            raise ValueError(f"{name}: the byte 0x{ord(wrong) - 0xDC00:02x} is not UTF-8")
+    return record
+
+
+def _missing(names: list[str], options: ReadOptions) -> str | None:
+    wanted = {options.text_field} | ({options.id_field} if options.id_field != ReadOptions.id_field else set())
+    lacking = [repr(name) for name in sorted(wanted - set(names))]
+    return missing_columns(lacking, names) if lacking else None
+
+
+def _delimiter(source: Source) -> str:
+    tabs = source.format == "tsv" or (source.path or "").lower().removesuffix(".gz").endswith(".tsv")
+    return "\t" if tabs else ","
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+class CsvWriter(TextWriter):
+    """Writes rows as in RFC 4180, separated by tabs if the path ends in `.tsv`.
+
+    `sentence` is the text of the sentence, or from the first to the last sentence that a relation spans. Fields are
+    written unchanged, and spreadsheets take one that begins with `=`, `+`, `-` or `@` for a formula: import columns
+    from untrusted texts as text.
+    """
+
+    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
+        super().__init__(path, schema, context, losses)
+        tabs = ".tsv" in (suffix.lower() for suffix in path.suffixes[-2:])
+        self._csv = csv.writer(self.file, csv.excel_tab if tabs else csv.excel)
+        self._csv.writerow(COLUMNS)
+
+    def write(self, document: Document) -> None:
+        """Add the relations of a document."""
+        starts = [start for start, _ in document.sentences]
+        for relation in document.relations:
+            head, tail = relation.head, relation.tail
+            self._csv.writerow((
+                document.id, head.text, head.type, head.start, head.end, relation.type, tail.text, tail.type,
+                tail.start, tail.end, relation.score, _sentence(document, relation, starts),
+            ))  # fmt: skip
+        linked = {entity for relation in document.relations for entity in (relation.head, relation.tail)}
+        self.losses.add("holds no entity without a relation", len(set(document.entities) - linked))
+
+
+def _sentence(document: Document, relation: TextRelation, starts: list[int]) -> str:
+    low = min(relation.head.start, relation.tail.start)
+    high = max(relation.head.end, relation.tail.end)
+    first, last = bisect_right(starts, low) - 1, bisect_left(starts, high) - 1
+    if first >= 0:
+        low = starts[first]
+    if last >= 0:
+        high = max(high, document.sentences[last][1])
+    return document.text[low:high]
+
+
+CSV = Format(
+    "csv", "a relation per row: head, relation, tail", (".csv", ".tsv"), read=read_csv, write=CsvWriter,
+    cannot_hold="entities without a relation", gzip=True, other_suffixes=(".txt",), check=check_csv,
+)  # fmt: skip
+TSV = Format("tsv", "like csv, with tabs", read=read_csv, gzip=True, other_suffixes=(".tsv", ".txt"), check=check_csv)

@@ -1,0 +1,110 @@
+"""DocBin: spaCy's binary format for Docs. Needs spaCy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.documents import Document
+from iter_lightning.extraction.formats.support.base import Format
+from iter_lightning.extraction.formats.support.losses import Losses
+from iter_lightning.extraction.formats.support.writing import Writer
+from iter_lightning.types import Schema
+
+ID_KEY = "iter_id"
+"""Key of the id in `doc.user_data`."""
+_ATTRIBUTES = ("ENT_IOB", "ENT_TYPE", "SENT_START")
+_PIECE = re.compile(r"\S+|\s+")
+
+
+class DocBinWriter(Writer):
+    """Writes the Docs of `to_spacy`. A DocBin is one compressed value, so all Docs are kept in memory.
+
+    Raises:
+        ConfigError: spaCy is missing.
+    """
+
+    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
+        super().__init__(path, schema, context, losses)
+        try:
+            import spacy
+            from spacy.tokens import DocBin
+        except ImportError as error:
+            raise ConfigError("writing a DocBin needs spaCy (pip install 'iter-lightning[extract]')") from error
+        self._vocab = spacy.blank("xx").vocab
+        self._docs: Any = DocBin(attrs=_ATTRIBUTES, store_user_data=True)
+
+    def write(self, document: Document) -> None:
+        """Add a document."""
+        self._docs.add(to_spacy(document, self._vocab))
+
+    def close(self) -> None:
+        """Compress and write all Docs."""
+        self.path.write_bytes(self._docs.to_bytes())
+
+
+def to_spacy(document: Document, vocab: Any) -> Any:
+    """Return a spaCy `Doc` of exactly the same text.
+
+    Tokens are the document's words, white space other than single blanks, and parts of words in which an entity begins
+    or ends. Entities and relations are where `annotate` puts them; `doc.user_data["iter_id"]` is the id.
+
+    Args:
+        document: with or without entities.
+        vocab: spaCy's vocabulary, which receives the strings.
+    """
+    from spacy.tokens import Doc
+
+    from iter_lightning.extraction.spacy_docs import annotate
+
+    tokens = list(_tokens(document))
+    sentences = {start for start, _ in document.sentences[1:]}
+    opens: list[bool | int | None] = [place == 0 or start in sentences for place, (start, _, _) in enumerate(tokens)]
+    doc = Doc(
+        vocab, words=[document.text[start:end] for start, end, _ in tokens], spaces=[blank for _, _, blank in tokens],
+        sent_starts=opens if document.sentences else None,
+    )  # fmt: skip
+    doc.user_data[ID_KEY] = document.id
+    return annotate(doc, document)
+
+
+def _tokens(document: Document) -> Iterator[tuple[int, int, bool]]:
+    """Yield start, end and whether a blank follows: in spaCy, the first blank after a token belongs to it."""
+    starts = {entity.start for entity in document.entities}
+    ends = {entity.end for entity in document.entities}
+    cuts = sorted(starts | ends)
+    waiting: tuple[int, int] | None = None
+    cut = 0
+    for start, end, space in _pieces(document):
+        if waiting:
+            blank = space and document.text[start] == " " and start not in starts and start + 1 not in ends
+            yield *waiting, blank
+            waiting, start = None, start + blank
+        while cut < len(cuts) and cuts[cut] <= start:
+            cut += 1
+        while cut < len(cuts) and cuts[cut] < end:
+            yield start, cuts[cut], False
+            start, cut = cuts[cut], cut + 1
+        if space and start < end:
+            yield start, end, False
+        elif not space:
+            waiting = (start, end)
+    if waiting:
+        yield *waiting, False
+
+
+def _pieces(document: Document) -> Iterator[tuple[int, int, bool]]:
+    """Yield the words and the text between them, with whether that is white space."""
+    place = 0
+    for start, end in (*document.words, (len(document.text), len(document.text))):
+        for match in _PIECE.finditer(document.text, place, start):
+            yield match.start(), match.end(), match.group().isspace()
+        if start < end:
+            yield start, end, False
+        place = end
+
+
+DOCBIN = Format("docbin", "spaCy's DocBin", (".spacy",), write=DocBinWriter)

@@ -1,0 +1,171 @@
+"""Turn a record, a JSON object or a row of a table, into a document.
+
+A record has a text; or its own words under `tokens` or `words`, as a list of words or of sentences; or the layout of
+`Document.to_dict`, whose words and sentences are kept. A text takes precedence over words. The id is under the id
+field, else under `orig_id` or `org_id` (SpERT's names).
+
+Gold annotation is under `gold` if the record has it, else under `entities` and `relations`. Offsets count characters
+beside a text and words beside words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from iter_lightning.corpora.records import Faults, check_words, described
+from iter_lightning.corpora.spert import annotated_example
+from iter_lightning.errors import shown
+from iter_lightning.extraction.documents import Annotation, Document, TextEntity, TextRelation, annotation_of
+from iter_lightning.extraction.formats.support.base import ReadOptions, checked_length
+from iter_lightning.types import Example
+
+WORD_FIELDS = ("tokens", "words")
+GOLD_FIELDS = ("gold", "entities", "relations")
+ID_FIELDS = ("orig_id", "org_id")
+
+
+def document_of(record: Any, options: ReadOptions, place: str) -> Document:
+    """Return the document of a record; `place` is its id if the record has none.
+
+    Raises:
+        ValueError: names what was found and what was expected.
+    """
+    if not isinstance(record, Mapping):
+        raise ValueError(f"expected an object, found {described(record)}")
+    text = look_up(record, options.text_field)
+    words = _own_words(record) if text is None else None
+    id = _id_of(record, options.id_field) or place
+    if text is None and words is not None:
+        document = Document.from_words(words, id)
+        checked_length(document.text, options)
+    elif isinstance(text, str):
+        kept = {name: _bounds_of(record, name) for name in ("words", "sentences") if _has_bounds(record, options)}
+        document = Document.from_dict({"text": checked_length(text, options), "id": id, **kept})
+    elif options.text_field in record or text is not None:
+        raise ValueError(f"{options.text_field}: expected a string, found {described(text)}")
+    else:
+        raise ValueError(f"neither {options.text_field!r} nor tokens or words, found {_names(record)}")
+    if options.gold:
+        document = replace(document, gold=_gold_of(record, document, in_words=text is None))
+    return document
+
+
+def look_up(record: Mapping[str, Any], field: str) -> Any:
+    """Return the value under a name, else under a path of names (`a.b`), else None."""
+    if field in record or "." not in field:
+        return record.get(field)
+    value: Any = record
+    for name in field.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def word_annotation(document: Document, example: Example) -> Annotation:
+    """Convert the entities and relations of an example, in words, to annotation of the document, in characters."""
+    entities = {}
+    for entity in example.entities:
+        start, end = document.words[entity.start][0], document.words[entity.end - 1][1]
+        entities[entity] = TextEntity(start, end, entity.type, document.text[start:end])
+    relations = (TextRelation(entities[r.head], entities[r.tail], r.type) for r in example.relations)
+    return Annotation(tuple(entities.values()), tuple(relations))
+
+
+def missing_columns(lacking: Sequence[str], names: Sequence[str]) -> str:
+    """Say which columns a table lacks, and which it has."""
+    there = ", ".join(map(repr, names[:30])) + (" and more" if len(names) > 30 else "")
+    return f"no column {' and '.join(lacking)}, it has {there}"
+
+
+def record_text(record: Any) -> str:
+    """Return a record as JSON, for a `BadRecord`."""
+    return json.dumps(record, ensure_ascii=False, default=str)
+
+
+def _id_of(record: Mapping[str, Any], field: str) -> str:
+    for name in (field, *ID_FIELDS):
+        value = look_up(record, name)
+        if value is None or value == "" or value != value:  # some tables write null as NaN
+            continue
+        if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+            raise ValueError(f"{name}: expected a string or a number for an id, found {described(value)}")
+        return str(value)
+    return ""
+
+
+def _own_words(record: Mapping[str, Any]) -> list[tuple[str, ...]] | None:
+    """Return sentences of words; None if the record has none, or bounds in their place."""
+    for field in WORD_FIELDS:
+        value = record.get(field)
+        if value is None or _are_bounds(value):
+            continue
+        faults = Faults()
+        nested = isinstance(value, list) and any(isinstance(item, list) for item in value)
+        sentences = []
+        for number, sentence in enumerate(value if nested else [value]):
+            where = f"{field}: sentence {number}" if nested else field
+            sentences.append(check_words(sentence, "", faults, where) or ())
+        if faults.lines:
+            raise ValueError(faults.lines[0])
+        return sentences
+    return None
+
+
+def _has_bounds(record: Mapping[str, Any], options: ReadOptions) -> bool:
+    """Return whether the record has our own layout: bounds belong to the field `text` only."""
+    return options.text_field == "text" and _are_bounds(record.get("words"))
+
+
+def _bounds_of(record: Mapping[str, Any], name: str) -> list[Any]:
+    bounds = record.get(name) or []
+    if not isinstance(bounds, list):
+        raise ValueError(f"{name}: expected a list of [start, end], found {described(bounds)}")
+    for number, pair in enumerate(bounds):
+        if not isinstance(pair, list) or len(pair) != 2 or type(pair[0]) is not int or type(pair[1]) is not int:
+            raise ValueError(f"{name}: number {number} is {shown(pair)}, expected [start, end] in characters")
+    return bounds
+
+
+def _are_bounds(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], list) and bool(value[0]) and all(
+        isinstance(number, int) for number in value[0]
+    )  # fmt: skip
+
+
+def _gold_of(record: Mapping[str, Any], document: Document, in_words: bool) -> Annotation | None:
+    """Return the annotation of the record; None for `gold: null`."""
+    if "gold" in record and record["gold"] is None:
+        return None
+    values = record.get("gold", record)
+    if not isinstance(values, Mapping):
+        raise ValueError(f"gold: expected an object with entities and relations, found {described(values)}")
+    if in_words:
+        faults = Faults()
+        example = annotated_example(dict(values), document.word_texts(), document.id, "gold", faults)
+        if faults.lines or example is None:
+            raise ValueError("; ".join(faults.lines))
+        return word_annotation(document, example)
+    has_words = any(isinstance(w := record.get(name), list) and w and not _are_bounds(w) for name in WORD_FIELDS)
+    if values.get("entities") and has_words:
+        raise ValueError("gold: found a text and words, so offsets may count either; expected one of the two")
+    if "entities" not in values:
+        raise ValueError(f"gold: entities missing, found {_names(values)}")
+    try:
+        return annotation_of(document.text, {name: _without_nulls(values.get(name)) for name in GOLD_FIELDS[1:]})
+    except ValueError as error:
+        raise ValueError(f"gold: {error}") from None
+
+
+def _without_nulls(items: Any) -> Any:
+    """Return the objects of a list without their nulls, which tables write for missing fields."""
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        return items
+    return [{k: v for k, v in item.items() if v is not None} if isinstance(item, Mapping) else item for item in items]
+
+
+def _names(names: Iterable[str]) -> str:
+    listed = [repr(name) for name in names]
+    return ", ".join(listed[:20]) + (f" and {len(listed) - 20} more" if len(listed) > 20 else "") or "nothing"
