@@ -222,7 +222,7 @@ def serve(arguments: list[str]) -> None:
 
 def export(arguments: list[str]) -> None:
     """Write a model for others, with its card."""
-    from iter_lightning.extraction.export.cli import main
+    from iter_lightning.apps.export.cli import main
 
     main(arguments)
 

@@ -9,8 +9,8 @@ import pytest
 import spacy
 from spacy.tokens import DocBin
 
+from iter_lightning.apps.spacy import relations_of
 from iter_lightning.extraction.documents import Document, TextEntity
-from iter_lightning.extraction.spacy import relations_of
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.extraction.writers.docbin import to_spacy
 from tests.extraction.test_writers import any_documents, written

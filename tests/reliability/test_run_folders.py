@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from iter_lightning.extraction.export.facts import _results
+from iter_lightning.apps.export.facts import _results
 from iter_lightning.json_files import MANIFEST, read_object
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.study.journal import Journal

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from iter_lightning.extraction.export.facts import ModelFacts
-from iter_lightning.extraction.export.metadata import CardOptions, languages
+from iter_lightning.apps.export.facts import ModelFacts
+from iter_lightning.apps.export.metadata import CardOptions, languages
 from iter_lightning.extraction.splitting import LANGUAGE
 
 SENTENCE = "Ada Lovelace was born in London and worked with Charles Babbage."
@@ -19,7 +19,7 @@ for entity in document.entities:  # offsets in characters, ends exclusive
 for relation in document.relations:
     print(relation.head.text, relation.type, relation.tail.text, relation.score)"""
 _SPACY = """import spacy
-import iter_lightning.extraction.spacy  # registers the component
+import iter_lightning.apps.spacy  # registers the component
 
 nlp = spacy.blank({language!r})
 nlp.add_pipe("iter", config={{"model": {model!r}{config}}})

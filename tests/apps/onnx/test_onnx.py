@@ -20,16 +20,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iter_lightning.apps.onnx import OnnxBackend, export, tracing
+from iter_lightning.apps.onnx import candidates as twin
+from iter_lightning.apps.onnx.export import export_onnx
+from iter_lightning.apps.onnx.graphs import default_threads
+from iter_lightning.apps.onnx.manifest import Manifest, Parity, sha256
+from iter_lightning.apps.onnx.tracing import FAMILIES
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.export import onnx as export
-from iter_lightning.extraction.export.onnx import export_onnx
 from iter_lightning.extraction.extractor import Extractor, TorchBackend
-from iter_lightning.extraction.onnx import OnnxBackend, tracing
-from iter_lightning.extraction.onnx import candidates as twin
-from iter_lightning.extraction.onnx.graphs import default_threads
-from iter_lightning.extraction.onnx.manifest import Manifest, Parity, sha256
-from iter_lightning.extraction.onnx.tracing import FAMILIES
 from iter_lightning.features.lengths import whole_rows
 from iter_lightning.model import IterConfig, IterModel, brackets, heads, pretrained
 from iter_lightning.model import config as config_module
@@ -152,7 +151,7 @@ def test_memory_and_budget_change_nothing(exported: tuple[IterModel, Path, Parit
 
 def test_it_streams(exported: tuple[IterModel, Path, Parity], monkeypatch: pytest.MonkeyPatch) -> None:
     """No more than a pool of an endless stream is taken for the first prediction."""
-    monkeypatch.setattr("iter_lightning.extraction.onnx.backend.POOL", 8)
+    monkeypatch.setattr("iter_lightning.apps.onnx.backend.POOL", 8)
     taken: list[Example] = []
 
     def endless() -> Sequence[Example]:
@@ -203,7 +202,7 @@ def test_a_schema_without_relations_exports(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_weights_of_a_gigabyte_lie_beside_their_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iter_lightning.extraction.onnx.tracing._ONE_FILE", 1)
+    monkeypatch.setattr("iter_lightning.apps.onnx.tracing._ONE_FILE", 1)
     model = spread_model()
     for precision in ("fp32", "int8"):
         export_onnx(model, tmp_path / "model", precision, SENTENCES)

@@ -15,10 +15,10 @@ import safetensors
 import torch
 from safetensors import SafetensorError
 
+from iter_lightning.apps.onnx.manifest import FOLDER, PRECISIONS, Manifest, Parity, baked, sha256
+from iter_lightning.apps.onnx.parity import built_in, measure
+from iter_lightning.apps.onnx.tracing import TOLERANCE, opset_of, quantise, trace, verify_encoder
 from iter_lightning.errors import ConfigError, EncoderError, IterError
-from iter_lightning.extraction.onnx.manifest import FOLDER, PRECISIONS, Manifest, Parity, baked, sha256
-from iter_lightning.extraction.onnx.parity import built_in, measure
-from iter_lightning.extraction.onnx.tracing import TOLERANCE, opset_of, quantise, trace, verify_encoder
 from iter_lightning.model import hub
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.iter import IterModel

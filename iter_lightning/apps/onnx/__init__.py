@@ -1,5 +1,5 @@
 """A trained model without torch: graphs of its network for onnxruntime, everything else in numpy."""
 
-from iter_lightning.extraction.onnx.backend import OnnxBackend
+from iter_lightning.apps.onnx.backend import OnnxBackend
 
 __all__ = ["OnnxBackend"]

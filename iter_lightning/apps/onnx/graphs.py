@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from iter_lightning.apps.onnx.candidates import chunks
 from iter_lightning.errors import ConfigError, EncoderError
-from iter_lightning.extraction.onnx.candidates import chunks
 from iter_lightning.features.layout import Layout
 from iter_lightning.features.lengths import portions, whole_rows
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from iter_lightning.extraction.export.facts import ModelFacts, Scored
-from iter_lightning.extraction.export.metadata import CardOptions, languages, metadata
-from iter_lightning.extraction.export.usage import usage
+from iter_lightning.apps.export.facts import ModelFacts, Scored
+from iter_lightning.apps.export.metadata import CardOptions, languages, metadata
+from iter_lightning.apps.export.usage import usage
 
 NOT_RECORDED = "not recorded"
 _MEANINGS = {

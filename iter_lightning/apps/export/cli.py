@@ -18,15 +18,15 @@ examples:
 
 def main(arguments: list[str]) -> None:
     """Write a trained model as a folder for the Hugging Face hub, with its model card."""
-    from iter_lightning.extraction.export.folder import export_model
-    from iter_lightning.extraction.export.metadata import CardOptions
-    from iter_lightning.extraction.onnx.manifest import PRECISIONS
+    from iter_lightning.apps.export.folder import export_model
+    from iter_lightning.apps.export.metadata import CardOptions
+    from iter_lightning.apps.onnx.manifest import PRECISIONS
 
     options = _parser(PRECISIONS).parse_args(arguments)
     if options.private and not options.push:
         raise ConfigError("--private goes with --push")
     if options.push:
-        from iter_lightning.extraction.export.hub import check_repo_id
+        from iter_lightning.apps.export.hub import check_repo_id
 
         check_repo_id(options.push)
     card = CardOptions(
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     if not options.license:
         print("no --license: the card says that none is recorded", file=sys.stderr)
     if options.push:
-        from iter_lightning.extraction.export.hub import push
+        from iter_lightning.apps.export.hub import push
 
         print(f"uploaded: {push(options.out, options.push, options.private)}")
 

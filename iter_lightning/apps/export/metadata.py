@@ -9,9 +9,9 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from iter_lightning.apps.export.facts import ModelFacts, Scored
 from iter_lightning.corpora import CATALOG
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.export.facts import ModelFacts, Scored
 
 ENGLISH = frozenset(CATALOG) | {"synthetic"}
 """Corpora whose language we know: all of the catalogue, and the generated one."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from iter_lightning.extraction.onnx.backend import OnnxBackend, load_graphs
-from iter_lightning.extraction.onnx.graphs import GraphHeads
-from iter_lightning.extraction.onnx.manifest import Parity
-from iter_lightning.extraction.onnx.tracing import size_of
+from iter_lightning.apps.onnx.backend import OnnxBackend, load_graphs
+from iter_lightning.apps.onnx.graphs import GraphHeads
+from iter_lightning.apps.onnx.manifest import Parity
+from iter_lightning.apps.onnx.tracing import size_of
 from iter_lightning.features.layout import lay_out
 from iter_lightning.features.lengths import Windows, batched_windows
 from iter_lightning.model.brackets import span_candidates

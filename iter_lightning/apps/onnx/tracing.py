@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from iter_lightning.apps.onnx.graphs import default_threads, open_session
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.onnx.graphs import default_threads, open_session
 from iter_lightning.model.decoding import decided_scores
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
 from iter_lightning.model.iter import IterModel

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from iter_lightning.apps.onnx.candidates import nearest_lefts, ordered_pairs
+from iter_lightning.apps.onnx.graphs import GraphHeads, Graphs, default_threads, open_session
+from iter_lightning.apps.onnx.manifest import FOLDER, GRAPHS, Manifest
 from iter_lightning.errors import ConfigError, EncoderError
-from iter_lightning.extraction.onnx.candidates import nearest_lefts, ordered_pairs
-from iter_lightning.extraction.onnx.graphs import GraphHeads, Graphs, default_threads, open_session
-from iter_lightning.extraction.onnx.manifest import FOLDER, GRAPHS, Manifest
 from iter_lightning.features.alignment import Aligner
 from iter_lightning.features.layout import lay_out
 from iter_lightning.features.lengths import POOL, Windows, batched_windows, pools

@@ -19,15 +19,15 @@ from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from iter_lightning import Extractor, IterModel
+from iter_lightning.apps.export import folder as folders
+from iter_lightning.apps.export.card import model_card, table
+from iter_lightning.apps.export.cli import main
+from iter_lightning.apps.export.facts import ModelFacts, public_name
+from iter_lightning.apps.export.hub import check_repo_id, push
+from iter_lightning.apps.export.metadata import CardOptions, license_fields
+from iter_lightning.apps.export.usage import usage
 from iter_lightning.corpora.catalog import CONLL04
 from iter_lightning.errors import ConfigError, IterError
-from iter_lightning.extraction.export import folder as folders
-from iter_lightning.extraction.export.card import model_card, table
-from iter_lightning.extraction.export.cli import main
-from iter_lightning.extraction.export.facts import ModelFacts, public_name
-from iter_lightning.extraction.export.hub import check_repo_id, push
-from iter_lightning.extraction.export.metadata import CardOptions, license_fields
-from iter_lightning.extraction.export.usage import usage
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.metrics.functional import Counts, report
 from iter_lightning.status import run_folder
@@ -238,7 +238,7 @@ def test_the_hub_understands_the_card(run: Path, tmp_path: Path) -> None:
 
 
 def test_dev_stands_in_the_index_where_nothing_was_tested() -> None:
-    from iter_lightning.extraction.export.facts import Scored
+    from iter_lightning.apps.export.facts import Scored
 
     tested = ModelFacts(model().config, 1, 512, MANIFEST, (Scored("dev", EvaluationDefinition(), None, SCORES),))
     card = ModelCard(model_card(tested, CardOptions("owner/mine")))
@@ -398,7 +398,7 @@ def test_the_commands_of_the_card_are_understood(run: Path, tmp_path: Path) -> N
 
 
 def test_graphs_come_with_how_near_they_are(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from iter_lightning.extraction.export import onnx
+    from iter_lightning.apps.onnx import export as onnx
 
     def graphs(model: IterModel, folder: Path, precision: str) -> str:
         (folder / "onnx").mkdir()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
+from iter_lightning.apps.export.card import model_card
+from iter_lightning.apps.export.facts import ModelFacts, read_manifest
+from iter_lightning.apps.export.metadata import CardOptions
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.export.card import model_card
-from iter_lightning.extraction.export.facts import ModelFacts, read_manifest
-from iter_lightning.extraction.export.metadata import CardOptions
 from iter_lightning.files import finish_folder, hidden, write_atomically
 from iter_lightning.model.hub import read_json
 from iter_lightning.status import check_finished, run_folder
@@ -140,7 +140,7 @@ def _save(model: IterModel, part: Path) -> None:
 
 def _export_onnx(model: IterModel, part: Path, precision: str) -> str:
     try:
-        from iter_lightning.extraction.export.onnx import export_onnx
+        from iter_lightning.apps.onnx.export import export_onnx
     except ImportError as error:
         raise ConfigError(
             f"--onnx needs onnx, onnxscript and onnxruntime (pip install 'iter-lightning[onnx]'): {error}"
