@@ -208,7 +208,7 @@ class IterComponent:
         Raises:
             EncoderError: the model's folder is gone.
         """
-        from iter_lightning.apps.export.folder import whole_folder
+        from iter_lightning.files import whole_folder
 
         source, target = _model_folder(self.model), Path(path) / "model"
         if source.resolve() != target.resolve():

@@ -1,1 +1,1 @@
-"""A trained model for others: the Hugging Face folder with its model card, ONNX graphs, the hub."""
+"""Export of a trained model as a folder for the Hugging Face hub, with its model card."""

@@ -1,292 +1,146 @@
-"""The model card: README.md of a published model, written from what the run folder recorded.
-
-What is not recorded is told as not recorded.
-"""
+"""The model card: the README.md of an exported model, rendered from `card.md.jinja`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
-from iter_lightning.apps.export.facts import ModelFacts, Scored
-from iter_lightning.apps.export.metadata import CardOptions, languages, metadata
-from iter_lightning.apps.export.usage import usage
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-NOT_RECORDED = "not recorded"
-_MEANINGS = {
-    "gold": {
-        "corpus": "all annotation of the corpus counts, also what the model cannot express",
-        "encoded": "annotation that the encoding lost is left out of recall",
-    },
-    "match": {
-        "position": "a span is right at its place alone",
-        "surface": "equal mentions of a sentence count as one",
-    },
-    "symmetric": {
-        "once": "a symmetric relation counts once, whichever direction is listed",
-        "twice": "a symmetric relation counts in both directions",
-    },
-    "split_protocol": {
-        "clean": "nothing was trained or selected on the test split",
-        "paper": "training and selection as in the published numbers, which may see dev and test",
-    },
-}
-_CITATION = """@inproceedings{hennen-etal-2024-iter,
-    title = "{ITER}: Iterative Transformer-based Entity Recognition and Relation Extraction",
-    author = "Hennen, Moritz and Babl, Florian and Geierhos, Michaela",
-    booktitle = "Findings of the Association for Computational Linguistics: EMNLP 2024",
-    year = "2024",
-    url = "https://aclanthology.org/2024.findings-emnlp.655/",
-}"""
+from iter_lightning.apps.export.facts import ModelFacts
+from iter_lightning.corpora import CATALOG
+from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.splitting import LANGUAGE
+
+_TEMPLATE = Path(__file__).with_name("card.md.jinja")
+_ENGLISH = {*CATALOG, "synthetic"}
+"""Corpora with known language: all of the catalog, and the generated one."""
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|multilingual")
+_LICENSE_ID = re.compile(r"[A-Za-z0-9.+-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class CardOptions:
+    """What the model card states in addition to the records of the run.
+
+    Raises:
+        ConfigError: a language is not a code, the license is empty, or the power is out of range.
+
+    Example:
+        >>> CardOptions("owner/mine", license="apache-2.0", languages=("xx",)).languages
+        ('multilingual',)
+    """
+
+    name: str
+    """Where users find the model: a hub id, or the name of a folder."""
+    license: str | None = None
+    """License of the weights: an identifier of the hub, or a name that contains a space."""
+    languages: tuple[str, ...] = ()
+    """ISO 639 codes; `xx` or `multilingual` for many languages."""
+    author: str | None = None
+    watts: float | None = None
+    """Mean electrical power of the training machine."""
+
+    def __post_init__(self) -> None:
+        languages = tuple("multilingual" if code == "xx" else code for code in self.languages)
+        object.__setattr__(self, "languages", languages)
+        for code in languages:
+            if not _LANGUAGE.fullmatch(code):
+                raise ConfigError(f"language {code!r}: expected an ISO 639 code such as en or de, or xx for many")
+        if self.license is not None and not self.license.strip():
+            raise ConfigError("the license is empty: expected an identifier such as apache-2.0, or a name")
+        if self.watts is not None and not 0 < self.watts < 1e7:
+            raise ConfigError(f"watts must be above 0, found {self.watts:g}")
 
 
 def model_card(facts: ModelFacts, options: CardOptions, parity: str = "") -> str:
-    """README.md.
+    """Render README.md.
 
     Args:
-        facts: of the model and its run.
-        options: what the exporter says.
-        parity: how the ONNX graphs compare with the model; empty where there are none.
+        facts: the model and the records of its run. Facts that are missing are stated as not recorded.
+        options: what the user states.
+        parity: how the ONNX graphs compare with the model; empty without graphs.
+
+    Returns:
+        YAML for the hub, followed by Markdown.
     """
-    sections = (
-        _summary(facts, options),
-        usage(facts, options, bool(parity)),
-        _scores(facts),
-        _data(facts),
-        _training(facts),
-        f"## ONNX\n\nThe graphs in `onnx/` against the model: {' '.join(parity.split())}." if parity else "",
-        _limits(facts),
-        _energy(facts, options),
-        _cite(facts),
-    )
-    front = metadata(facts, options).to_yaml()
-    return f"---\n{front}\n---\n\n" + "\n\n".join(filter(None, sections)) + "\n"
+    languages = _languages(facts, options)
+    language = _spacy_language(languages)
+    flags = "" if language == (facts.config.language or LANGUAGE) else f" --language {language}"
+    card = ModelCard.from_template(
+        metadata(facts, options), template_path=str(_TEMPLATE), facts=facts, options=options, languages=languages,
+        language=language, shell_name=shlex.quote(options.name), title=options.name.rpartition("/")[2],
+        flags=flags + (" --context document" if facts.context == "document" else ""),
+        definitions={pair for scored in facts.results for pair in scored.definition.to_dict().items()},
+        parity=" ".join(parity.split()),
+    )  # fmt: skip
+    return f"{card}\n"
 
 
-def code(name: object) -> str:
-    """A name as code, whatever it is made of."""
-    return "`" + " ".join(str(name).replace("`", "'").split()) + "`"
+def metadata(facts: ModelFacts, options: CardOptions) -> ModelCardData:
+    """Return the metadata by which the hub searches and links; `model-index` has the scores on test, else on dev."""
+    relations = ["relation-extraction"] if facts.config.schema.relation_types else []
+    nested = [] if facts.config.flat else ["nested-ner"]
+    license, license_name = license_fields(options.license)
+    return ModelCardData(
+        language=_languages(facts, options) or None, license=license, license_name=license_name,
+        library_name="iter_lightning",
+        tags=["iter", "named-entity-recognition", *relations, *nested, "information-extraction", "knowledge-graph"],
+        datasets=[facts.corpus.name] if facts.corpus else None,
+        base_model=facts.encoder if facts.encoder and _HUB_ID.fullmatch(facts.encoder) else None,
+        pipeline_tag="token-classification",
+        metrics=["precision", "recall", "f1"] if facts.results else None,
+        model_name=options.name.rpartition("/")[2] if facts.results else None,
+        eval_results=list(_eval_results(facts)) or None,
+    )  # fmt: skip
 
 
-def _summary(facts: ModelFacts, options: CardOptions) -> str:
-    config, schema, manifest = facts.config, facts.config.schema, facts.manifest
-    known = languages(facts, options)
-    nesting = "flat: entities never overlap" if config.flat else "entities may overlap and nest"
-    made = (manifest.get("versions") or {}).get("iter-lightning")
-    what = "entities and the relations between them" if schema.relation_types else "entities"
-    rows = [
-        ("entity types", _names(schema.entity_types)),
-        ("relation types", _names(schema.relation_types) or "none"),
-        ("symmetric relation types", _names(schema.symmetric) or "none"),
-        ("nesting", f"{nesting}; ω = {config.omega}: how many of the closest starts an end may pair with"),
-        ("encoder", f"{code(facts.encoder) if facts.encoder else NOT_RECORDED} ({config.encoder.get('model_type')})"),
-        ("parameters", f"{facts.parameters:,}"),
-        ("window", f"{facts.max_subwords} subwords; longer texts in windows that share {config.window_overlap}"),
-        ("link threshold λ", f"{config.link_threshold:g}"),
-        ("language", ", ".join(known) or NOT_RECORDED),
-        ("trained on", (manifest.get("data") or {}).get("title") or NOT_RECORDED),
-        ("licence of the weights", options.license or NOT_RECORDED),
-        ("author", options.author or NOT_RECORDED),
-        ("made with", f"iter_lightning {made}" if made else NOT_RECORDED),
-    ]
-    return (
-        f"# {options.name.rpartition('/')[2]}\n\nFinds {what} in raw text: typed spans, and typed, directed links. An "
-        "ITER model: one pass of a transformer encoder and three small heads, no decoder, no generation.\n\n"
-        + table(("", ""), rows)
-    )
+def license_fields(name: str | None) -> tuple[str, str | None]:
+    """Return the hub's `license` and `license_name`.
+
+    The hub defines the identifiers and refuses others when the model is pushed. A name that is not shaped like an
+    identifier becomes `other` with a `license_name`.
+    """
+    if name is None:
+        return "unknown", None
+    if _LICENSE_ID.fullmatch(name):
+        return name.lower(), None
+    return "other", re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-") or "other"
 
 
-def _scores(facts: ModelFacts) -> str:
-    if not facts.results:
-        return f"## Scores\n\nScores: {NOT_RECORDED}."
-    parts = [
-        "## Scores\n\nIn percent; *NER*: span and type right. *RE*: both arguments' spans and the relation type right. "
-        "*RE+*: RE and both entity types. A number means what stands with it:"
-    ]
-    used = {(key, value) for scored in facts.results for key, value in scored.definition.to_dict().items()}
-    parts.append("\n".join(
-        f"- `{key}: {value}`: {meaning}" for key, values in _MEANINGS.items() for value, meaning in values.items()
-        if (key, value) in used
-    ))  # fmt: skip
-    own = facts.config.link_threshold
-    if any(scored.link_threshold not in (None, own) for scored in facts.results):
-        parts.append(
-            f"**λ was changed after these scores were made**: this model links above λ = {own:g}{_chosen(facts)}; the "
-            "relations scored below are those above the λ told with them, which `link_threshold` sets."
-        )
-    parts += [part for scored in facts.main for part in _split(scored)]
-    if facts.others:
-        rows = [(s.describe(), *(_percent(task["micro"]["f1"]) for task in s.scores.values())) for s in facts.others]
-        parts.append("### The same predictions under other definitions (micro F1)")
-        parts.append(table(("definition", *facts.others[0].scores), rows))
-    return "\n\n".join(parts)
+def _languages(facts: ModelFacts, options: CardOptions) -> list[str]:
+    """Return the user's languages, else the model's, else the corpus's; empty if none is known."""
+    if options.languages:
+        return list(options.languages)
+    if facts.config.language:
+        return ["multilingual" if facts.config.language == "xx" else facts.config.language]
+    return ["en"] if facts.data_class.lower() in _ENGLISH else []
 
 
-def _chosen(facts: ModelFacts) -> str:
-    chosen = facts.manifest.get("link_threshold") or {}
-    return f" (chosen on {chosen['chosen_on']} by {chosen['by']})" if {"chosen_on", "by"} <= set(chosen) else ""
+def _spacy_language(languages: list[str]) -> str:
+    """Return spaCy's code: `zh` for `zh-Hant`, `xx` for many languages, English if none is known."""
+    if not languages:
+        return "en"
+    return "xx" if len(languages) > 1 or languages == ["multilingual"] else languages[0].partition("-")[0]
 
 
-def _split(scored: Scored) -> list[str]:
-    columns = ("precision", "recall", "f1")
-    head = ("", "P", "R", "F1", "right", "spurious", "missed", "macro F1")
-    rows = [
-        (task, *(_percent(s["micro"][c]) for c in columns), *(s["micro"][c] for c in ("tp", "fp", "fn")),
-         _percent(s["macro"]["f1"]))
-        for task, s in scored.scores.items()
-    ]  # fmt: skip
-    types = [
-        (task, code(name), *(_percent(values[c]) for c in columns), values["support"])
-        for task, s in scored.scores.items()
-        for name, values in s["per_type"].items()
-    ]
-    return [
-        f"### {scored.split}",
-        f"micro · {scored.describe()}"
-        + (". The model was selected on this split: its scores are optimistic." if scored.split == "dev" else ""),
-        table(head, rows),
-        table(("", "type", "P", "R", "F1", "gold"), types),
-    ]
-
-
-def _data(facts: ModelFacts) -> str:
-    data, corpus = facts.manifest.get("data") or {}, facts.corpus
-    if not data:
-        return f"## Data\n\nTraining data: {NOT_RECORDED}."
-    own = facts.data_class == "Synthetic"
-    licence = corpus.licence if corpus else "generated by iter_lightning" if own else NOT_RECORDED
-    parts = [
-        f"## Data\n\n{data.get('title')}. Licence of the corpus: {licence}. "
-        f"Citation: {corpus.citation if corpus else NOT_RECORDED}. No text of it is part of this folder.",
-    ]
-    protocol = facts.hyperparameters().get("data.split_protocol")
-    if protocol in _MEANINGS["split_protocol"]:
-        parts.append(f"Splits: `split_protocol: {protocol}`: {_MEANINGS['split_protocol'][protocol]}.")
-    splits = [
-        (name, *(split.get(key, NOT_RECORDED) for key in ("sentences", "entities", "relations")),
-         code(str(split.get("sha256", NOT_RECORDED))[:16]))
-        for name, split in (data.get("splits") or {}).items()
-    ]  # fmt: skip
-    if splits:
-        parts.append(table(("split", "sentences", "entities", "relations", "sha256"), splits))
-    return "\n\n".join(parts)
-
-
-def _training(facts: ModelFacts) -> str:
-    manifest = facts.manifest
-    if not manifest:
-        return f"## Training\n\nHyperparameters, versions, hardware, time: {NOT_RECORDED}."
-    parts = ["## Training"]
-    if manifest.get("status") != "finished":
-        parts.append("**The training had not finished** when this model was taken: it was the best on dev until then.")
-    best, commit = manifest.get("best") or {}, manifest.get("commit")
-    changed = "" if manifest.get("commit_clean", True) else " with uncommitted changes"
-    versions = ", ".join(f"{name} {v}" for name, v in (manifest.get("versions") or {}).items() if v)
-    start = manifest.get("init") or {}
-    origin = f"{facts.encoder or NOT_RECORDED}, heads from random weights"
-    if start:
-        origin = (
-            f"the run {code(str(start.get('from', NOT_RECORDED)).rpartition('/')[2])}, sha256 {start.get('sha256')}"
-        )
-    rows = [
-        ("started from", origin),
-        ("seed", manifest.get("seed", NOT_RECORDED)),
-        ("epochs", manifest.get("epochs", NOT_RECORDED)),
-        ("selected", f"epoch {best['epoch']} (from 0), dev F1 {_percent(best['dev/f1'])}" if best else NOT_RECORDED),
-        ("commit of iter_lightning", f"{code(commit)}{changed}" if commit else NOT_RECORDED),
-        ("versions", versions or NOT_RECORDED),
-        *((code(name), code(value)) for name, value in facts.hyperparameters().items()),
-    ]
-    return "\n\n".join([*parts, table(("", ""), rows)])
-
-
-def _limits(facts: ModelFacts) -> str:
-    config, schema = facts.config, facts.config.schema
-    lines = [
-        f"It knows the {len(schema.entity_types)} entity and {len(schema.relation_types)} relation types above and "
-        "no others: what else a text says is not found, or is taken for one of them.",
-        "Texts unlike its training data, in genre, domain, time or language, are read worse; the scores above do not "
-        "tell how much.",
-        "Scores of entities and relations are the heads' probabilities. They are not calibrated: 0.9 does not mean "
-        "that nine of ten are right. Choose thresholds on data of your own.",
-        f"A text longer than {facts.max_subwords} subwords is read in overlapping windows; a relation between entities "
-        "that no window holds both is not found. "
-        + (
-            "It was trained on whole documents: sentences by themselves are unlike what it knows."
-            if facts.context == "document"
-            else "Read by sentence, as it was trained, no relation crosses sentences."
-        ),
-        "Entities begin and end at words, as the splitter makes them: a part of a word is never one.",
-    ]
-    if config.flat:
-        lines.append("Of overlapping candidates only the most probable is kept: nested entities are lost.")
-    else:
-        lines.append(
-            f"An entity in which more than {config.omega - 1} others start cannot be found (ω = {config.omega})."
-        )
-    lines += _lost(facts)
-    lines.append(
-        "It repeats what its corpus and encoder hold: names, places and roles that they mention often are found more "
-        "often, and who is linked to whom follows their habits. Found relations are claims of a text, read by a "
-        "model: do not decide about people by them without a person who checks."
-    )
-    return "## Limits and risks\n\n" + "\n".join(f"- {line}" for line in lines)
-
-
-def _lost(facts: ModelFacts) -> Iterable[str]:
-    for split, counts in (facts.manifest.get("encoding") or {}).items():
-        parts = [
-            f"{counts[kind] - counts[f'{kind}_expressed']} of {counts[kind]} {kind}"
-            for kind in ("entities", "relations")
-            if kind in counts and f"{kind}_expressed" in counts
-        ]
-        if parts:
-            yield (
-                f"What its encoding cannot express of {split}: {', '.join(parts)}; {counts.get('erased_words', 0)} "
-                f"words have no subword, {counts.get('clipped_words', 0)} are cut."
-            )
-
-
-def _energy(facts: ModelFacts, options: CardOptions) -> str:
-    manifest, seconds = facts.manifest, facts.manifest.get("seconds")
-    hardware = f"{manifest['device']}, {manifest.get('platform', NOT_RECORDED)}" if manifest.get("device") else ""
-    devices = facts.hyperparameters().get("trainer.devices")
-    attempts = len(manifest.get("attempts") or [])
-    lines = [
-        "Training time: "
-        + (f"{seconds / 3600:.2f} h of wall time, evaluation on dev included" if seconds else NOT_RECORDED)
-        + (f", in {attempts} attempts (epochs that were cut short are not in it)" if seconds and attempts > 1 else "")
-        + f". Hardware: {hardware or NOT_RECORDED}" + (f", devices: {devices}" if hardware and devices else "") + "."
-    ]  # fmt: skip
-    if seconds and options.watts:
-        energy = seconds / 3600 * options.watts / 1000
-        lines.append(
-            f"Energy: estimated, not measured: {energy:.3f} kWh = {seconds / 3600:.2f} h x {options.watts:g} W / 1000, "
-            "the power as the exporter gave it. Carbon: not measured (energy x the grid's intensity)."
-        )
-    else:
-        lines.append("Energy and carbon: not measured.")
-    return "## Time and energy\n\n" + " ".join(lines)
-
-
-def _cite(facts: ModelFacts) -> str:
-    corpus = f"\n\nThe corpus: {facts.corpus.citation}." if facts.corpus else ""
-    return f"## Citation\n\nThe method:\n\n```bibtex\n{_CITATION}\n```{corpus}"
-
-
-def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; whatever is in a cell stays in it."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(content: object) -> str:
-    return " ".join(str(content).replace("|", "\\|").split())
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(map(code, names))
-
-
-def _percent(value: Any) -> str:
-    return f"{100 * float(value):.1f}"
+def _eval_results(facts: ModelFacts) -> Iterator[EvalResult]:
+    for scored in facts.main[-1:]:
+        definition = {"average": "micro", **scored.definition.to_dict()}
+        threshold = {} if scored.link_threshold is None else {"link_threshold": scored.link_threshold}
+        for task, scores in scored.scores.items():
+            ner = task == "NER"
+            for metric in ("f1", "precision", "recall"):
+                yield EvalResult(
+                    task_type="token-classification" if ner else "relation-extraction",
+                    task_name="Named entity recognition" if ner else "Relation extraction",
+                    dataset_type=facts.data_class.lower() or "unknown",
+                    dataset_name=str((facts.manifest.get("data") or {}).get("title") or "not recorded"),
+                    dataset_split={"dev": "validation"}.get(scored.split, scored.split),
+                    metric_type=metric, metric_name=f"{task} micro {'F1' if metric == 'f1' else metric}",
+                    metric_value=round(float(scores["micro"][metric]), 4), metric_args={**definition, **threshold},
+                )  # fmt: skip

@@ -1,76 +1,81 @@
-"""An exported model's folder: written beside its place and moved there when it is whole."""
+"""Writing of an exported model's folder."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from iter_lightning.apps.export.card import model_card
-from iter_lightning.apps.export.facts import ModelFacts, read_manifest
-from iter_lightning.apps.export.metadata import CardOptions
+from iter_lightning.apps.export.card import CardOptions, model_card
+from iter_lightning.apps.export.facts import ModelFacts, public_name, read_manifest
 from iter_lightning.errors import ConfigError
-from iter_lightning.files import finish_folder, hidden, write_atomically
+from iter_lightning.files import whole_folder
 from iter_lightning.model.hub import read_json
 from iter_lightning.status import check_finished, run_folder
-
-if TYPE_CHECKING:
-    from iter_lightning.model.iter import IterModel
 
 _WRITTEN = (
     "config.json", "model.safetensors", "README.md", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
     "vocab.*", "merges.txt", "*.model", "onnx", ".gitattributes",
 )  # fmt: skip
-"""What an export may hold; a folder with anything else is somebody's, and stays."""
+"""The files of an export; a folder that contains any other file is never replaced."""
 
 
 def export_model(
     source: str, target: Path, options: CardOptions, onnx: str | None = None, overwrite: bool = False,
     allow_unfinished: bool = False,
 ) -> str:  # fmt: skip
-    """Write the folder that the Hugging Face hub takes: configuration, weights, tokenizer, model card, ONNX graphs.
+    """Write a folder for the Hugging Face hub: configuration, weights, tokenizer, model card and ONNX graphs.
 
     Args:
         source: run folder, model folder or hub id.
-        target: the new folder; whole, or as it was before.
-        options: what the card says besides what is recorded.
-        onnx: precision of ONNX graphs, `fp32` or `int8`; None writes none.
-        overwrite: replaces an earlier export.
-        allow_unfinished: whether the run's training may be unfinished; the card says so.
+        target: the folder to create. It appears when it is complete, or stays as it was.
+        options: what the card states besides the records of the run.
+        onnx: precision of the ONNX graphs, `fp32` or `int8`; None writes none.
+        overwrite: whether to replace an earlier export.
+        allow_unfinished: whether to accept a run that has not finished; the card says so.
 
     Returns:
-        how the ONNX graphs compare with the model; empty where there are none.
+        how the ONNX graphs compare with the model; empty without graphs.
 
     Raises:
-        ConfigError: a target that is there already, or is the source; an unfinished run.
-        EncoderError: no model in `source`, or one without a tokenizer.
+        ConfigError: the target exists or is the source, the run has not finished, or the model has no tokenizer.
+        EncoderError: there is no model in `source`.
     """
     from iter_lightning.model.iter import IterModel
 
     run = run_folder(source)
     model_source = str(run / "model") if run else source
     check_target(target, Path(model_source), overwrite)
+    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if onnx and find_spec(name) is None]:
+        raise ConfigError(f"--onnx requires {', '.join(missing)} (pip install 'iter-lightning[onnx]')")
     if run is not None:
         check_finished(run, read_manifest(run), allow_unfinished)
-    model = _without_place(IterModel.from_pretrained(model_source))
+    model = IterModel.from_pretrained(model_source)
     if model.tokenizer is None:
         raise ConfigError(f"{source}: this model has no tokenizer: it cannot read text, so there is nothing to publish")
     facts = ModelFacts.read(model, run)
+    encoder = model.config.encoder.items()  # without the path of its source on this machine
+    own = {key: value for key, value in encoder if key != "_name_or_path" or public_name(str(value)) == value}
+    model.config = replace(model.config, encoder=own)
+    parity = ""
     with whole_folder(target) as part:
-        _save(model, part)
-        parity = _export_onnx(model, part, onnx) if onnx else ""
-        write_atomically(part / "README.md", model_card(facts, options, parity))
+        try:
+            model.save_pretrained(part)
+        except SafetensorError as error:  # the disk is full
+            raise ConfigError(f"{target.parent}: the weights cannot be written: {error}") from error
+        if onnx:
+            from iter_lightning.apps.onnx.export import export_onnx
+
+            parity = str(export_onnx(model, part, precision=onnx))
+        (part / "README.md").write_text(model_card(facts, options, parity), encoding="utf-8")
     return parity
 
 
 def check_target(target: Path, source: Path, overwrite: bool) -> None:
-    """Whether a folder may be written at `target`.
+    """Check that an export may be written at `target`.
 
     Raises:
         ConfigError: something is there that must not be replaced.
@@ -78,71 +83,17 @@ def check_target(target: Path, source: Path, overwrite: bool) -> None:
     if not (target.exists() or target.is_symlink()):
         return
     if target.is_symlink() or not target.is_dir():
-        raise ConfigError(f"{target} is no folder: choose another place")
+        raise ConfigError(f"{target} is not a folder: choose another place")
     if target.resolve() == source.resolve():
         raise ConfigError(f"{target} is the model to export: choose another place")
     names = sorted(path.name for path in target.iterdir())
     if not names:
         return
     if not overwrite:
-        raise ConfigError(f"{target} is there already: choose another place, or --overwrite an earlier export")
-    if strange := [name for name in names if not any(fnmatch(name, pattern) for pattern in _WRITTEN)]:
-        raise ConfigError(f"{target} is not replaced: it holds {', '.join(strange[:5])}, which no export writes")
+        raise ConfigError(f"{target} already exists: choose another place, or --overwrite an earlier export")
+    if others := [name for name in names if not any(fnmatch(name, pattern) for pattern in _WRITTEN)]:
+        raise ConfigError(f"{target} is not replaced: it contains {', '.join(others[:5])}, which no export writes")
     if "README.md" not in names or read_json(target / "config.json").get("model_type") != "iter":
         raise ConfigError(
-            f"{target} is not replaced: it is no earlier export (config.json of an ITER model, README.md)"
+            f"{target} is not replaced: it is not an earlier export (config.json of an ITER model, README.md)"
         )
-
-
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `target` when the block ends well, and is removed when it does not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = hidden(target)
-    part.mkdir()
-    try:
-        yield part
-        finish_folder(part)
-        _put(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _put(part: Path, target: Path) -> None:
-    if not target.exists():
-        part.replace(target)
-        return
-    old = hidden(target)
-    target.replace(old)
-    try:
-        part.replace(target)
-    except BaseException:
-        old.replace(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _without_place(model: IterModel) -> IterModel:
-    """The model without where its encoder lay on this machine."""
-    name = str(model.config.encoder.get("_name_or_path") or "")
-    if name.startswith((".", "~", "/")) or name.count("/") > 1 or Path(name).exists():
-        encoder = {key: value for key, value in model.config.encoder.items() if key != "_name_or_path"}
-        model.config = replace(model.config, encoder=encoder)
-    return model
-
-
-def _save(model: IterModel, part: Path) -> None:
-    try:
-        model.save_pretrained(part)
-    except SafetensorError as error:  # how it tells of a full disk
-        raise ConfigError(f"{part.parent}: the weights cannot be written: {error}") from error
-
-
-def _export_onnx(model: IterModel, part: Path, precision: str) -> str:
-    try:
-        from iter_lightning.apps.onnx.export import export_onnx
-    except ImportError as error:
-        raise ConfigError(
-            f"--onnx needs onnx, onnxscript and onnxruntime (pip install 'iter-lightning[onnx]'): {error}"
-        ) from error
-    return str(export_onnx(model, part, precision=precision))

@@ -1,4 +1,4 @@
-"""Exported folders to the Hugging Face hub."""
+"""Upload of exported folders to the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -6,66 +6,57 @@ import re
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from iter_lightning.errors import ConfigError
 
-_ERRORS: tuple[type[Exception], ...] = (
-    OSError,
-    ValueError,
-    *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),
-)
-"""What the hub's client raises; which HTTP library it has, and so its errors of transport, differs between versions."""
-_SECRET = re.compile(r"hf_\w+")
+_NAME = re.compile(r"(?!.*(--|\.\.))\w[\w.-]*/\w[\w.-]*", re.ASCII)
+_TOKEN = re.compile(r"hf_\w+")
 
 
 def check_repo_id(name: str) -> None:
-    """Whether a model can have this id.
+    """Check the id of a model before it is exported; the hub's client checks it completely.
 
     Raises:
-        ConfigError: it is not `owner/name`, or holds what the hub does not take.
+        ConfigError: the id does not have the form `owner/name`.
     """
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise ConfigError(f"--push {name!r}: {_one_line(error)}") from error
-    if name.count("/") != 1:
-        raise ConfigError(f"--push {name!r}: expected owner/name")
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"--push {name!r}: expected owner/name, of letters, digits, '-', '_' and '.', without '--'")
 
 
 def push(folder: Path, name: str, private: bool = False) -> str:
-    """Upload an exported folder as one commit, and return its address.
+    """Upload an exported folder as one commit.
 
     Args:
-        folder: what `export_model` wrote; it stays as it is.
-        name: `owner/name`; made where it does not exist.
-        private: nobody else may see it.
+        folder: the output of `export_model`; it is not changed.
+        name: `owner/name`; created if it does not exist.
+        private: whether the model must be private.
+
+    Returns:
+        the address of the commit.
 
     Raises:
-        ConfigError: no token, no way to the hub, the hub refuses, or `private` for a model that is public.
+        ConfigError: there is no token, the hub is out of reach or refuses, or `private` was given for a public model.
+
+    Example:
+        >>> push(Path("exported/mine"), "owner/mine", private=True)  # doctest: +SKIP
+        'https://huggingface.co/owner/mine/commit/...'
     """
     token = huggingface_hub.get_token()
+    kept = f"the folder {folder} is complete and stays"
     if not token:
-        raise ConfigError(
-            f"{name}: no token for the hub: set HF_TOKEN or run `hf auth login`; the folder {folder} is whole and stays"
-        )
+        raise ConfigError(f"{name}: no token for the hub: set HF_TOKEN or run `hf auth login`; {kept}")
     api = huggingface_hub.HfApi(token=token)
     try:
         api.create_repo(name, private=private or None, repo_type="model", exist_ok=True)
         if private and api.repo_info(name, repo_type="model").private is False:
-            raise ConfigError(f"{name} is there already and public: nothing was uploaded; the folder {folder} stays")
+            raise ConfigError(f"{name} exists and is public: nothing was uploaded; {kept}")
         done = api.upload_folder(
             repo_id=name, repo_type="model", folder_path=folder, commit_message="Export by iter_lightning",
             delete_patterns=["onnx/*"],  # graphs of an earlier model
         )  # fmt: skip
-    except _ERRORS as error:
-        reason = _one_line(error).replace(token, "(token)")
-        raise ConfigError(f"{name} was not uploaded: {reason}; the folder {folder} is whole and stays") from error
-    return str(getattr(done, "commit_url", None) or f"https://huggingface.co/{name}")
-
-
-def _one_line(error: BaseException) -> str:
-    """The first line of a message, without what looks like a token."""
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return _SECRET.sub("(token)", text)
+    except ConfigError:
+        raise
+    except Exception as error:  # errors of the hub's HTTP library have no common public class
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(token, "(token)")
+        raise ConfigError(f"{name} was not uploaded: {_TOKEN.sub('(token)', reason)}; {kept}") from error
+    return str(done.commit_url)
