@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from iter_lightning.apps.export.card import CardOptions, model_card
 from iter_lightning.apps.export.facts import ModelFacts, public_name, read_manifest
+from iter_lightning.apps.onnx.manifest import Precision
 from iter_lightning.errors import ConfigError
 from iter_lightning.files import whole_folder
 from iter_lightning.model.hub import read_json
@@ -24,7 +25,7 @@ _WRITTEN = (
 
 
 def export_model(
-    source: str, target: Path, options: CardOptions, onnx: str | None = None, overwrite: bool = False,
+    source: str, target: Path, options: CardOptions, onnx: Precision | None = None, overwrite: bool = False,
     allow_unfinished: bool = False,
 ) -> str:  # fmt: skip
     """Write a folder for the Hugging Face hub: configuration, weights, tokenizer, model card and ONNX graphs.
@@ -69,7 +70,7 @@ def export_model(
         if onnx:
             from iter_lightning.apps.onnx.export import export_onnx
 
-            parity = str(export_onnx(model, part, precision=onnx))
+            parity = str(export_onnx(part, onnx))
         (part / "README.md").write_text(model_card(facts, options, parity), encoding="utf-8")
     return parity
 

@@ -1,4 +1,4 @@
-"""A trained model without torch: graphs of its network for onnxruntime, everything else in numpy."""
+"""Inference with exported ONNX graphs, which `export.export_onnx` writes; it needs onnxruntime but not torch."""
 
 from iter_lightning.apps.onnx.backend import OnnxBackend
 

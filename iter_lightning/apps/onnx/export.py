@@ -1,169 +1,117 @@
-"""A trained model as ONNX graphs, held to the model before they appear."""
+"""Export of a model to ONNX graphs, which are compared with the model before they appear."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
-import safetensors
-import torch
-from safetensors import SafetensorError
-
-from iter_lightning.apps.onnx.manifest import FOLDER, PRECISIONS, Manifest, Parity, baked, sha256
-from iter_lightning.apps.onnx.parity import built_in, measure
-from iter_lightning.apps.onnx.tracing import TOLERANCE, opset_of, quantise, trace, verify_encoder
-from iter_lightning.errors import ConfigError, EncoderError, IterError
-from iter_lightning.model import hub
-from iter_lightning.model.config import IterConfig
+from iter_lightning.apps.onnx import tracing
+from iter_lightning.apps.onnx.backend import OnnxBackend
+from iter_lightning.apps.onnx.graphs import Graphs
+from iter_lightning.apps.onnx.manifest import FOLDER, Manifest, Parity, Precision, fixed_options, sha256
+from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.extractor import TorchBackend
+from iter_lightning.files import whole_folder
+from iter_lightning.model import pretrained
 from iter_lightning.model.iter import IterModel
+from iter_lightning.types import Entity, Example, Prediction, Relation
+
+_TOKENS = 2048
+"""Subwords per batch of the comparison."""
+SENTENCES = tuple(
+    tuple(sentence.split())
+    for sentence in (
+        "Yes .",
+        "Maria Oliveira moved from Porto to Rotterdam in 1987 and joined the harbour police .",
+        "The surgeon at St. Brigid 's Hospital , Dr. Amara Okafor , was born in Enugu , Nigeria .",
+        "Severe dizziness followed the second dose of lithium carbonate in two of the nine patients .",
+        "A graph neural network is trained on sentence pairs to improve paraphrase detection .",
+        '" We have no plans to leave Turin , " said Paolo Ricci , who runs the Fabbrica Nuova works .',
+        "The suspect , Viktor Hansen , shot Judge Eleanor Pratt outside the courthouse in Duluth , Minnesota .",
+        "Expression of the c-fos gene in human T cells requires binding of NF-kappa B to its promoter .",
+        "Quito , capital of Ecuador , lies at 2,850 metres ; La Paz , in Bolivia , lies higher still .",
+        "Lindqvist & Sons AB of Malmö bought 40 % of Helvetia Tools from the Zürich bank UKB last March .",
+    )
+)
+"""The default sentences for the comparison: news, medicine, abstracts."""
 
 
 def export_onnx(
-    model: IterModel, folder: str | Path, precision: str = "fp32", sentences: Sequence[Sequence[str]] | None = None
+    folder: str | Path, precision: Precision = "fp32", sentences: Sequence[Sequence[str]] | None = None
 ) -> Parity:
-    """Write `folder/onnx/` for `Extractor.from_pretrained(folder, backend="onnx")`, and what it needs beside it.
+    """Write `onnx/` into the folder of a model, for `Extractor.from_pretrained(folder, backend="onnx")`.
 
-    The graphs appear whole or not at all, in place of those of an earlier export. The model stays as it is.
+    The graphs replace those of an earlier export when they are complete.
 
     Args:
-        model: trained, in float32; on any device.
-        folder: the model's own, or a new one, which gets config.json and the tokenizer, too.
-        precision: `fp32`, or `int8`: products and embeddings in 8 bits, whose agreement is for the caller to judge.
-        sentences: words of each, on which export and model are compared; None takes some in English.
+        folder: a folder written by `IterModel.save_pretrained`.
+        precision: `fp32`, or `int8`: matrix products and embeddings in 8 bits, whose agreement the caller must judge.
+        sentences: the words of sentences on which graphs and model are compared; None takes some in English.
 
     Returns:
-        how far the export is from the model; it is in `onnx/manifest.json`, too.
+        the agreement of graphs and model, which is also stored in `onnx/manifest.json`.
 
     Raises:
-        ConfigError: an encoder that does not export, an export in float32 that finds anything else than the model, a
-            folder of another model, a precision that is none, a package that is missing.
-        EncoderError: a model without a tokenizer, a folder that cannot be read.
+        ConfigError: the precision is unknown, a package is missing, the encoder cannot be exported, or graphs in
+            float32 find anything else than the model.
+        EncoderError: the folder has no model or no tokenizer, or cannot be read.
+
+    Example:
+        >>> export_onnx("exported/mine", "int8")  # doctest: +SKIP
     """
-    target = Path(folder)
-    _check(model, precision)
-    model.aligner()  # without a tokenizer nothing can be compared, or read later
-    own = _is_of(model, target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name, _ready(model):
-        part = Path(name, "model")
-        graphs = part / FOLDER
-        graphs.mkdir(parents=True)
-        digest = sha256(target / "model.safetensors") if own else _saved_digest(model, part)
-        trace(model, graphs)
-        verify_encoder(model, graphs)
-        texts = [tuple(words) for words in sentences] if sentences is not None else built_in(model.max_subwords)
-        parity = measure(model, graphs, "fp32", texts)
-        _hold(parity)
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision: expected one of {', '.join(get_args(Precision))}, found {precision!r}")
+    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
+        raise ConfigError(f"exporting to ONNX requires {', '.join(missing)} (pip install 'iter-lightning[onnx]')")
+    source = Path(folder)
+    config = pretrained.read_config(source)
+    model = IterModel.from_pretrained(source)
+    examples = [Example(tuple(words)) for words in sentences or _built_in(model)]
+    with whole_folder(source / FOLDER) as graphs:
+        tracing.trace(IterModel.from_pretrained(source), graphs)  # tracing changes its model
+        tracing.verify(model, graphs)
+        parity = compare(model, graphs, "fp32", examples)
+        if not (parity.exact and parity.score_difference <= tracing.TOLERANCE):
+            raise ConfigError(f"the graphs do not find what the model finds; nothing was written: {parity}")
         if precision == "int8":
-            quantise(graphs)
-            parity = measure(model, graphs, precision, texts)
-        _manifest(model.config, graphs, digest, parity).write(graphs)
-        _move(part, target, Path(name, "before"))
+            tracing.quantize(graphs)
+            parity = compare(model, graphs, precision, examples)
+        versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "onnx", "onnxruntime")}
+        files = {path.name: sha256(path) for path in sorted(graphs.iterdir())}
+        opset, digest = tracing.opset_of(graphs / "encoder.onnx"), sha256(source / "model.safetensors")
+        Manifest(precision, opset, digest, files, fixed_options(config), versions, asdict(parity)).write(graphs)
     return parity
 
 
-def _check(model: IterModel, precision: str) -> None:
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
-    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
-        raise ConfigError(f"exporting to ONNX needs {', '.join(missing)} (pip install 'iter-lightning[onnx]')")
-    if model.prepared:
-        raise ConfigError("a model prepared for inference cannot be exported: load it anew")
-    types = {str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}
-    if types != {"float32"}:
-        raise ConfigError(f"the export starts from a model in float32, found {', '.join(sorted(types))}")
+def _built_in(model: IterModel) -> list[tuple[str, ...]]:
+    """Return `SENTENCES`, and all of them as one text that takes several windows, unless windows are very long."""
+    together = tuple(word for sentence in SENTENCES for word in sentence)
+    return [*SENTENCES, together * (1 + min(model.max_subwords, 512) // len(together))]
 
 
-def _is_of(model: IterModel, folder: Path) -> bool:
-    """Whether the folder holds the model's weights already; False where it holds none.
-
-    Raises:
-        ConfigError: it holds another model.
-        EncoderError: its files cannot be read.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file, expected a folder")
-    config, weights = folder / "config.json", folder / "model.safetensors"
-    if config.is_file():
-        try:
-            there = IterConfig.from_dict(hub.read_json(config))
-        except (IterError, ValueError, TypeError) as error:
-            raise ConfigError(f"{config}: {error}; export into the model's own folder or into a new one") from error
-        if there != model.config:
-            raise ConfigError(f"{config} is of another model; export into the model's own folder or into a new one")
-    if not weights.is_file():
-        return False
-    state = model.state_dict()
-    try:
-        with safetensors.safe_open(weights, framework="pt") as file:
-            same = set(file.keys()) <= set(state) and all(
-                torch.equal(file.get_tensor(name), state[name].cpu())
-                for name in file.keys()  # noqa: SIM118
-            )
-    except (OSError, SafetensorError) as error:
-        raise EncoderError(f"{weights}: {error}") from error
-    if not same:
-        raise ConfigError(f"{weights} holds other weights than the model: save it there first, or take a new folder")
-    return True
+def compare(model: IterModel, folder: Path, precision: Precision, examples: Sequence[Example]) -> Parity:
+    """Compare what a model and its graphs find in examples."""
+    backend = OnnxBackend(model.config, Graphs.load(folder, model.config), model.aligner(), model.pad_id)
+    expected = TorchBackend(model).predict(examples, backend.link_threshold, _TOKENS)
+    pairs = list(zip(expected, backend.predict(examples, backend.link_threshold, _TOKENS), strict=True))
+    scores = [(_scores(a), _scores(b)) for a, b in pairs]
+    differences = [abs(a[found] - b[found]) for a, b in scores for found in a.keys() & b.keys()]
+    return Parity(
+        precision, len(examples), *_counts([(a.entities, b.entities) for a, b in pairs]),
+        *_counts([(a.relations, b.relations) for a, b in pairs]), max(differences, default=0.0),
+        sum(path.stat().st_size for path in folder.iterdir()),
+    )  # fmt: skip
 
 
-def _saved_digest(model: IterModel, part: Path) -> str:
-    """Save the model for the digest of its weights; configuration and tokenizer stay."""
-    model.save_pretrained(part)
-    digest = sha256(part / "model.safetensors")
-    (part / "model.safetensors").unlink()
-    return digest
+def _counts(found: list[tuple[Sequence[Entity | Relation], Sequence[Entity | Relation]]]) -> tuple[int, int, int]:
+    """Count what the model found, what the graphs found, and what both found."""
+    return sum(len(a) for a, _ in found), sum(len(b) for _, b in found), sum(len({*a} & {*b}) for a, b in found)
 
 
-@contextlib.contextmanager
-def _ready(model: IterModel) -> Iterator[None]:
-    """The model on the CPU, in `eval()` mode; afterwards as before."""
-    device, training = next(model.parameters()).device, model.training
-    model.eval().to("cpu")
-    try:
-        yield
-    finally:
-        model.train(training).to(device)
-
-
-def _hold(parity: Parity) -> None:
-    """Refuse an export in float32 that is not the model.
-
-    Raises:
-        ConfigError: other entities or relations, or a difference past `TOLERANCE`.
-    """
-    if not (parity.exact and parity.score_difference <= TOLERANCE):
-        raise ConfigError(f"the export does not find what the model finds, nothing was written: {parity}")
-
-
-def _manifest(config: IterConfig, graphs: Path, digest: str, parity: Parity) -> Manifest:
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "onnx", "onnxruntime")}
-    files = {path.name: sha256(path) for path in sorted(graphs.iterdir())}
-    opset = opset_of(graphs / "encoder.onnx")
-    return Manifest(parity.precision, opset, digest, files, baked(config), versions, asdict(parity))
-
-
-def _move(part: Path, target: Path, before: Path) -> None:
-    """What was made to where it belongs; the graphs last, and those of an earlier export back if that fails."""
-    if not target.exists():
-        part.rename(target)
-        return
-    for path in sorted(part.iterdir()):  # of a folder without them
-        if path.name != FOLDER and not (target / path.name).exists():
-            path.replace(target / path.name)
-    old = target / FOLDER
-    if old.exists():
-        old.rename(before)
-    try:
-        (part / FOLDER).rename(old)
-    except OSError:
-        if before.exists():
-            before.rename(old)
-        raise
-    shutil.rmtree(before, ignore_errors=True)
+def _scores(prediction: Prediction) -> dict[Entity | Relation, float]:
+    named: tuple[Entity | Relation, ...] = (*prediction.entities, *prediction.relations)
+    return dict(zip(named, (*prediction.entity_scores, *prediction.relation_scores), strict=True))

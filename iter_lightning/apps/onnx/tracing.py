@@ -1,4 +1,4 @@
-"""From a network to graphs: what is traced, written, compared and quantised; needs torch and onnx.
+"""Tracing of a model's encoder and heads to ONNX graphs; requires torch and onnx.
 
 B windows, N subwords, X, Y rows of operands, H hidden, E entities, P pairs.
 """
@@ -24,17 +24,19 @@ from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
 from iter_lightning.model.iter import IterModel
 
 FAMILIES = ("albert", "bart", "bert", "deberta-v2", "modernbert", "roberta", "t5")
-"""Model types whose export tests hold to the model: DeBERTa-v3 is a deberta-v2, FLAN-T5 a t5."""
+"""Model types whose exports are tested; DeBERTa-v3 is a deberta-v2, FLAN-T5 a t5."""
 TOLERANCE = 1e-3
-"""Largest difference an export in float32 may have, in hidden states (of their largest), logits and scores."""
+"""Largest allowed difference of an export in float32: of scores, and of outputs relative to the largest of them."""
 _SHAPES = ((1, 1), (1, 3), (2, 17), (3, 64), (5, 200), (1, 512))
-"""Windows and their lengths that the encoder's graph is compared at."""
+"""Windows and subwords at which the encoder's graph is compared with the encoder."""
 _ONE_FILE = 2**30
-"""Bytes of weights past which they lie in a file beside the graph: one file holds no more than 2 GB."""
+"""Bytes of weights above which they are stored beside the graph, since one file may not exceed 2 GB."""
+Traced = tuple[str, nn.Module, dict[str, tuple[Tensor, str]], list[str]]
+"""Name of a graph, its network, for each input a value and the name of its first axis, and names of the outputs."""
 
 
 class _Encoder(nn.Module):
-    """[B, N] ids and mask to hidden states [B, N, H]."""
+    """Ids and mask [B, N] to hidden states [B, N, H]."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -58,9 +60,9 @@ class _IsLeft(nn.Module):
 
 
 class _Pairs(nn.Module):
-    """A pair head with an inner projection for each operand (`PairFeedForward`: W [x; y] = W_x x + W_y y)."""
+    """A pair head with one inner projection per operand (W·[x; y] = W₁x + W₂y)."""
 
-    def __init__(self, head: PairFeedForward, type_decision: str = "") -> None:
+    def __init__(self, head: PairFeedForward, type_decision: Any = None) -> None:
         super().__init__()
         self.head = head
         self.type_decision = type_decision
@@ -71,7 +73,7 @@ class _Pairs(nn.Module):
 
 
 class _IsSpan(_Pairs):
-    """Pairs of lefts [X, H] and rights [Y, H], scores of the lefts [P] to logits and scores of decided types [P, T]."""
+    """Lefts [X, H], rights [Y, H], pairs of them and scores of the lefts [P] to logits and decided scores [P, T]."""
 
     def forward(
         self, lefts: Tensor, rights: Tensor, left_of_pair: Tensor, right_of_pair: Tensor, left_score: Tensor
@@ -82,14 +84,14 @@ class _IsSpan(_Pairs):
 
 
 class _LinkOperands(_Pairs):
-    """Vectors [E, H or 2H] to what each is as head and as tail [E, 2F]."""
+    """Vectors [E, H or 2H] to their projections as head and as tail [E, 2F]."""
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         return self.first(vectors), self.second(vectors)
 
 
 class _IsLink(_Pairs):
-    """Pairs of operands [E, 2F] to logits and probabilities [P, R]."""
+    """Projections [E, 2F] and pairs of them [P] to logits and probabilities [P, R]."""
 
     def forward(
         self, heads: Tensor, tails: Tensor, head_of_pair: Tensor, tail_of_pair: Tensor
@@ -104,89 +106,102 @@ def _linear(weight: Tensor) -> nn.Linear:
     return made
 
 
-def trace(model: IterModel, folder: Path) -> None:
-    """Write the graphs of a model (float32, on the CPU, in `eval()` mode) into a folder.
-
-    Raises:
-        ConfigError: an encoder that does not export.
-    """
-    ids = _ids(model, 2, min(11, model.max_subwords))
-    encoder = (ids, _mask(*ids.shape))
-    rows: Any = ("batch", "length")
-    kind = model.config.encoder.get("model_type")
-    try:
-        with _plain_attention(model.encoder):
-            _export(_Encoder(model.encoder), folder / "encoder.onnx", encoder, (rows, rows), ["hidden"])
-    except Exception as error:  # whatever the exporter stumbles over in a network
-        raise ConfigError(
-            f"an encoder of type {kind} does not export to ONNX ({_cause(error)}); those that do: {', '.join(FAMILIES)}"
-        ) from error
-    _trace_heads(model, folder)
-
-
-def _trace_heads(model: IterModel, folder: Path) -> None:
-    hidden, both = model.is_left.w_in.in_features, ["logits", "scores"]
-    lefts, rights = torch.zeros(3, hidden), torch.zeros(5, hidden)
-    of_left, of_right = torch.arange(7) % 3, torch.arange(7) % 5
-    _export(_IsLeft(model.is_left), folder / "is_left.onnx", (lefts,), (("positions",),), both)
-    span = _IsSpan(model.is_span, model.config.type_decision)
-    _export(span, folder / "is_span.onnx", (lefts, rights, of_left, of_right, torch.zeros(7)),
-            (("lefts",), ("rights",), *[("pairs",)] * 3), both)  # fmt: skip
+def _heads(model: IterModel, rows: int) -> Iterator[Traced]:
+    """Yield the networks of all heads, with inputs of `rows` vectors."""
+    lefts, rights = _vectors(rows, model.is_left.w_in.in_features), _vectors(rows + 2, model.is_left.w_in.in_features)
+    pairs = torch.arange(2 * rows + 1)
+    first, second, both = (pairs % rows, "pairs"), (pairs % (rows + 2), "pairs"), ["logits", "scores"]
+    yield "is_left", _IsLeft(model.is_left), {"vectors": (lefts, "positions")}, both
+    yield "is_span", _IsSpan(model.is_span, model.config.type_decision), {
+        "lefts": (lefts, "lefts"), "rights": (rights, "rights"), "left_of_pair": first, "right_of_pair": second,
+        "left_score": (torch.ones(len(pairs)), "pairs"),
+    }, both  # fmt: skip
     if model.is_link is None:
         return
-    vectors, inner = torch.zeros(3, model.sides * hidden), torch.zeros(3, model.is_link.inner)
-    _export(
-        _LinkOperands(model.is_link), folder / "link_operands.onnx", (vectors,), (("entities",),), ["heads", "tails"]
-    )
-    _export(_IsLink(model.is_link), folder / "is_link.onnx", (inner, inner.clone(), of_left, of_left.flip(0)),
-            (("entities",), ("entities",), ("pairs",), ("pairs",)), both)  # fmt: skip
+    operands, vectors = _LinkOperands(model.is_link), _vectors(rows, model.sides * lefts.shape[1])
+    yield "link_operands", operands, {"vectors": (vectors, "entities")}, ["heads", "tails"]
+    heads, tails = operands(vectors)
+    yield "is_link", _IsLink(model.is_link), {
+        "heads": (heads, "entities"), "tails": (tails, "entities"),
+        "head_of_pair": first, "tail_of_pair": (first[0].flip(0), "pairs"),
+    }, both  # fmt: skip
+
+
+@torch.no_grad()
+def trace(model: IterModel, folder: Path) -> None:
+    """Write the graphs of a model in float32 on the CPU. The model's attention becomes a plain product and softmax.
+
+    Raises:
+        ConfigError: the encoder cannot be exported.
+    """
+    kind = model.config.encoder.get("model_type")
+    ids = _ids(model, 2, min(11, model.max_subwords))
+    axes = {name: {0: "batch", 1: "length"} for name in ("input_ids", "attention_mask")}
+    encoder: Any = model.encoder
+    try:
+        encoder.set_attn_implementation("eager")
+        inputs = {"input_ids": ids, "attention_mask": _mask(*ids.shape)}
+        _export(_Encoder(encoder), folder / "encoder.onnx", inputs, axes, ["hidden"])
+    except Exception as error:  # the exporter raises any error for a network that it cannot trace
+        raise ConfigError(
+            f"an encoder of type {kind} cannot be exported to ONNX ({_cause(error)}); types that can: "
+            f"{', '.join(FAMILIES)}"
+        ) from error
+    for name, network, given, outputs in _heads(model, 3):
+        values, first_axes = ({key: pair[place] for key, pair in given.items()} for place in (0, 1))
+        _export(network, folder / f"{name}.onnx", values, {key: {0: axis} for key, axis in first_axes.items()}, outputs)
 
 
 def _export(
-    network: nn.Module, path: Path, inputs: tuple[Tensor, ...], axes: tuple[tuple[str, ...], ...], outputs: list[str]
+    network: nn.Module, path: Path, inputs: dict[str, Tensor], axes: dict[str, dict[int, str]], outputs: list[str]
 ) -> None:
-    """Trace one network; `axes` names those of each input that vary."""
-    names = list(network.forward.__code__.co_varnames[1 : 1 + len(inputs)])
     size = sum(p.numel() * p.element_size() for p in network.parameters())
-    with quietly(), torch.no_grad():
+    with quietly():
         torch.onnx.export(
-            network.eval(), inputs, str(path), dynamo=True, verbose=False, input_names=names, output_names=outputs,
-            dynamic_shapes=tuple(dict(enumerate(each)) for each in axes), external_data=size > _ONE_FILE,
+            network.eval(), kwargs=inputs, f=str(path), dynamo=True, verbose=False, input_names=list(inputs),
+            output_names=outputs, dynamic_shapes=axes, external_data=size > _ONE_FILE,
         )  # fmt: skip
 
 
-def verify_encoder(model: IterModel, folder: Path) -> None:
-    """Hold the encoder's graph to the encoder at several shapes, padded and not.
+@torch.no_grad()
+def verify(model: IterModel, folder: Path) -> None:
+    """Compare the graphs in float32 with the model's encoder and heads, at other sizes than they were traced with.
 
     Raises:
-        ConfigError: they differ, or the graph runs at none but the traced shape.
+        ConfigError: they differ, or a graph does not run at another size.
     """
-    kind = model.config.encoder.get("model_type")
     session = open_session(folder / "encoder.onnx", default_threads())
     for windows, length in _SHAPES:
         ids = _ids(model, windows, min(length, model.max_subwords))
         mask = _mask(*ids.shape)
-        filled = mask.numpy().astype(bool)
-        with torch.no_grad():
-            want = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.numpy()[filled]
-        at = f"{ids.shape[0]} windows of {ids.shape[1]} subwords"
-        try:
-            found = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0][filled]
-        except Exception as error:  # onnxruntime's own have no common class but this
-            raise ConfigError(
-                f"the exported {kind} encoder does not run on {at} ({_cause(error)}); types that export: "
-                f"{', '.join(FAMILIES)}"
-            ) from error
-        difference = float(np.abs(found - want).max()) / max(1.0, float(np.abs(want).max()))
-        if not difference <= TOLERANCE:
-            raise ConfigError(
-                f"the exported {kind} encoder differs from the encoder by {difference:.2g} on {at} (allowed: "
-                f"{TOLERANCE}); types that export: {', '.join(FAMILIES)}"
-            )
+        want = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        _compare(model, "encoder", session, inputs, want, f"{ids.shape[0]} windows of {ids.shape[1]} subwords", mask)
+    for name, network, given, _ in _heads(model, 8):
+        inputs = {key: value for key, (value, _) in given.items()}
+        want, session = network.eval()(**inputs)[0], open_session(folder / f"{name}.onnx", default_threads())
+        _compare(model, name, session, inputs, want, "8 vectors", torch.ones(len(want)))
 
 
-def quantise(folder: Path) -> None:
-    """Replace the graphs in a folder by ones with products in 8 bits and embeddings stored in 8 bits."""
+def _compare(
+    model: IterModel, name: str, session: Any, inputs: dict[str, Tensor], want: Tensor, size: str, mask: Tensor
+) -> None:
+    graph = f"the graph {name} of a {model.config.encoder.get('model_type')} model"
+    known = f"types that can be exported: {', '.join(FAMILIES)}"
+    kept, expected = mask.numpy().astype(bool), want.numpy()
+    try:
+        found = session.run(None, {key: value.numpy() for key, value in inputs.items()})[0]
+    except Exception as error:  # errors of onnxruntime have no other common class
+        raise ConfigError(f"{graph} does not run on {size} ({_cause(error)}); {known}") from error
+    difference = np.abs(found[kept] - expected[kept]).max() / max(1.0, float(np.abs(expected[kept]).max()))
+    if not difference <= TOLERANCE:
+        raise ConfigError(
+            f"{graph} differs from the model by {difference:.2g} on {size} (allowed: {TOLERANCE}); {known}"
+        )
+
+
+def quantize(folder: Path) -> None:
+    """Replace the graphs in a folder by graphs with matrix products and embeddings in 8 bits."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     made = folder / "int8"
@@ -196,67 +211,58 @@ def quantise(folder: Path) -> None:
         with quietly():
             quantize_dynamic(
                 path, made / path.name, per_channel=True, weight_type=QuantType.QInt8,
-                reduce_range=True,  # 7 bits of weight: processors without VNNI add pairs of products in 16
+                reduce_range=True,  # 7 bits per weight: CPUs without VNNI add pairs of products in 16 bits
                 use_external_data_format=data.exists(),
             )  # fmt: skip
         data.unlink(missing_ok=True)
-    for path in sorted(made.iterdir()):  # the name of a graph's data is written in the graph
+    for path in sorted(made.iterdir()):  # moved at the end: a graph contains the name of its data file
         path.replace(folder / path.name)
     made.rmdir()
 
 
 def _cause(error: BaseException) -> str:
-    """What went wrong at the bottom, in one line; exporters wrap it several times."""
+    """Return the innermost error in one line; exporters wrap it several times."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
 
 
 def opset_of(path: Path) -> int:
-    """The version of ONNX's own operators that a graph uses."""
+    """Return the version of ONNX's operators that a graph uses."""
     import onnx
 
     imports = onnx.load(str(path), load_external_data=False).opset_import
     return int(next(each.version for each in imports if each.domain in ("", "ai.onnx")))
 
 
+def _vectors(rows: int, size: int) -> Tensor:
+    return torch.linspace(-9, 9, rows * size).sin().view(rows, size)
+
+
 def _ids(model: IterModel, windows: int, length: int) -> Tensor:
-    """Ids of the vocabulary, without the one that fills, from which some encoders count positions."""
+    """Make ids from the whole vocabulary, without padding, from which some encoders count positions."""
     size = int(model.config.encoder["vocab_size"])
     ids = (torch.arange(windows * length) * 7919 + 3) % size
     return torch.where(ids == model.pad_id, (ids + 1) % size, ids).view(windows, length)
 
 
 def _mask(windows: int, length: int) -> Tensor:
-    """Each window a third shorter than the one before."""
+    """Make each window a third shorter than the one before."""
     lengths = torch.tensor([max(1, length * 2**row // 3**row) for row in range(windows)])
     return (torch.arange(length) < lengths[:, None]).long()
 
 
 @contextlib.contextmanager
-def _plain_attention(encoder: Any) -> Iterator[None]:
-    """Attention as products and a softmax while a graph is traced."""
-    before = encoder.config._attn_implementation
-    encoder.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        encoder.set_attn_implementation(before)
-
-
-@contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without the remarks of the exporter and the quantiser; errors are raised as ever."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Suppress warnings and prints of the exporter and the quantizer."""
+    loggers = [logging.getLogger(), logging.getLogger("torch.onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(before)
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files."""
-    return sum(path.stat().st_size for path in folder.iterdir())
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

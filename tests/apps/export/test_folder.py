@@ -114,7 +114,7 @@ def test_export_refused_leaves_nothing(run: Path, tmp_path: Path) -> None:
 
 
 def test_export_with_onnx_states_parity(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def graphs(model: IterModel, folder: Path, precision: str) -> str:
+    def graphs(folder: Path, precision: str) -> str:
         (folder / "onnx").mkdir()
         (folder / "onnx" / "encoder.onnx").write_text(precision)
         return "the same | everywhere"
