@@ -252,7 +252,7 @@ def serve(arguments: list[str]) -> None:
 
 def export(arguments: list[str]) -> None:
     """Write a model folder with its card."""
-    from iter_lightning.extraction.export.cli import main
+    from iter_lightning.apps.export.cli import main
 
     main(arguments)
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import secrets
+import shutil
 import stat
 import time
 import zlib
@@ -130,6 +131,33 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file atomically; see `whole_file`."""
     with whole_file(path) as file:
         file.write(text)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Create an empty hidden folder that replaces `target` when the block ends well; it is removed otherwise.
+
+    Raises:
+        OSError: from the file system. `target` stays as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part, old = hidden(target), hidden(target)
+    part.mkdir()
+    try:
+        yield part
+        finish_folder(part)
+        if target.exists():
+            target.replace(old)
+        try:
+            part.replace(target)
+        except BaseException:
+            if old.exists():
+                old.replace(target)
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    sync(target.parent)
 
 
 def hidden(path: Path) -> Path:

@@ -20,6 +20,7 @@ from iter_lightning.files import (
     regular_file,
     sweep,
     whole_file,
+    whole_folder,
     write_atomically,
 )
 
@@ -134,3 +135,21 @@ def test_gzip_stream_that_is_damaged_is_refused() -> None:
             unpacked(whole[:start] + bytes(255 - byte for byte in whole[start : start + 4]) + whole[start + 4 :])
     with pytest.raises(EOFError):
         unpacked(whole[:-20])
+
+
+def test_whole_folder_move_fails_restores_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+    replace = Path.replace
+
+    def refuse(self: Path, to: Path) -> Path:
+        if to == target and (self / "new").exists():
+            raise OSError(5, "Input/output error")
+        return replace(self, to)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="Input/output"), whole_folder(target) as part:
+        (part / "new").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in target.iterdir()] == ["old"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
 
 from iter_lightning.errors import ConfigError, TextError
 from iter_lightning.extraction.documents import CONTEXTS, Context, Document
@@ -164,13 +165,11 @@ class Extractor:
         splitter = None if language is None else Splitter(language)
         loaded: Backend
         if backend == "onnx":
-            from iter_lightning.extraction.onnx import OnnxBackend
-
             if device not in (None, "cpu") or options is not None:
                 raise ConfigError(
                     "the onnx backend runs on a CPU and takes no options; `export --onnx` sets its precision"
                 )
-            loaded = OnnxBackend.from_pretrained(folder)
+            loaded = onnx_backend().from_pretrained(folder)
         else:
             loaded = TorchBackend.load(folder, device, options)
         return cls(loaded, splitter, context, max_tokens)
@@ -288,6 +287,11 @@ def _readable(texts: Sequence[str | Document]) -> list[Document | TextError]:
 
 def _length(item: Document | TextError) -> int:
     return len(item.text) if isinstance(item, Document) else 0
+
+
+def onnx_backend() -> Any:
+    """Return the class `OnnxBackend`: a plug-in of a level above this one, found by its name."""
+    return pkgutil.resolve_name("iter_lightning.apps.onnx:OnnxBackend")
 
 
 def check_torch() -> None:

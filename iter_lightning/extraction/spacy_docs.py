@@ -1,4 +1,4 @@
-"""A spaCy Doc as a `Document`, and what was found in it onto the Doc; see `extraction.spacy` for where it goes."""
+"""A spaCy Doc as a `Document`, and what was found in it onto the Doc; see `apps.spacy` for where it goes."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iter_lightning.apps.spacy import to_document
 from iter_lightning.extraction.boundaries import Kind, Token, sentence_starts
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.spacy import to_document
 from iter_lightning.extraction.splitting import Splitter
 
 SPLITTER, BLANK = Splitter("en"), spacy.blank("en")

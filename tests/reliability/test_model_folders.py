@@ -444,8 +444,8 @@ def test_a_command_reports_a_damaged_model_in_one_line(campaign: Campaign, folde
 def test_damaged_graphs_are_refused(campaign: Campaign, folder: Path) -> None:
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    from iter_lightning.extraction.export.onnx import export_onnx
-    from iter_lightning.extraction.onnx.manifest import sha256
+    from iter_lightning.apps.onnx.export import export_onnx
+    from iter_lightning.apps.onnx.manifest import sha256
 
     def read_graphs(target: Path) -> None:
         Extractor.from_pretrained(target, language=None, backend="onnx")(DOCUMENT)
@@ -454,7 +454,7 @@ def test_damaged_graphs_are_refused(campaign: Campaign, folder: Path) -> None:
         (graphs / name).write_bytes(content)
         edit(graphs / "manifest.json", {name: sha256(graphs / name)}, "files")
 
-    export_onnx(IterModel.from_pretrained(folder), folder)
+    export_onnx(folder)
     graphs = folder / "onnx"
     assert campaign.tries(read_graphs, folder) is None
     mutate(campaign, graphs / "manifest.json", 30, read_graphs)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from iter_lightning.extraction.export.facts import _results
+from iter_lightning.apps.export.facts import read_results
 from iter_lightning.json_files import MANIFEST, read_object
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.studies.runs.counts import read_sentences
@@ -64,7 +64,10 @@ def run(tmp_path: Path) -> RunFolder:
     folder = write_run(tmp_path / "run", json.loads(json.dumps(RECORD)), [{"NER": [1, 0, 0]}, {"NER": [0, 1, 1]}])
     results = {split: entries[:1] if split == "dev" else entries for split, entries in folder.read_results().items()}
     for entry in [entry for entries in results.values() for entry in entries]:
-        entry["scores"] = {task: {**scores, "per_type": {}} for task, scores in entry["scores"].items()}
+        entry["scores"] = {
+            task: {"micro": {**s["micro"], "precision": 0.5, "recall": 0.5}, "macro": {"f1": 0.5}, "per_type": {}}
+            for task, s in entry["scores"].items()
+        }
     folder.write_json(folder.results_file, results)
     folder.write_json(folder.analysis_file, ANALYSIS)
     folder.metrics_file.write_text('{"epoch": 0, "seconds": 1.0, "dev/f1": 0.5}\n')
@@ -82,7 +85,7 @@ def read_all(run: RunFolder) -> None:
     commits_of([run])
     run.read_metrics()
     _ = run.analysis, run.model_config, run.finished
-    list(_results(run.results_file))
+    read_results(run.results_file)
     read_sentences(run.path)
 
 

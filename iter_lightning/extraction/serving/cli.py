@@ -77,11 +77,11 @@ def load(given: argparse.Namespace) -> tuple[Extractor, ModelInfo]:
 def _backend(given: argparse.Namespace, folder: Path) -> tuple[Backend, str]:
     """What predicts, and on which device."""
     if given.backend == "onnx":
-        from iter_lightning.extraction.onnx import OnnxBackend
+        from iter_lightning.extraction.extractor import onnx_backend
 
         if given.device not in (None, "cpu") or given.precision is not None or given.allow_slow:
             raise ConfigError("the onnx backend runs on a CPU, in the precision that export decided")
-        return OnnxBackend.from_pretrained(folder, given.threads), "cpu"
+        return onnx_backend().from_pretrained(folder, given.threads), "cpu"
     import torch
 
     from iter_lightning.extraction.extractor import TorchBackend

@@ -1,9 +1,9 @@
-"""`python -m iter_lightning export MODEL OUT`."""
+"""The command line of `python -m iter_lightning export MODEL OUT`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from pathlib import Path
 
 from iter_lightning.errors import ConfigError
@@ -18,16 +18,14 @@ examples:
 
 def main(arguments: list[str]) -> None:
     """Write a trained model as a folder for the Hugging Face hub, with its model card."""
-    from iter_lightning.extraction.export.folder import export_model
-    from iter_lightning.extraction.export.metadata import CardOptions
-    from iter_lightning.extraction.onnx.manifest import PRECISIONS
+    options = _parser().parse_args(arguments)
+    from iter_lightning.apps.export.card import CardOptions
+    from iter_lightning.apps.export.folder import export_model
+    from iter_lightning.apps.export.hub import check_repo_id, push
 
-    options = _parser(PRECISIONS).parse_args(arguments)
     if options.private and not options.push:
-        raise ConfigError("--private goes with --push")
+        raise ConfigError("--private requires --push")
     if options.push:
-        from iter_lightning.extraction.export.hub import check_repo_id
-
         check_repo_id(options.push)
     card = CardOptions(
         name=options.push or options.out.resolve().name, license=options.license,
@@ -38,31 +36,29 @@ def main(arguments: list[str]) -> None:
     if parity:
         print(f"onnx: {parity}")
     if not options.license:
-        print("no --license: the card says that none is recorded", file=sys.stderr)
+        logging.getLogger(__name__).warning("no --license: the card states that none is recorded")
     if options.push:
-        from iter_lightning.extraction.export.hub import push
-
         print(f"uploaded: {push(options.out, options.push, options.private)}")
 
 
-def _parser(precisions: tuple[str, ...]) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m iter_lightning export", description=main.__doc__, epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("model", metavar="MODEL", help="run folder, model folder or hub id")
-    parser.add_argument("out", metavar="OUT", type=Path, help="the new folder")
-    parser.add_argument("--onnx", choices=precisions, help="graphs for the onnx backend, too")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to create")
+    parser.add_argument("--onnx", choices=("fp32", "int8"), help="also write graphs for the onnx backend")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     parser.add_argument(
-        "--allow-unfinished", action="store_true", help="also a run that has not finished; the card says so"
+        "--allow-unfinished", action="store_true", help="accept a run that has not finished; the card says so"
     )
-    card = parser.add_argument_group("the model card; the rest of it comes from the run folder")
-    card.add_argument("--license", metavar="ID", help="of the weights: apache-2.0, cc-by-4.0, ...")
-    card.add_argument("--language", nargs="+", default=[], metavar="CODE", help="ISO 639 codes, xx for many")
-    card.add_argument("--author", metavar="NAME")
-    card.add_argument("--watts", type=float, metavar="W", help="mean power of the training, for an estimate of energy")
-    hub = parser.add_argument_group("the hub (HF_TOKEN, or `hf auth login`)")
+    card = parser.add_argument_group("model card (everything else comes from the run folder)")
+    card.add_argument("--license", metavar="ID", help="license of the weights: apache-2.0, cc-by-4.0, ...")
+    card.add_argument("--language", nargs="+", default=[], metavar="CODE", help="ISO 639 codes; xx for many languages")
+    card.add_argument("--author", metavar="NAME", help="who made the model")
+    card.add_argument("--watts", type=float, metavar="W", help="mean power of the training machine, to estimate energy")
+    hub = parser.add_argument_group("Hugging Face hub (requires HF_TOKEN, or `hf auth login`)")
     hub.add_argument("--push", metavar="OWNER/NAME", help="upload the folder")
-    hub.add_argument("--private", action="store_true", help="as a model that nobody else sees")
+    hub.add_argument("--private", action="store_true", help="upload it as a private model")
     return parser

@@ -1,6 +1,6 @@
 """The spaCy pipeline component `iter`: entities in `doc.spans` and `doc.ents`, relations in `doc._.relations`.
 
-    import iter_lightning.extraction.spacy  # not needed where the package is installed: its entry point registers it
+    import iter_lightning.apps.spacy  # not needed where the package is installed: its entry point registers it
     nlp.add_pipe("iter", config={"model": "runs/mine/seed1"})
 
 The words are the Doc's own tokens without those of white space, the sentences its own (`doc.sents`) or, where nothing
@@ -207,7 +207,7 @@ class IterComponent:
         Raises:
             EncoderError: the model's folder is gone.
         """
-        from iter_lightning.extraction.export.folder import whole_folder
+        from iter_lightning.files import whole_folder
 
         source, target = _model_folder(self.model), Path(path) / "model"
         if source.resolve() != target.resolve():

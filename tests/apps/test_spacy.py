@@ -14,11 +14,11 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 
+from iter_lightning.apps.spacy import IterComponent, annotate, to_document
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import Document, TextEntity, TextRelation
 from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.formats.docbin import to_spacy
-from iter_lightning.extraction.spacy import IterComponent, annotate, to_document
 from tests.builders import SCHEMA, tiny_model
 
 BLANK = spacy.blank("en")

@@ -1,0 +1,1 @@
+"""Applications on top of extraction and training: thin layers over libraries."""

@@ -1,0 +1,100 @@
+"""Writing of an exported model's folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatch
+from importlib.util import find_spec
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from iter_lightning.apps.export.card import CardOptions, model_card
+from iter_lightning.apps.export.facts import ModelFacts, public_name, read_manifest
+from iter_lightning.apps.onnx.manifest import Precision
+from iter_lightning.errors import ConfigError
+from iter_lightning.files import whole_folder
+from iter_lightning.model.hub import read_json
+from iter_lightning.status import check_finished, run_folder
+
+_WRITTEN = (
+    "config.json", "model.safetensors", "README.md", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
+    "vocab.*", "merges.txt", "*.model", "onnx", ".gitattributes",
+)  # fmt: skip
+"""The files of an export; a folder that contains any other file is never replaced."""
+
+
+def export_model(
+    source: str, target: Path, options: CardOptions, onnx: Precision | None = None, overwrite: bool = False,
+    allow_unfinished: bool = False,
+) -> str:  # fmt: skip
+    """Write a folder for the Hugging Face hub: configuration, weights, tokenizer, model card and ONNX graphs.
+
+    Args:
+        source: run folder, model folder or hub id.
+        target: the folder to create. It appears when it is complete, or stays as it was.
+        options: what the card states besides the records of the run.
+        onnx: precision of the ONNX graphs, `fp32` or `int8`; None writes none.
+        overwrite: whether to replace an earlier export.
+        allow_unfinished: whether to accept a run that has not finished; the card says so.
+
+    Returns:
+        how the ONNX graphs compare with the model; empty without graphs.
+
+    Raises:
+        ConfigError: the target exists or is the source, the run has not finished, or the model has no tokenizer.
+        EncoderError: there is no model in `source`.
+    """
+    from iter_lightning.model.iter import IterModel
+
+    run = run_folder(source)
+    model_source = str(run / "model") if run else source
+    check_target(target, Path(model_source), overwrite)
+    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if onnx and find_spec(name) is None]:
+        raise ConfigError(f"--onnx requires {', '.join(missing)} (pip install 'iter-lightning[onnx]')")
+    if run is not None:
+        check_finished(run, read_manifest(run), allow_unfinished)
+    model = IterModel.from_pretrained(model_source)
+    if model.tokenizer is None:
+        raise ConfigError(f"{source}: this model has no tokenizer: it cannot read text, so there is nothing to publish")
+    facts = ModelFacts.read(model, run)
+    encoder = model.config.encoder.items()  # without the path of its source on this machine
+    own = {key: value for key, value in encoder if key != "_name_or_path" or public_name(str(value)) == value}
+    model.config = replace(model.config, encoder=own)
+    parity = ""
+    with whole_folder(target) as part:
+        try:
+            model.save_pretrained(part)
+        except SafetensorError as error:  # the disk is full
+            raise ConfigError(f"{target.parent}: the weights cannot be written: {error}") from error
+        if onnx:
+            from iter_lightning.apps.onnx.export import export_onnx
+
+            parity = str(export_onnx(part, onnx))
+        (part / "README.md").write_text(model_card(facts, options, parity), encoding="utf-8")
+    return parity
+
+
+def check_target(target: Path, source: Path, overwrite: bool) -> None:
+    """Check that an export may be written at `target`.
+
+    Raises:
+        ConfigError: something is there that must not be replaced.
+    """
+    if not (target.exists() or target.is_symlink()):
+        return
+    if target.is_symlink() or not target.is_dir():
+        raise ConfigError(f"{target} is not a folder: choose another place")
+    if target.resolve() == source.resolve():
+        raise ConfigError(f"{target} is the model to export: choose another place")
+    names = sorted(path.name for path in target.iterdir())
+    if not names:
+        return
+    if not overwrite:
+        raise ConfigError(f"{target} already exists: choose another place, or --overwrite an earlier export")
+    if others := [name for name in names if not any(fnmatch(name, pattern) for pattern in _WRITTEN)]:
+        raise ConfigError(f"{target} is not replaced: it contains {', '.join(others[:5])}, which no export writes")
+    if "README.md" not in names or read_json(target / "config.json").get("model_type") != "iter":
+        raise ConfigError(
+            f"{target} is not replaced: it is not an earlier export (config.json of an ITER model, README.md)"
+        )

@@ -1,1 +1,0 @@
-"""A trained model for others: the Hugging Face folder with its model card, ONNX graphs, the hub."""
