@@ -105,9 +105,7 @@ def test_unwritable_run_folder(arguments: list[str], tmp_path: Path, capsys: pyt
 
 
 def test_values_outside_their_range(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert "model.type_decision: expected" in said(
-        ["fit", *arguments, "--model.type_decision=best"], capsys
-    )
+    assert "model.type_decision: expected" in said(["fit", *arguments, "--model.type_decision=best"], capsys)
     assert "wandb.mode 'on'" in said(["fit", *arguments, "--wandb.mode=on"], capsys)
     assert "folds 0 to 9" in said(["fit", "--data=ADE", "--data.fold=10"], capsys)
 
