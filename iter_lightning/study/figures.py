@@ -12,8 +12,8 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.study.runs import corpus_title
 
 if TYPE_CHECKING:
-    from iter_lightning.benchmark import Measured
     from iter_lightning.study.link_threshold import Curves
+    from iter_lightning.timing import Measured
 
 PRECISION, RECALL = "#1b6ca8", "#c8553d"
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#4a4a4a")

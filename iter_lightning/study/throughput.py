@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from iter_lightning.benchmark import Measured, measure
-from iter_lightning.benchmark.subjects import samples_of_length
 from iter_lightning.errors import ConfigError
 from iter_lightning.model.inference import InferenceOptions, prepare
 from iter_lightning.study.published import published
 from iter_lightning.study.render import Grid, Report, write_report
 from iter_lightning.study.runs import Run, commits_of, corpus_title, gaps, load_model, splits_of
+from iter_lightning.timing import Measured, measure, samples_of_length
 from iter_lightning.types import Example
 
 if TYPE_CHECKING:
