@@ -197,10 +197,10 @@ TABLES: tuple[tuple[str, str, Columns], ...] = (
         **_WHO, "work": _setting("what"), **_HOW, "freed buffers": _setting("heap", "returned"),
         "imports, MiB": _mib("imports"), "model loaded": _mib("loaded"), "peak": _mib("peak"), "on GPU": _mib("gpu"),
     }),
-    ("agreement", "Agreement with the same model in padded float32", {
+    ("agreement", "Agreement", {
         **_WHO, "precision": _how,
         **{f"{task} F1, plain / here": lambda e, task=task: " / ".join(f"{e.values[side][task]:.2f}" for side in
            ("plain", "scores")) for task in ("NER", "RE+")},
-        "entities found by one side only": _flips("entities"), "relations": _flips("relations"),
+        "entities unlike in padded float32": _flips("entities"), "relations": _flips("relations"),
     }),
 )  # fmt: skip

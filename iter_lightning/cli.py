@@ -37,7 +37,7 @@ USAGE = """usage: python -m iter_lightning VERB ...
   extract   MODEL INPUT... -o OUT text, JSON lines, Parquet, ... into entities and relations, in ten formats
   serve     MODEL                 the same over HTTP, with a page to try it
   export    RUN OUT               a folder for the hub with its model card; --onnx, --push
-  benchmark SECTION...            speed and memory against the bare encoder's; adds to docs/reports/throughput
+  benchmark SECTION...            in a checkout: speed and memory against the bare encoder's
 
 `VERB --help` tells a verb's options. Any value of a configuration can be given on the command line:
   python -m iter_lightning fit --config experiments/conll04.yaml --model.encoder google-t5/t5-small
