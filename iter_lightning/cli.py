@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import signal
@@ -258,10 +259,12 @@ def export(arguments: list[str]) -> None:
 
 
 def benchmark(arguments: list[str]) -> None:
-    """Measure speed and memory against the bare encoder."""
-    from iter_lightning.benchmark.cli import main
-
-    main(arguments)
+    """Measure speed and memory against the bare encoder; needs a source checkout."""
+    root = Path(__file__).parents[1]
+    if not (root / "benchmarks" / "run.py").is_file():
+        raise IterError("benchmark runs from a source checkout only: change to its folder, which has benchmarks/run.py")
+    sys.path.insert(0, str(root))  # `benchmarks` is not installed with the package
+    importlib.import_module("benchmarks.run").main(arguments)
 
 
 VERBS: dict[str, Callable[[list[str]], None]] = {
