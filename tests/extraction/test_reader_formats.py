@@ -236,7 +236,7 @@ def test_fields_may_lie_deeper_unless_one_has_the_very_name(tmp_path: Path) -> N
         ('{"text": "ab", "words": [[0, 3]], "sentences": [[0, 3]]}', "words: number 0 is [0, 3)"),
         ('{"text": "ab", "words": [[0, 1], [1.0, 2]], "sentences": [[0, 2]]}', "words: number 1 is [1.0, 2], expected"),
         ('{"text": "ab", "words": [[0, 1]], "sentences": 3}', "sentences: expected a list of [start, end], found 3"),
-        ('{"text": "ab", "words": [[0, 1]]}', "words outside of all sentences"),
+        ('{"text": "ab", "words": [[0, 1]]}', "some words are outside of all sentences"),
     ],
 )
 def test_a_bad_line_says_what_it_is_and_the_next_is_read(tmp_path: Path, line: str, reason: str) -> None:
