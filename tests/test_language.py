@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import inspect
 import io
 import re
 import tokenize
@@ -116,3 +117,28 @@ def test_doctests_of_covered_modules_pass() -> None:
         attempted, failed = attempted + result.attempted, failed + result.failed
     assert attempted > 20
     assert not failed
+
+
+PACKAGES = ("", ".corpora", ".features", ".metrics", ".extraction.page")
+
+
+def public_objects() -> Iterator[tuple[str, object]]:
+    """Yield the functions and classes in `__all__` of covered packages, if their module is covered, too."""
+    covered = {str(path) for path in covered_files()}
+    for package in PACKAGES:
+        module = importlib.import_module(f"iter_lightning{package}")
+        for name in module.__all__:
+            value = getattr(module, name)
+            if (inspect.isclass(value) or inspect.isfunction(value)) and inspect.getsourcefile(value) in covered:
+                yield f"{module.__name__}.{name}", value
+
+
+def test_public_names_have_google_docstrings_with_an_example() -> None:
+    missing = []
+    for name, value in public_objects():
+        text = inspect.getdoc(value) or ""
+        sections = ["Example:"]
+        if inspect.isfunction(value):
+            sections += ["Returns:"] + (["Args:"] if inspect.signature(value).parameters else [])
+        missing += [f"{name}: {section}" for section in sections if f"\n{section}" not in text]
+    assert not missing

@@ -53,7 +53,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Represent a text, its words and sentences, and the entities and relations found in it.
+    r"""Represent a text, its words and sentences, and the entities and relations found in it.
 
     Args:
         text: Text, unchanged.
@@ -73,7 +73,7 @@ class Document:
     Example:
         >>> document = Document.from_words([["Ada", "works", "."], ["Bo", "sleeps", "."]])
         >>> document.text
-        'Ada works .\\nBo sleeps .'
+        'Ada works .\nBo sleeps .'
         >>> document.units()
         [(0, 3), (3, 6)]
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from iter_lightning.metrics.functional import (
     TASKS,
@@ -115,7 +115,7 @@ def _scored_keys(
     return sorted(hits), sorted(others), support
 
 
-def best_threshold(curve: Sequence[dict[str, Any]], task: Literal["RE", "RE+"] = "RE+") -> float:
+def best_threshold(curve: Sequence[dict[str, Any]], task: str = "RE+") -> float:
     """Return the lambda with the highest F1. Ties go to the value closest to 0.5, then to the smaller value.
 
     Args:
@@ -138,7 +138,7 @@ def best_threshold(curve: Sequence[dict[str, Any]], task: Literal["RE", "RE+"] =
     return float(best["lambda"])
 
 
-def confusion(pairs: Sequence[Pair], schema: Schema, task: Literal["NER", "RE+"]) -> dict[str, Any]:
+def confusion(pairs: Sequence[Pair], schema: Schema, task: str) -> dict[str, Any]:
     """Compute the confusion matrix of types under the default definition (positions; symmetric relations once).
 
     - The diagonal has the true positives of the task.
@@ -151,7 +151,7 @@ def confusion(pairs: Sequence[Pair], schema: Schema, task: Literal["NER", "RE+"]
     Args:
         pairs: Gold examples and predictions.
         schema: Types and their order.
-        task: Task to analyze.
+        task: `NER` or `RE+`.
 
     Returns:
         `rows`, the gold types and "spurious"; `columns`, the predicted types and "missed"; and `counts[row][column]`.

@@ -65,6 +65,8 @@ class ExtractionMetric(Metric):
         for task in self.tasks:
             zeros = torch.zeros(len(self._types(task)), 3, dtype=torch.long)
             self.add_state(_STATES[task], zeros, dist_reduce_fx="sum")
+        self._totals: dict[str, dict[str, Counts]] = {}
+        """Counts of all ranks at the last computation."""
 
     def update(self, predictions: Sequence[Prediction], gold: Sequence[Example]) -> None:
         """Count sentences, with `predictions[i]` against `gold[i]`. If it raises, no sentence is counted.
@@ -93,8 +95,9 @@ class ExtractionMetric(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return scalars [] such as `ner_precision` and `re_plus_f1` (micro), or `ner_macro_f1` (macro)."""
+        self._totals = self.counts()  # torchmetrics has synced the states for this method
         values: dict[str, float] = {}
-        for task, by_type in self.counts().items():
+        for task, by_type in self._totals.items():
             total, mean = micro(by_type), macro(by_type)
             for name in ("precision", "recall", "f1"):
                 values[f"{_STATES[task]}_{name}"] = getattr(total, name)
@@ -103,7 +106,8 @@ class ExtractionMetric(Metric):
 
     def report(self) -> dict[str, Any]:
         """Return the nested scores of results.json over all ranks. Every rank must call it."""
-        return report(self._over_ranks())
+        self.compute()
+        return report(self._totals)
 
     def counts(self) -> dict[str, dict[str, Counts]]:
         """Return a map from task and type to counts, from the current states of this rank."""
@@ -114,12 +118,6 @@ class ExtractionMetric(Metric):
             }
             for task in self.tasks
         }
-
-    def _over_ranks(self) -> dict[str, dict[str, Counts]]:
-        if self._is_synced:  # the caller has synced the states and will restore them
-            return self.counts()
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
-            return self.counts()
 
     def _count(self, task: str, prediction: Prediction, example: Example) -> dict[str, Counts]:
         if task == "NER":

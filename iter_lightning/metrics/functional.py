@@ -11,17 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 
 TASKS = ("NER", "RE", "RE+")
 Key = tuple[str, Hashable]
 """A type, and a value that must be equal for two items to match."""
-GoldSource = Literal["corpus", "encoded"]
-Match = Literal["position", "surface"]
-Symmetric = Literal["once", "twice"]
-SplitProtocol = Literal["clean", "paper"]
 
 
 @dataclass(frozen=True)
@@ -39,21 +35,24 @@ class EvaluationDefinition:
         'gold: corpus · match: surface · symmetric: once · split_protocol: clean'
     """
 
-    gold: GoldSource = "corpus"
+    gold: str = "corpus"
     """`corpus` counts all gold. `encoded` excludes gold that the encoding lost, as in the publication."""
-    match: Match = "position"
+    match: str = "position"
     """`position` compares spans. `surface` compares their words, so that equal mentions of a sentence merge, as in the
     publication."""
-    symmetric: Symmetric = "once"
+    symmetric: str = "once"
     """`once` counts a symmetric relation once. `twice` counts both directions (PL-Marker's weighting, Appendix F)."""
-    split_protocol: SplitProtocol = "clean"
+    split_protocol: str = "clean"
     """`clean` or `paper`: the data used for training and model selection (see the data modules)."""
 
     def __post_init__(self) -> None:
-        allowed = {"gold": GoldSource, "match": Match, "symmetric": Symmetric, "split_protocol": SplitProtocol}
+        allowed = {
+            "gold": ("corpus", "encoded"), "match": ("position", "surface"), "symmetric": ("once", "twice"),
+            "split_protocol": ("clean", "paper"),
+        }  # fmt: skip
         for name, values in allowed.items():
-            if getattr(self, name) not in get_args(values):
-                raise ValueError(f"{name} {getattr(self, name)!r} is neither {' nor '.join(get_args(values))}")
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} {getattr(self, name)!r} is neither {' nor '.join(values)}")
 
     def describe(self) -> str:
         """Return the definition in one line."""

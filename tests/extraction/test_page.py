@@ -542,7 +542,7 @@ def test_other_pages_show_documents_in_an_element(tab: Tab) -> None:
 
 
 def test_dark_and_light_have_contrast(tab: Tab) -> None:
-    """Every colour stands out from the background by 3 : 1, text by 4.5 : 1."""
+    """Every color stands out from the background by 3 : 1, text by 4.5 : 1."""
     page = tab.open(judged(), SCHEMA)
     measure = """() => {
         const names = [...Array.from({ length: 24 }, (_, n) => `c${n}`), 'correct', 'missed', 'spurious', 'wrong-type'];

@@ -251,7 +251,7 @@ def test_impossible_output_is_refused_before_anything_is_created(
 
 
 def test_output_in_the_model_is_refused(campaign: Campaign, place: Path, model: str) -> None:
-    campaign.refused(["extract", model, "a.txt", "-o", f"{model}/x.json"], "lies in the model's folder")
+    campaign.refused(["extract", model, "a.txt", "-o", f"{model}/x.json"], "lies in the model folder")
     assert not Path(model, "x.json").exists()
 
 

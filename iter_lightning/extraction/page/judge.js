@@ -1,10 +1,10 @@
-// Found against gold, as iter_lightning/metrics/functional.py counts: sets, by position, symmetric relations once.
+// Compare predictions with gold as iter_lightning/metrics/functional.py does: sets of positions, symmetric relations once.
 // NER: span and type. RE: both arguments' spans and the relation type. RE+: RE and both entity types.
 
 const VERDICTS = ["correct", "missed", "spurious", "wrong type"];
 const TASKS = ["NER", "RE", "RE+"];
 
-/** Say of every item whether it is present under the two least scores and, where there is gold, how right it is. */
+/** Set, for every item, whether it passes the two thresholds and, if there is gold, its verdict. */
 function judge(doc, least, symmetric) {
   for (const e of doc.entities) e.present = e.gold || e.score >= least.entity;
   for (const r of doc.relations) r.present = r.gold || (r.score >= least.relation && r.head.present && r.tail.present);
@@ -26,7 +26,7 @@ function relationKey(r, symmetric, strict) {
   return JSON.stringify([r.type, ...ends]);
 }
 
-/** Verdicts: equal keys are correct; of the rest, a found and a gold item at one place are a wrong type. */
+/** Set verdicts: items with equal keys are correct; others at the same place have a wrong type. */
 function compare(items, keyOf, placesOf) {
   const found = items.filter((item) => item.present && !item.gold), gold = items.filter((item) => item.gold);
   const goldKeys = new Set(gold.map(keyOf)), foundKeys = new Set(found.map(keyOf));
@@ -36,7 +36,7 @@ function compare(items, keyOf, placesOf) {
   for (const item of gold.filter((each) => each.verdict === "missed")) {
     for (const place of placesOf(item)) waiting.set(place, [...(waiting.get(place) || []), item]);
   }
-  for (const sameType of [true, false]) { // a relation may differ in an argument's type alone
+  for (const sameType of [true, false]) { // relations may differ only in the type of an argument
     for (const item of found.filter((each) => each.verdict === "spurious")) {
       const candidates = placesOf(item).flatMap((place) => waiting.get(place) || []);
       const other = candidates.find((each) => !each.partner && (!sameType || each.type === item.type));
@@ -47,7 +47,7 @@ function compare(items, keyOf, placesOf) {
   }
 }
 
-/** Task -> type -> {tp, fp, fn} of a judged document. */
+/** Return the counts {tp, fp, fn} of a document for each task and type. */
 function tally(doc, symmetric) {
   const keys = {
     "NER": [doc.entities, entityKey],
@@ -69,7 +69,7 @@ function tally(doc, symmetric) {
   return counts;
 }
 
-/** Micro precision, recall and F1 over documents and the types chosen; null where there is nothing to divide by. */
+/** Return micro precision, recall, and F1 over documents and selected types; null if a denominator is 0. */
 function scores(docs, task, chosen) {
   const sum = { tp: 0, fp: 0, fn: 0 };
   for (const doc of docs) {

@@ -1,14 +1,14 @@
-// Where things go: brackets of entities in levels below each line, arcs of relations in lanes above it.
+// Layout: brackets of entities in levels below each line, and arcs of relations in lanes above it.
 // Lengths are CSS pixels, x from the left of the block's element, y from its top.
 
 const LEVEL = 18; // a level of brackets: a bar and a label under it
 const LANE = 17; // a lane of arcs: a line with its label above it
 const ROOF = 10; // between a line's text and its first lane
-const GAP = 4; // between neighbours on a level or in a lane
+const GAP = 4; // between neighbors on a level or in a lane
 const ENDS = 9; // between two arcs' ends at an entity
 
 let pen = null;
-/** The width of a label in pixels; widths are kept, as the same few labels come again and again. */
+/** Return the width of a label in pixels. Widths are cached, because labels repeat. */
 function labelWidth(text, root) {
   if (!pen) {
     pen = document.createElement("canvas").getContext("2d");
@@ -23,9 +23,9 @@ function labelWidth(text, root) {
   return pen.widths.get(text);
 }
 
-/** Lay out and draw blocks; all are read before any is written to, so that the browser lays the page out twice. */
+/** Lay out and draw blocks. All measurements precede all changes, so the browser computes the layout only twice. */
 function layoutBlocks(blocks, view) {
-  for (const block of blocks) if (!block.segments) fillBlock(block); // until it is seen, a block is but its text
+  for (const block of blocks) if (!block.segments) fillBlock(block); // a block is plain text until it becomes visible
   const plans = blocks.map((block) => plan(block, view));
   for (const { block, lines } of plans) stretch(block, lines);
   for (const { lines } of plans) {
@@ -39,7 +39,7 @@ function layoutBlocks(blocks, view) {
   for (const each of plans) paint(each, view);
 }
 
-/** Lines of a block, what stands on each and in which level or lane. */
+/** Return the lines of a block with their items, and the level or lane of each item. */
 function plan(block, view) {
   const box = block.element.getBoundingClientRect();
   const rtl = getComputedStyle(block.words).direction === "rtl";
@@ -58,7 +58,7 @@ function plan(block, view) {
   }
   lines.sort((a, b) => a.top - b.top);
   lines.forEach((line, index) => { line.index = index; });
-  const pieces = new Map(); // "start end" -> what a span covers on each line it is on
+  const pieces = new Map(); // "start end" -> the pieces of a span, one per line
   for (const [key, segments] of block.spans) pieces.set(key, piecesOf(segments, key));
   const result = { block, lines, width: box.width, rtl };
   result.pieces = pieces;
@@ -70,8 +70,8 @@ function plan(block, view) {
 }
 
 /**
- * What a span covers on each of its lines; white space at their ends hangs over and does not count. Arcs end between
- * `a0` and `a1`: where no inner entity is, so that one sees whose they are.
+ * Return the pieces of a span, one per line, without white space at their ends. Arcs end between `a0` and `a1`, where
+ * there is no inner entity, so that their argument is visible.
  */
 function piecesOf(segments, key) {
   const byLine = new Map();
@@ -88,7 +88,7 @@ function piecesOf(segments, key) {
   });
 }
 
-/** Parts of a line without white space around them, joined where they touch: several where the direction changes. */
+/** Return the parts of a line without surrounding white space. There are several if the text direction changes. */
 function joined(parts) {
   const words = parts.map((part) => !part.segment.space), rects = [];
   const kept = words.includes(true) ? parts.slice(words.indexOf(true), words.lastIndexOf(true) + 1) : parts;
@@ -113,7 +113,7 @@ function placeEntity(entity, pieces, { width, rtl }, view) {
   });
 }
 
-/** Levels of a line's brackets: none over another, outer ones below those they contain. Returns their height. */
+/** Assign levels to the brackets of a line without overlaps, outer ones below inner ones. Return their height. */
 function stack(marks) {
   const length = (mark) => mark.entity.end - mark.entity.start;
   marks.sort((a, b) => length(a) - length(b) || a.entity.start - b.entity.start || a.entity.index - b.entity.index);
@@ -129,7 +129,7 @@ function stack(marks) {
   return levels ? levels * LEVEL + 3 : 0;
 }
 
-/** One arc where both arguments are on a line, else a stub at each that names the other. */
+/** Add one arc if both arguments are on the same line, else a stub at each argument that names the other. */
 function placeRelation(relation, pieces, { block, rtl }, view) {
   const [heads, tails] = [relation.head, relation.tail].map((e) => (e.block === block && pieces.get(spanKey(e))) || []);
   const both = view.symmetric.has(relation.type);
@@ -162,7 +162,7 @@ function addArc(arc, line) {
   for (const end of [from, to]) if (end) end.piece.ends.push(end);
 }
 
-/** Lanes of a line's arcs: short ones low, no line or label on another. Returns their height. */
+/** Assign lanes to the arcs of a line without overlaps, short arcs first. Return their height. */
 function lanes(arcs, width) {
   for (const piece of new Set(arcs.flatMap((arc) => [arc.from, arc.to]).flatMap((end) => (end ? [end.piece] : [])))) {
     spread(piece, width);
@@ -187,7 +187,7 @@ function lanes(arcs, width) {
   return count ? ROOF + count * LANE : 0;
 }
 
-/** Move a label along its arc, if it can be, to where no higher arc's end comes down through it. */
+/** Move a label along its arc, if possible, to avoid the ends of higher arcs. */
 function stepAside(arc, arcs) {
   const legs = arcs.filter((other) => other.lane > arc.lane).flatMap((other) => (other.to ? [other.x0, other.x1] : [other.x0]));
   const room = Math.abs(arc.x1 - arc.x0) / 2 - arc.wide / 2 - 4, middle = (arc.x0 + arc.x1) / 2;
@@ -200,7 +200,7 @@ function stepAside(arc, arcs) {
   }
 }
 
-/** Ends side by side over an entity, near targets outermost: arcs that need not cross do not. */
+/** Order the ends of arcs over an entity, near targets outermost, to avoid unnecessary crossings. */
 function spread(piece, width) {
   const centre = (piece.a0 + piece.a1) / 2, { ends } = piece;
   const right = (end) => end.away > centre;
@@ -211,12 +211,12 @@ function spread(piece, width) {
   });
 }
 
-/** Make lines tall enough for what stands above and below them. */
+/** Make lines tall enough for their arcs and brackets. */
 function stretch(block, lines) {
   const linesOf = (segment) => [...new Set(segment.parts.map((part) => part.line))];
   const carried = new Set(block.segments.map(linesOf).filter((own) => own.length === 1).flat());
   for (const segment of block.segments) {
-    const on = linesOf(segment); // several for a word that is broken: it has to carry what nothing else can
+    const on = linesOf(segment); // several if the word is broken across lines
     const own = on.length > 1 ? on.filter((line) => !carried.has(line)) : on;
     const up = Math.max(3, ...own.map((line) => line.up)), down = Math.max(3, ...own.map((line) => line.down));
     const height = on.length ? on[0].height : 0;
@@ -228,5 +228,5 @@ function stretch(block, lines) {
 
 const shorten = (text) => {
   const points = Array.from(text.replace(/\s+/g, " "));
-  return `\u2068${points.length > 18 ? points.slice(0, 17).join("") + "…" : points.join("")}\u2069`; // isolated: of either direction
+  return `\u2068${points.length > 18 ? points.slice(0, 17).join("") + "…" : points.join("")}\u2069`; // isolate the text, because its direction may differ
 };

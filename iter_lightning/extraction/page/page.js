@@ -1,8 +1,8 @@
-// The page: filters, counts, scores and documents; `window.iterPage.show` puts one into an element.
+// The page: filters, counts, scores, and documents. `window.iterPage.show` shows a page in an element.
 
-const COLOURS = 24;
-const NEAR = "700px"; // blocks so close to the window are drawn
-const OPEN_ROWS = 12; // longer tables of relations are closed at first
+const COLORS = 24;
+const NEAR = "700px"; // blocks within this distance of the window are drawn
+const OPEN_ROWS = 12; // longer tables of relations start collapsed
 
 const views = new WeakMap();
 
@@ -14,9 +14,9 @@ class View {
     const seen = (kind) => [...new Set(this.docs.flatMap((doc) => doc[kind].map((item) => item.type)))].sort();
     const types = (known, kind) => [...new Set([...(known || []), ...seen(kind)])];
     this.types = { entities: types(schema.entity_types, "entities"), relations: types(schema.relation_types, "relations") };
-    this.colours = new Map();
-    this.types.entities.forEach((type, n) => this.colours.set(`e ${type}`, n % COLOURS));
-    this.types.relations.forEach((type, n) => this.colours.set(`r ${type}`, (n + this.types.entities.length) % COLOURS));
+    this.colors = new Map();
+    this.types.entities.forEach((type, n) => this.colors.set(`e ${type}`, n % COLORS));
+    this.types.relations.forEach((type, n) => this.colors.set(`r ${type}`, (n + this.types.entities.length) % COLORS));
     this.judged = this.docs.some((doc) => doc.judged);
     this.chosen = {
       entities: new Set(this.types.entities), relations: new Set(this.types.relations), verdicts: new Set(VERDICTS),
@@ -25,7 +25,7 @@ class View {
     this.query = "";
     this.byVerdict = this.judged;
     this.onlyMatches = false;
-    this.hits = []; // blocks that hold what is searched for
+    this.hits = []; // blocks that match the search
     this.hit = -1;
     this.waiting = new Set();
     this.build(title, notes);
@@ -33,13 +33,13 @@ class View {
     this.apply();
   }
 
-  colourOf(item) {
+  colorOf(item) {
     if (this.byVerdict && item.verdict) return `var(--iter-${item.verdict.replace(" ", "-")})`;
-    return this.colourOfType(item.head ? "r" : "e", item.type);
+    return this.colorOfType(item.head ? "r" : "e", item.type);
   }
 
-  colourOfType(kind, type) {
-    return `var(--iter-c${this.colours.get(`${kind} ${type}`)})`;
+  colorOfType(kind, type) {
+    return `var(--iter-c${this.colors.get(`${kind} ${type}`)})`;
   }
 
   // elements ---------------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class View {
     this.close = () => { seen.disconnect(); sized.disconnect(); abort.abort(); };
   }
 
-  /** Printers have another width: lay everything out for it, then again for the screen. */
+  /** Lay out all blocks for the width of the printer, and afterwards for the screen. */
   print(starts) {
     this.root.classList.toggle("iter-printing", starts);
     if (starts) {
@@ -157,7 +157,7 @@ class View {
     for (const doc of this.docs) judge(doc, this.least, this.symmetric);
   }
 
-  /** Whether an item passes all filters but the one named. */
+  /** Return whether an item passes all filters except for the given one. */
   passes(item, kind, but = "") {
     const { chosen } = this, either = (set, each) => set.has(each.type) || (each.partner && set.has(each.partner.type));
     if (!item.present || (item.gold && item.verdict !== "missed")) return false;
@@ -199,7 +199,7 @@ class View {
     if (this.judged) this.scores.replaceChildren(buildScores(this));
   }
 
-  /** A sentence matches by what is searched for; without a search, where anything is shown in it. */
+  /** Return whether a sentence matches the search or, without a search, shows any item. */
   match(doc, pattern) {
     const whole = !pattern || pattern.test(doc.id);
     for (const block of doc.blocks) {
@@ -211,7 +211,7 @@ class View {
     doc.shown = doc.found && (!this.onlyMatches || doc.blocks.some((block) => block.matches));
   }
 
-  /** Go to the next sentence that holds what is searched for. */
+  /** Go to the next sentence that matches the search. */
   nextHit() {
     if (!this.hits.length) return;
     this.hit = (this.hit + 1) % this.hits.length;
@@ -238,7 +238,7 @@ class View {
     return this.query ? new RegExp(this.query.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"), "iu") : null;
   }
 
-  /** Colour what was searched for, where the browser can do that without changing the text's elements. */
+  /** Highlight matches of the search, if the browser can do so without changes to the elements. */
   markSearch() {
     if (!globalThis.CSS?.highlights) return;
     CSS.highlights.delete("iter-search");
@@ -253,7 +253,7 @@ class View {
 
   // pointing ---------------------------------------------------------------------------------------------------------
 
-  /** Put an item, with what it is related to, before all others of its document; null ends that. */
+  /** Emphasize an item and its related items in their document; null removes the emphasis. */
   point(found) {
     if (this.pointed?.item === found?.item) return;
     this.pointed = found;
@@ -287,7 +287,7 @@ function itemAt(target, event) {
   return item ? { item, event: event.type } : null;
 }
 
-/** The range of text `[start, end)`, in UTF-16 units, of an element's text nodes. */
+/** Return the range `[start, end)`, in UTF-16 units, of the text of an element. */
 function rangeIn(element, start, end) {
   const range = document.createRange(), walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
   let place = 0, opened = false;
@@ -310,9 +310,9 @@ const number = (value) => value.toLocaleString("en");
 const plural = (count, word) => `${number(count)} ${count === 1 ? word : word.replace(/y$/, "ie") + "s"}`;
 
 /**
- * Show documents in an element, in the place of what was there.
- * @param element where; it takes the class `iter-page`
- * @param content `schema` (`Schema.to_dict()`), `documents` (`Document.to_dict()`, a list), and if wanted `title` and `notes`
+ * Show documents in an element, replacing its content.
+ * @param element the element, which gets the class `iter-page`
+ * @param content `schema` (`Schema.to_dict()`), `documents` (list of `Document.to_dict()`), optional `title` and `notes`
  */
 function show(element, content) {
   views.get(element)?.close();
@@ -329,7 +329,7 @@ if (root) {
   fitFrame();
 }
 
-/** In a notebook: as tall as the content, up to a limit. */
+/** Fit the height of the frame in a notebook to the content, up to a limit. */
 function fitFrame() {
   let frame = null;
   try {

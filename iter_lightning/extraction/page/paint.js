@@ -1,4 +1,4 @@
-// The drawing of one block: an SVG over its text.
+// Draw one block: an SVG over its text.
 
 const SIGNS = { "missed": "− ", "spurious": "+ ", "wrong type": "" };
 
@@ -13,7 +13,7 @@ function relationLabel(relation) {
   return `${relation.type} ≠ argument type`;
 }
 
-/** What a pointer that rests on an item reads. */
+/** Return the tooltip of an item. */
 function describe(item) {
   const parts = item.head
     ? [`${item.type}: ${item.head.text} (${item.head.type}) → ${item.tail.text} (${item.tail.type})`]
@@ -29,7 +29,7 @@ function paint({ block, lines, pieces }, view) {
   const brackets = draw("g"), arcs = draw("g"), labels = draw("g");
   for (const line of lines) {
     for (const mark of line.marks) bracket(mark, line, brackets, view);
-    for (const arc of [...line.arcs].reverse()) arch(arc, line, arcs, labels, view); // low arcs over high ones' legs
+    for (const arc of [...line.arcs].reverse()) arch(arc, line, arcs, labels, view); // draw low arcs over the ends of high ones
   }
   block.svg.replaceChildren(brackets, arcs, labels);
   block.tint.replaceChildren(...block.entities.filter((e) => e.shown).sort((a, b) => b.end - b.start - (a.end - a.start))
@@ -42,17 +42,17 @@ function paint({ block, lines, pieces }, view) {
 function group(item, kind, block, view) {
   const node = draw("g", { class: `iter-${kind}`, "data-verdict": item.verdict || "none" }, draw("title"));
   node.firstChild.textContent = describe(item);
-  node.style.setProperty("--c", view.colourOf(item));
+  node.style.setProperty("--c", view.colorOf(item));
   node.item = item;
   node.block = block;
   item.marks.push(node);
   return node;
 }
 
-/** The ground of an entity's text; an inner one covers an outer one's. */
+/** Draw the background of an entity. Inner entities cover outer ones. */
 function tint(entity, { x0, x1 }, line, view) {
   const node = draw("rect", { class: "iter-tint", x: x0, y: line.top, width: x1 - x0, height: line.height + 2, rx: 2 });
-  node.style.setProperty("--c", view.colourOf(entity));
+  node.style.setProperty("--c", view.colorOf(entity));
   node.block = line.block;
   entity.marks.push(node);
   return node;
@@ -66,7 +66,7 @@ function tag(x, y, wide, text) {
   return [draw("rect", { class: "iter-tag", x: round(x), y: round(y), width: wide, height: 14, rx: 2 }), words];
 }
 
-/** A bar under the text with a tick where the entity starts and ends, and its label under it. */
+/** Draw a bar under an entity with ticks at its start and end, and its label. */
 function bracket(mark, line, layer, view) {
   const node = group(mark.entity, "bracket", line.block, view);
   const y = line.top + line.height + 2 + mark.level * LEVEL;
@@ -78,7 +78,7 @@ function bracket(mark, line, layer, view) {
   layer.append(node);
 }
 
-/** A rounded arch from one argument to the other, an arrow at the tail, its label in its lane. */
+/** Draw an arc between two arguments, with an arrow at the tail and a label. */
 function arch(arc, line, layer, labels, view) {
   const node = group(arc.relation, "arc", line.block, view);
   const foot = line.top - 1, roof = Math.round(line.top - ROOF - arc.lane * LANE) + 0.5;
@@ -90,7 +90,7 @@ function arch(arc, line, layer, labels, view) {
   for (const [end, x] of [[arc.from, arc.x0], [arc.to, arc.x1]]) {
     if (end?.arrow) node.append(draw("path", { class: "iter-arrow", d: `M${x - 3.5} ${foot - 6}L${x} ${foot}L${x + 3.5} ${foot - 6}Z` }));
   }
-  if (!arc.to) node.append(draw("circle", { class: "iter-more", cx: arc.x1, cy: roof, r: 2.5 })); // goes on elsewhere
+  if (!arc.to) node.append(draw("circle", { class: "iter-more", cx: arc.x1, cy: roof, r: 2.5 })); // the relation continues on another line
   layer.append(node);
   const label = group(arc.relation, "arc", line.block, view);
   label.append(...tag(arc.centre - arc.wide / 2, roof - 15, arc.wide, arc.text));

@@ -1,6 +1,6 @@
-// What stands beside the documents (filters, which are the legend) and around them (scores, tables).
+// Elements around the documents: filters, which are also the legend, scores, and tables.
 
-/** The panel of filters; `update(facets)` sets the counts. */
+/** Build the panel of filters. `update(facets)` sets the counts. */
 function buildFilters(view) {
   const updates = [];
   const change = (rejudge) => {
@@ -68,7 +68,7 @@ function typeBoxes(view, kind, letter, legend, change, updates) {
       },
     });
     const swatch = make("span", { "class": `iter-swatch iter-swatch-${letter}`, "aria-hidden": "true" });
-    swatch.style.setProperty("--c", view.colourOfType(letter, type));
+    swatch.style.setProperty("--c", view.colorOfType(letter, type));
     updates.push((facets) => {
       count.textContent = number(facets[kind].get(type) || 0);
       swatch.classList.toggle("iter-grey", view.byVerdict);
@@ -109,7 +109,7 @@ function verdictBoxes(view, change, updates) {
   });
   const head = ["", "entities", "relations"].map((name) => make("th", { scope: "col" }, name));
   const by = (value, text) => make("label", { class: "iter-radio" }, make("input", {
-    type: "radio", name: `iter-colour-${view.docs[0].number}`, value, checked: (value === "result") === view.byVerdict,
+    type: "radio", name: `iter-color-${view.docs[0].number}`, value, checked: (value === "result") === view.byVerdict,
     onchange: () => {
       view.byVerdict = value === "result";
       change(false);
@@ -117,7 +117,7 @@ function verdictBoxes(view, change, updates) {
   }), text);
   return make("fieldset", { class: "iter-group iter-verdicts" }, make("legend", {}, "Found against gold"),
     make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)),
-    make("div", { "role": "radiogroup", "aria-label": "Colour by" }, "Colour by ", by("result", "result"), by("type", "type")));
+    make("div", { "role": "radiogroup", "aria-label": "Color by" }, "Color by ", by("result", "result"), by("type", "type")));
 }
 
 function switches(view, change) {
@@ -131,7 +131,7 @@ function switches(view, change) {
   return make("div", { class: "iter-group" }, make("label", { class: "iter-box" }, input, "Only sentences that match"));
 }
 
-/** Micro scores of the documents shown, with the definition they stand for. */
+/** Build the table of micro scores of the documents, with their definition. */
 function buildScores(view) {
   const docs = view.docs.filter((doc) => doc.judged && doc.found);
   const tasks = TASKS.filter((task) => task === "NER" || view.types.relations.length);
@@ -149,7 +149,7 @@ function buildScores(view) {
   return make("div", {}, table, make("p", {}, about));
 }
 
-/** A document's relations as rows, made when they are first looked at. */
+/** Build the table of relations of a document, with rows that are created when it is opened. */
 function buildTable(doc, view) {
   const title = make("summary", {});
   const details = make("details", { class: "iter-relations", ontoggle: () => details.open && fillTable(doc, view) }, title);

@@ -1,6 +1,6 @@
-// Texts, their blocks (a sentence each) and segments (what lies between two borders of entities).
+// Texts, their blocks (one per sentence), and segments (text between two boundaries of entities).
 
-/** A function from an offset in code points, as Python counts, to one in UTF-16 units, as JavaScript does. */
+/** Return a function from offsets in code points (Python) to offsets in UTF-16 units (JavaScript). */
 function unitsOf(text) {
   if (!/[\ud800-\udfff]/.test(text)) return (point) => point;
   const table = [];
@@ -9,7 +9,7 @@ function unitsOf(text) {
   return (point) => table[point];
 }
 
-/** Items (entities and relations, found and gold) and blocks of one `Document.to_dict()`. */
+/** Build the items (predicted and gold entities and relations) and blocks of one `Document.to_dict()`. */
 function readDocument(values, number) {
   const at = unitsOf(values.text);
   const doc = { number, id: values.id || "", text: values.text, judged: Boolean(values.gold), entities: [], relations: [] };
@@ -31,12 +31,12 @@ function readDocument(values, number) {
   return doc;
 }
 
-/** The text cut before each sentence, or after each line where there are none; no cut goes through an entity. */
+/** Cut the text before each sentence, or after each line without sentences, but never inside an entity. */
 function blocksOf(doc, sentences) {
   let cuts = [];
   for (let n = 1; n < sentences.length; n++) {
     const gap = doc.text.slice(sentences[n - 1][1], sentences[n][0]);
-    cuts.push(sentences[n - 1][1] + (gap.lastIndexOf("\n") + 1 || gap.length)); // indentation stays with its line
+    cuts.push(sentences[n - 1][1] + (gap.lastIndexOf("\n") + 1 || gap.length)); // indentation belongs to the following line
   }
   if (!sentences.length) cuts = Array.from(doc.text.matchAll(/\n+/g), (match) => match.index + match[0].length);
   const byStart = [...doc.entities].sort((a, b) => a.start - b.start);
@@ -60,7 +60,7 @@ function blocksOf(doc, sentences) {
   return blocks;
 }
 
-/** Fill a block with its words: plain text, and a pair of spans for each word, or part of one, that entities cover. */
+/** Fill a block with plain text, and a pair of spans for each word, or part of one, that entities cover. */
 function fillBlock(block) {
   block.words.replaceChildren();
   const { doc, words } = block;
@@ -76,11 +76,11 @@ function fillBlock(block) {
       words.append(text);
       continue;
     }
-    covers.sort((a, b) => a.end - a.start - (b.end - b.start)); // the innermost first
-    for (const match of text.matchAll(/\s+|\S+/g)) { // a line can only break between these: a word is on one line
+    covers.sort((a, b) => a.end - a.start - (b.end - b.start)); // innermost first
+    for (const match of text.matchAll(/\s+|\S+/g)) { // lines can break only between these pieces
       const segment = { start: start + match.index, covers, space: !match[0].trim() };
       segment.end = segment.start + match[0].length;
-      // the outer span makes its line tall and is moved up or down for that; the inner one is put back
+      // the outer span makes its line tall and is shifted for this; the inner span is shifted back
       segment.inner = make("mark", { class: "iter-segment" }, match[0]);
       segment.outer = make("span", {}, segment.inner);
       segment.inner.segment = segment;
@@ -99,7 +99,7 @@ function fillBlock(block) {
 
 const spanKey = (entity) => `${entity.start} ${entity.end}`;
 
-/** An HTML element; text children become text nodes, so that nothing in a text is ever read as markup. */
+/** Create an HTML element. Text children become text nodes, so that texts are never parsed as markup. */
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -111,7 +111,7 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** An SVG element. */
+/** Create an SVG element. */
 function draw(tag, attributes = {}, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
