@@ -22,7 +22,6 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import profile, record_function
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import subjects
 from benchmarks.subjects import Floor, Subject, bare_encoder, id_rows
@@ -31,7 +30,6 @@ from iter_lightning.extraction.extractor import Extractor, TorchBackend
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.features import Batch, EncodedExample
 from iter_lightning.heap import return_large_buffers
-from iter_lightning.metrics import ExtractionMetric
 from iter_lightning.model import IterModel, pipeline
 from iter_lightning.model.inference import PRECISIONS, InferenceOptions, prepare
 from iter_lightning.model.kernels import describe
@@ -183,6 +181,8 @@ def agreement(subject: Subject, options: Namespace) -> Iterator[Measurement]:
 
 
 def _f1(subject: Subject, predictions: Sequence[Prediction]) -> dict[str, float]:
+    from iter_lightning.metrics import ExtractionMetric  # which `peak` should not hold
+
     metric = ExtractionMetric(subject.model.config.schema)
     metric.update(predictions, subject.examples)
     values = metric.compute()
@@ -262,10 +262,9 @@ def counts(subject: Subject, seconds: float, sentences: int, precision: str, opt
 
 @cache
 def _flops_a_subword(subject: Subject) -> dict[str, float]:
-    """Count the operations of unpadded sentences in the encoder and in the heads.
+    """Count the operations of unpadded sentences; attention takes the math path, the only one counted on a CPU."""
+    from torch.utils.flop_counter import FlopCounterMode  # as above
 
-    Attention takes the math path, because torch does not count fused kernels on a CPU.
-    """
     some = replace(subject, examples=subjects.spread_over(subject.examples, FLOP_SENTENCES))
     subwords = sum(map(len, id_rows(some)))
     unpacked, math = patch.object(subject.model, "packing", False), sdpa_kernel(SDPBackend.MATH)
@@ -287,8 +286,7 @@ def _steady(results: Iterator[object], skip: int, count: int) -> list[float]:
     """Return the seconds of `count` pools of results, after the first `skip`."""
     ends = []
     for _ in range(skip + count):
-        for _ in islice(results, pipeline.POOL):
-            pass
+        list(islice(results, pipeline.POOL))
         ends.append(time.perf_counter())
     return [after - before for before, after in zip(ends[skip - 1 :], ends[skip:], strict=False)]
 
