@@ -105,7 +105,7 @@ def test_column_removed_before_reading_is_reported(tmp_path: Path) -> None:
         list(reading)
 
 
-@pytest.mark.parametrize("format", [name for name, format in formats().items() if format.readable])
+@pytest.mark.parametrize("format", [name for name, format in formats().items() if format.read])
 def test_two_passes_give_the_same_items(tmp_path: Path, format: str) -> None:
     content = '{"text": "a"}\n{"text": 3}\n' if format in ("json", "jsonl") else "text\nb O\n\n"
     path = tmp_path / "in.data"
