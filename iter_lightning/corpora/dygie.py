@@ -27,15 +27,15 @@ COREFERENCE = "Coreference"
 
 
 def read_dygie(path: str | Path, labels: Mapping[str, str] | None = None, coreference: bool = False) -> list[Example]:
-    """One example a sentence, ids `DOCUMENT:SENTENCE`; with `coreference` one a document, ids `DOCUMENT`.
+    """Read an example per sentence (ids `DOCUMENT:SENTENCE`), or per document with `coreference` (ids `DOCUMENT`).
 
     A cluster is read as the symmetric relation `Coreference` between all unordered pairs of its mentions, each pair
     once, the mention that comes first as its head: n mentions give n (n - 1) / 2 relations.
 
     Args:
         path: the JSON-lines file.
-        labels: other names for types; those not in it stay.
-        coreference: read `clusters`, lists of [first, last]; a mention that is no entity is a fault.
+        labels: new names of types; others keep theirs.
+        coreference: read `clusters`, lists of [first, last]; a mention that is not an entity is a fault.
 
     Raises:
         CorpusError: every fault of the file.
@@ -104,7 +104,7 @@ def _sentence(
         missing = [span for span in arguments if span not in index]
         if missing:
             first, last = missing[0][0] + offset, missing[0][1] + offset - 1
-            faults.add(f"{where}: relation {i}", f"[{first}, {last}] is no entity of the sentence")
+            faults.add(f"{where}: relation {i}", f"[{first}, {last}] is not an entity of the sentence")
         else:
             links.append((index[arguments[0]], index[arguments[1]], labels.get(kind, kind)))
     unescaped = tuple(BRACKETS.get(word, word) for word in words)
@@ -135,7 +135,7 @@ def _coreference(document: dict[str, Any], entities: list[Entity], where: str, f
             continue
         spans = {(first, last + 1) for first, last, *_ in cluster}
         for start, end in sorted(spans - index.keys()):
-            faults.add(place, f"[{start}, {end - 1}] is no entity of the document")
+            faults.add(place, f"[{start}, {end - 1}] is not an entity of the document")
         pairs = combinations([index[span] for span in sorted(spans & index.keys())], 2)
         found.update(dict.fromkeys(Relation(head, tail, COREFERENCE) for head, tail in pairs))
     return list(found)

@@ -1,7 +1,7 @@
-"""What all readers share: JSON with positions in its errors, and raw records checked into examples.
+"""Shared by all readers: JSON with positions in its errors, and the check of raw records.
 
-A reader goes through its whole file and then tells all faults at once: file, record, field, what was found, what
-was expected. Records, entities and relations are counted from 0.
+A reader reads its whole file and then reports all faults at once, each with the file, the record, the field, what was
+found and what was expected. Records, entities and relations are counted from 0.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Faults:
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, gzipped or not, with or without a byte order mark.
+    """Read a text file in UTF-8, gzipped or not, with or without a byte order mark.
 
     Raises:
         CorpusError: missing, unreadable, not a regular file, not UTF-8, or unpacked larger than `UNPACKED_BYTES`.
@@ -72,15 +72,15 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path, expected: type) -> Any:
-    """A JSON file whose top level is of type `expected`."""
+    """Read a JSON file whose top level has the type `expected`."""
     return parse_json(read_text(path), path, expected)
 
 
 def parse_json(text: str, path: Path, expected: type, line: int | None = None) -> Any:
-    """JSON from a file (`line` None) or from one line of it.
+    """Parse the JSON of a file (`line` None) or of one of its lines.
 
     Raises:
-        CorpusError: no JSON, or another type at the top level.
+        CorpusError: it is not JSON, or has another type at the top level.
     """
     try:
         value = json.loads(text)
@@ -99,17 +99,17 @@ def parse_json(text: str, path: Path, expected: type, line: int | None = None) -
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; blank lines are passed over."""
+    """Yield the objects of a JSON-lines file; blank lines are skipped."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             yield parse_json(line, path, dict, number)
 
 
 def record_objects(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON list of objects.
+    """Read the records of a JSON list of objects.
 
     Raises:
-        CorpusError: naming each entry that is no object.
+        CorpusError: names each entry that is not an object.
     """
     faults = Faults(path)
     records: list[Any] = read_json(path, list)
@@ -121,7 +121,7 @@ def record_objects(path: Path) -> list[dict[str, Any]]:
 
 
 def check_words(value: Any, where: str, faults: Faults, field: str = "tokens") -> tuple[str, ...] | None:
-    """A list of strings, or None and a fault."""
+    """Return a list of strings as a tuple, or add a fault and return None."""
     if not isinstance(value, list):
         faults.add(where, f"{field}: expected a list of words, found {described(value)}")
         return None
@@ -137,7 +137,7 @@ def check_words(value: Any, where: str, faults: Faults, field: str = "tokens") -
 
 
 def check_list(value: Any, where: str, faults: Faults, field: str) -> list[Any]:
-    """A list; a missing one, null and the empty object some releases write are no items."""
+    """Return a list; null, and the empty object that some releases write, count as empty."""
     if value is None or value == {}:
         return []
     if not isinstance(value, list):
@@ -147,14 +147,14 @@ def check_list(value: Any, where: str, faults: Faults, field: str) -> list[Any]:
 
 
 def required_list(record: dict[str, Any], field: str, where: str, faults: Faults) -> list[Any]:
-    """The list under a key that must be there: without it a misspelt field would read as no annotation."""
+    """Return the list under a key that is required, so that a misspelled field is not read as no annotation."""
     if field not in record:
         faults.add(where, f"{field} missing, found {shown(sorted(record))}")
     return check_list(record.get(field), where, faults, field)
 
 
 def take_keys(items: Iterable[Any], keys: Sequence[str], where: str, what: str, faults: Faults) -> list[Any]:
-    """Tuples of the values of `keys` in each object; None (and a fault) where one is missing."""
+    """Return the values of `keys` in each object as tuples, or None and add a fault if one is missing."""
     result: list[Any] = []
     for number, item in enumerate(items):
         if not isinstance(item, dict):
@@ -172,7 +172,7 @@ def build_example(
     words: tuple[str, ...], entities: Sequence[RawEntity | None], relations: Sequence[RawRelation | None], id: str,
     where: str, faults: Faults, left_context: tuple[str, ...] = (), right_context: tuple[str, ...] = (),
 ) -> Example | None:  # fmt: skip
-    """A checked example, or None and the faults of its entities and relations. Exact duplicates are kept once."""
+    """Return a checked example without exact duplicates, or None and add the faults of its entities and relations."""
     before = len(faults.lines)
     if fault := surrogate_fault(id):
         faults.add(where, f"id: {fault}")
@@ -219,7 +219,7 @@ def _relation(raw: RawRelation, entities: Sequence[Entity | None], where: str, f
         return None
     for role, index in (("head", head), ("tail", tail)):
         if not 0 <= index < len(entities):
-            faults.add(where, f"{role} {index} is no entity (the record has {len(entities)})")
+            faults.add(where, f"{role} {index} is not an entity (the record has {len(entities)})")
             return None
     first, second = entities[head], entities[tail]
     return None if first is None or second is None else Relation(first, second, kind)

@@ -88,7 +88,7 @@ def test_spert_tells_every_fault_at_once(tmp_path: Path) -> None:
     for line in (
         "train.json: record 0: entity 0: end 41 is past the sentence (6 words)",
         "train.json: record 0: entity 1: end 4 must be past start 4 (ends are exclusive)",
-        "train.json: record 1: relation 0: tail 7 is no entity (the record has 2)",
+        "train.json: record 1: relation 0: tail 7 is not an entity (the record has 2)",
         "train.json: record 3: tokens: expected a list of words, found null",
         "train.json: record 4: tokens: word 1 is 3, expected a string",
         "train.json: record 5: entity 0: type missing, found ['end', 'start']",
@@ -172,7 +172,7 @@ def test_dygie_faults(tmp_path: Path) -> None:
         {**DOCUMENT, "ner": [[], [[6, 99, "PER"]]], "relations": [[], []]},
     ]
     found = faults(read_dygie, write(tmp_path / "d.json", "\n".join(map(json.dumps, documents))))
-    assert "d.json: document 0: sentence 1: relation 0: [7, 7] is no entity of the sentence" in found
+    assert "d.json: document 0: sentence 1: relation 0: [7, 7] is not an entity of the sentence" in found
     assert "d.json: document 1: ner: expected a list for each of the 2 sentences" in found
     assert any("document 2: sentence 0: ner: entry 0" in line for line in found)
     assert any("document 3: sentence 1: entity 0: end 94 is past the sentence (3 words)" in line for line in found)
@@ -214,9 +214,9 @@ def test_dygie_coreference_faults(tmp_path: Path) -> None:
     found = faults(lambda file: read_dygie(file, coreference=True), path)
     assert found == [
         "d.json: document 0: clusters missing, found ['doc_key', 'ner', 'relations', 'sentences']",
-        "d.json: document 1: cluster 0: [7, 7] is no entity of the document",
-        "d.json: document 1: cluster 1: [0, 1] is no entity of the document",
-        "d.json: document 1: cluster 1: [40, 41] is no entity of the document",
+        "d.json: document 1: cluster 0: [7, 7] is not an entity of the document",
+        "d.json: document 1: cluster 1: [0, 1] is not an entity of the document",
+        "d.json: document 1: cluster 1: [40, 41] is not an entity of the document",
         "d.json: document 2: cluster 0: entry 0 is [0, 'x'], expected 2 whole numbers",
         "d.json: document 2: cluster 1: entry 0 is [0], expected 2 whole numbers",
         "d.json: document 2: cluster 2: expected a list, found 'none'",

@@ -46,7 +46,7 @@ def test_truncated_corpus(
     ("field", "value", "expected"),
     [
         ("entities", [{"type": "Person", "start": 0, "end": 99}], "record 1: entity 0: end 99 is past the sentence"),
-        ("relations", [{"type": "Leads", "head": 0, "tail": 70}], "record 1: relation 0: tail 70 is no entity"),
+        ("relations", [{"type": "Leads", "head": 0, "tail": 70}], "record 1: relation 0: tail 70 is not an entity"),
     ],
 )
 def test_wrong_annotation(

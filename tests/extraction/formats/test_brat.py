@@ -15,12 +15,7 @@ from hypothesis import strategies as st
 
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.brat import file_name
-from tests.extraction.formats.builders import (
-    BOOKS,
-    any_documents,
-    noted,
-    written,
-)
+from tests.extraction.formats.builders import BOOKS, any_documents, noted, written
 
 
 def read_brat(folder: Path, name: str) -> tuple[str, dict[str, Any], list[Any], dict[str, float]]:
