@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -39,7 +40,8 @@ def read_csv(source: Source, options: ReadOptions, advance: Advance) -> Iterator
             raise ConfigError(f"{source.name}: {fault}")
         for row in rows:
             record = ValueError(row.fault) if row.fault else _record(header.fields, row.fields, options)
-            yield record_item(record, options, source, row.place, lambda row=row: _delimiter(source).join(row.fields))
+            raw = partial(_delimiter(source).join, row.fields)
+            yield record_item(record, options, source, row.place, raw)
 
 
 def check_csv(source: Source, options: ReadOptions) -> str | None:

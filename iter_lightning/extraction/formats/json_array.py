@@ -11,6 +11,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Format, Item, ReadOptions, Source
@@ -27,7 +28,7 @@ def read_json(source: Source, options: ReadOptions, advance: Advance) -> Iterato
     with opened(source, advance) as stream:
         window = _Window(stream, options.longest_record)
         for record, raw in window.records():
-            yield record_item(record, options, source, window.place, lambda raw=raw: raw)
+            yield record_item(record, options, source, window.place, partial(str, raw))
 
 
 class _Window:
