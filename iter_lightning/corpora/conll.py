@@ -15,12 +15,12 @@ DOCUMENT_START = "-DOCSTART-"
 
 
 def read_conll(path: str | Path, level: str = "sentence", tag_column: int = -1) -> list[Example]:
-    """Read word (first column) and tag; a blank line ends a sentence.
+    """Read words from the first column and their tags; a blank line ends a sentence.
 
     Args:
         path: the file; columns are separated by tabs if a line has one, else by spaces.
         level: `sentence`, or `document`: the sentences between two `-DOCSTART-` lines are one example.
-        tag_column: where the tag is.
+        tag_column: the column of the tag.
 
     Raises:
         CorpusError: every line without a tag, or with a tag other than O, B-X, I-X, E-X, S-X.
@@ -89,8 +89,8 @@ def tagged_example(sentences: Sequence[Sequence[tuple[str, str]]], id: str = "")
 def entity_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     """Return (start, end, type) of each entity of a tagged sentence.
 
-    One rule reads IOB1, IOB2 and BIOES: an entity begins at B-X and S-X, and at I-X or E-X where the word before
-    is outside or of another type, or ended its entity; it ends before a new one, at O, and after E-X and S-X.
+    One rule covers IOB1, IOB2 and BIOES: an entity begins at B-X and S-X, and at I-X or E-X if the word before is
+    outside, has another type, or ended its entity. It ends before a new one, at O, and after E-X and S-X.
     """
     spans: list[tuple[int, int, str]] = []
     start, kind = -1, ""

@@ -23,7 +23,7 @@ from iter_lightning.types import Example, Schema
 
 
 def read_spert(path: str | Path) -> list[Example]:
-    """Read `.json` or `.json.gz`; ids come from orig_id, org_id or id, else the record's number.
+    """Read `.json` or `.json.gz`; ids come from orig_id, org_id or id, else from the number of the record.
 
     Raises:
         CorpusError: every fault of the file.
@@ -53,16 +53,16 @@ def annotated_example(
 
 
 def record_id(record: dict[str, Any], number: int) -> str:
-    """A record's own id, else its number."""
+    """Return the id of a record, else its number."""
     found = next((record[key] for key in ("orig_id", "org_id", "id") if record.get(key) is not None), number)
     return found if isinstance(found, str) else shown(found)
 
 
 def read_spert_types(path: str | Path) -> Schema:
-    """A schema from SpERT's types file, or from the plain form of `Schema.to_dict`.
+    """Read a schema from SpERT's types file, or from the form of `Schema.to_dict`.
 
     Raises:
-        CorpusError: neither of the two.
+        CorpusError: the file has neither form.
     """
     path = Path(path)
     content = read_json(path, dict)
@@ -90,10 +90,10 @@ def _are_names(value: Any) -> bool:
 
 
 def write_spert(examples: Sequence[Example], path: str | Path) -> None:
-    """Write records that `read_spert` gives back exactly; the file appears whole or not at all.
+    """Write records that `read_spert` reads back exactly; the file is written atomically.
 
     Raises:
-        ValueError: an example with context, which the layout has no field for.
+        ValueError: an example has context, for which there is no field.
     """
     records = [spert_record(example) for example in examples]
     write_atomically(Path(path), json.dumps(records, ensure_ascii=False))

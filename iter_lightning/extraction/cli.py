@@ -67,8 +67,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    inputs = [name for name, format in formats().items() if format.readable]
-    outputs = [name for name, format in formats().items() if format.writable]
+    inputs = [name for name, format in formats().items() if format.read]
+    outputs = [name for name, format in formats().items() if format.write]
     parser = argparse.ArgumentParser(
         prog="python -m iter_lightning extract", description=main.__doc__, epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

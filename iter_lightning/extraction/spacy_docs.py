@@ -84,7 +84,10 @@ def annotate(doc: Doc, document: Document, spans_key: str = SPANS_KEY, overwrite
     """
 
     def span(entity: TextEntity) -> Span:
-        return doc.char_span(entity.start, entity.end, label=entity.type)
+        found = doc.char_span(entity.start, entity.end, label=entity.type)
+        if found is None:
+            raise ValueError(f"the entity {entity.text!r} does not begin and end with tokens")
+        return found
 
     spans = [span(entity) for entity in document.entities]
     scores = [entity.score for entity in document.entities]

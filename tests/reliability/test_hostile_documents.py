@@ -84,7 +84,7 @@ def test_damaged_bytes_are_read_or_refused(campaign: Campaign, name: str) -> Non
     rng = random.Random(f"documents {name}")
     plain, packed = campaign.folder / f"a.{name}", campaign.folder / f"a.{name}.gz"
     for number in range(300):
-        options = ReadOptions(name, gold=formats()[name].gold and number % 2 == 0)
+        options = ReadOptions(name, gold=formats()[name].reads_gold and number % 2 == 0)
         if number % 5 == 4 and name != "parquet":
             packed.write_bytes(damaged_bytes(rng, gzip.compress(data, mtime=0)))
             campaign.tries(read_all, packed, options)

@@ -5,22 +5,15 @@ from __future__ import annotations
 import csv
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document, TextRelation
-from iter_lightning.extraction.formats.support.base import (
-    Advance,
-    BadRecord,
-    DamagedError,
-    Format,
-    Item,
-    ReadOptions,
-    Source,
-)
+from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Format, Item, ReadOptions, Source
 from iter_lightning.extraction.formats.support.losses import Losses
-from iter_lightning.extraction.formats.support.records import document_of, missing_columns
+from iter_lightning.extraction.formats.support.records import missing_columns, record_item
 from iter_lightning.extraction.formats.support.streams import lines_of, opened
 from iter_lightning.extraction.formats.support.writing import TextWriter
 from iter_lightning.types import Schema
@@ -46,15 +39,9 @@ def read_csv(source: Source, options: ReadOptions, advance: Advance) -> Iterator
         if fault := _missing(header.fields, options):
             raise ConfigError(f"{source.name}: {fault}")
         for row in rows:
-            try:
-                if row.fault:
-                    raise ValueError(row.fault)
-                record = _record(header.fields, row.fields, options)
-                document = document_of(record, options, f"{source.name}:{row.place}")
-            except ValueError as error:
-                yield BadRecord(source.name, row.place, str(error), _delimiter(source).join(row.fields))
-            else:
-                yield document
+            record = ValueError(row.fault) if row.fault else _record(header.fields, row.fields, options)
+            raw = partial(_delimiter(source).join, row.fields)
+            yield record_item(record, options, source, row.place, raw)
 
 
 def check_csv(source: Source, options: ReadOptions) -> str | None:
@@ -120,14 +107,14 @@ class _Lines:
         return self.last
 
 
-def _record(names: list[str], fields: list[str], options: ReadOptions) -> dict[str, str]:
-    """Return the text and the id of a row."""
+def _record(names: list[str], fields: list[str], options: ReadOptions) -> dict[str, str] | ValueError:
+    """Return the text and the id of a row, or what is wrong with it."""
     if len(fields) != len(names):
-        raise ValueError(f"{len(fields)} fields, the first row has {len(names)} (a delimiter that is not quoted?)")
+        return ValueError(f"{len(fields)} fields, the first row has {len(names)} (a delimiter that is not quoted?)")
     record = {name: fields[names.index(name)] for name in (options.text_field, options.id_field) if name in names}
     for name, text in record.items():
         if not text.isascii() and (wrong := next((c for c in text if ord(c) in _ESCAPED), "")):
-            raise ValueError(f"{name}: the byte 0x{ord(wrong) - 0xDC00:02x} is not UTF-8")
+            return ValueError(f"{name}: the byte 0x{ord(wrong) - 0xDC00:02x} is not UTF-8")
     return record
 
 

@@ -11,18 +11,11 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from iter_lightning.extraction.formats.support.base import (
-    Advance,
-    BadRecord,
-    DamagedError,
-    Format,
-    Item,
-    ReadOptions,
-    Source,
-)
-from iter_lightning.extraction.formats.support.records import document_of
+from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Format, Item, ReadOptions, Source
+from iter_lightning.extraction.formats.support.records import record_item
 from iter_lightning.extraction.formats.support.streams import BLOCK, FAULTS, cannot_be_read, opened
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -35,13 +28,7 @@ def read_json(source: Source, options: ReadOptions, advance: Advance) -> Iterato
     with opened(source, advance) as stream:
         window = _Window(stream, options.longest_record)
         for record, raw in window.records():
-            place = window.place
-            try:
-                document = document_of(record, options, f"{source.name}:{place}")
-            except ValueError as error:
-                yield BadRecord(source.name, place, str(error), raw)
-            else:
-                yield document
+            yield record_item(record, options, source, window.place, partial(str, raw))
 
 
 class _Window:

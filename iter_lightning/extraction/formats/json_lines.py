@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.formats.support.base import Advance, BadRecord, Format, Item, ReadOptions, Source
-from iter_lightning.extraction.formats.support.records import document_of
-from iter_lightning.extraction.formats.support.streams import lines_of, opened
+from iter_lightning.extraction.formats.support.base import Advance, Format, Item, ReadOptions, Source
+from iter_lightning.extraction.formats.support.records import record_item
+from iter_lightning.extraction.formats.support.streams import Line, lines_of, opened
 from iter_lightning.extraction.formats.support.writing import TextWriter
 
 
@@ -18,24 +18,20 @@ def read_json_lines(source: Source, options: ReadOptions, advance: Advance) -> I
     limit = options.longest_record
     with opened(source, advance) as stream:
         for line in lines_of(stream, limit):
-            try:
-                text = line.text(limit)
-                if not text.strip():
-                    continue
-                document = document_of(_parsed(text), options, f"{source.name}:{line.place}")
-            except ValueError as error:
-                yield BadRecord(source.name, line.place, str(error), line.shown())
-            else:
-                yield document
+            if line.data.strip():
+                yield record_item(_parsed(line, limit), options, source, line.place, line.shown)
 
 
-def _parsed(text: str) -> Any:
+def _parsed(line: Line, limit: int) -> Any:
+    """Return the value in a line, or the error of a line that has none."""
     try:
-        return json.loads(text)
+        return json.loads(line.text(limit))
     except json.JSONDecodeError as error:
-        raise ValueError(f"column {error.colno}: not valid JSON: {error.msg}") from None
+        return ValueError(f"column {error.colno}: not valid JSON: {error.msg}")
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        return ValueError("nested too deep")
+    except ValueError as error:
+        return error
 
 
 class JsonLinesWriter(TextWriter):

@@ -9,23 +9,14 @@ from typing import Any, BinaryIO
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.formats.support.base import (
-    Advance,
-    BadRecord,
-    DamagedError,
-    Format,
-    Item,
-    ReadOptions,
-    Source,
-)
+from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Format, Item, ReadOptions, Source
 from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.records import (
     GOLD_FIELDS,
     ID_FIELDS,
     WORD_FIELDS,
-    document_of,
     missing_columns,
-    record_text,
+    record_item,
 )
 from iter_lightning.extraction.formats.support.streams import FAULTS, cannot_be_read
 from iter_lightning.extraction.formats.support.writing import Writer
@@ -58,7 +49,7 @@ def read_parquet(source: Source, options: ReadOptions, advance: Advance) -> Iter
             columns = _needed(file.schema_arrow.names, options)
             for batch in file.iter_batches(_batch_rows(file.metadata, columns), columns=columns):
                 for index, row in enumerate(_rows(batch)):
-                    yield _item(source, f"row {number + index}", row, options)
+                    yield record_item(row, options, source, f"row {number + index}")
                 number += batch.num_rows
                 share = size * number // max(1, file.metadata.num_rows)
                 advance(share - before)
@@ -136,15 +127,6 @@ def _rows(batch: Any) -> Iterator[dict[str, Any] | ValueError]:
                 yield batch.slice(index, 1).to_pylist()[0]
             except ValueError as error:
                 yield error
-
-
-def _item(source: Source, place: str, row: dict[str, Any] | ValueError, options: ReadOptions) -> Item:
-    if isinstance(row, ValueError):
-        return BadRecord(source.name, place, str(row))
-    try:
-        return document_of(row, options, f"{source.name}:{place}")
-    except ValueError as error:
-        return BadRecord(source.name, place, str(error), record_text(row))
 
 
 # Writing -------------------------------------------------------------------------------------------------------------

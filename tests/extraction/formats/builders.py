@@ -46,7 +46,7 @@ WORDS = (
     "New York", "two\nlines", "\ufeff", "<&>", "\\n", "=1+1", "]]>", "\ufffe",
 )  # fmt: skip
 
-OUTPUTS = {name: f"out{f.suffixes[0]}" for name, f in formats().items() if f.writable} | {"gzip": "out.jsonl.gz"}
+OUTPUTS = {name: f"out{f.suffixes[0]}" for name, f in formats().items() if f.write} | {"gzip": "out.jsonl.gz"}
 
 
 def read(path: Path, **options: Any) -> list[Document | BadRecord]:

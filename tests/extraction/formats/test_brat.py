@@ -15,12 +15,7 @@ from hypothesis import strategies as st
 
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.brat import file_name
-from tests.extraction.formats.builders import (
-    BOOKS,
-    any_documents,
-    noted,
-    written,
-)
+from tests.extraction.formats.builders import BOOKS, any_documents, noted, written
 
 
 def read_brat(folder: Path, name: str) -> tuple[str, dict[str, Any], list[Any], dict[str, float]]:
@@ -89,21 +84,8 @@ def test_folder_holds_texts_entities_relations_and_scores(found: list[Document])
 
 def test_types_and_safe_names_are_written(tmp_path: Path) -> None:
     ids = [
-        "a",
-        "A",
-        "a-2",
-        "",
-        "",
-        "..",
-        "../../etc/passwd",
-        "x" * 300,
-        "CON",
-        "北京",
-        "Ä",
-        "a\u0308",
-        ".hidden",
-        "-rf",
-    ]
+        "a", "A", "a-2", "", "", "..", "../../etc/passwd", "x" * 300, "CON", "北京", "Ä", "a\u0308", ".hidden", "-rf",
+    ]  # fmt: skip
     path, notes = written(".brat", [Document("t", id=id) for id in ids], tmp_path)
     names = {file.stem for file in path.glob("*.txt")}
     assert len(names) == len(ids)

@@ -13,10 +13,7 @@ from iter_lightning.apps.spacy import relations_of
 from iter_lightning.extraction.documents import Document, TextEntity
 from iter_lightning.extraction.formats.docbin import to_spacy
 from iter_lightning.extraction.splitting import Splitter
-from tests.extraction.formats.builders import (
-    any_documents,
-    written,
-)
+from tests.extraction.formats.builders import any_documents, written
 
 
 @any_documents()

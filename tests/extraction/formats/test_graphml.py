@@ -11,12 +11,7 @@ from typing import Any
 import networkx as nx
 
 from iter_lightning.extraction.documents import Document, TextEntity
-from tests.extraction.formats.builders import (
-    BOOKS,
-    any_documents,
-    noted,
-    written,
-)
+from tests.extraction.formats.builders import BOOKS, any_documents, noted, written
 
 NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 

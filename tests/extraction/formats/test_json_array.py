@@ -13,13 +13,7 @@ from hypothesis import strategies as st
 
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats import Reading, ReadOptions
-from tests.extraction.formats.builders import (
-    TEXTS,
-    documents_in,
-    read,
-    told,
-    write,
-)
+from tests.extraction.formats.builders import TEXTS, documents_in, read, told, write
 
 
 @settings(max_examples=60)

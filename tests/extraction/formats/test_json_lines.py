@@ -9,11 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from iter_lightning.extraction.documents import Annotation, Document
-from tests.extraction.formats.builders import (
-    BOOKS,
-    any_documents,
-    written,
-)
+from tests.extraction.formats.builders import BOOKS, any_documents, written
 
 
 def test_gzip_is_written_without_time_and_name(tmp_path: Path) -> None:

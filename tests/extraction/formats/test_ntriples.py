@@ -15,12 +15,7 @@ from hypothesis import strategies as st
 
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.ntriples import CONFIDENCE, NIF
-from tests.extraction.formats.builders import (
-    BOOKS,
-    EXAMPLES,
-    documents,
-    written,
-)
+from tests.extraction.formats.builders import BOOKS, EXAMPLES, documents, written
 
 
 @settings(max_examples=EXAMPLES)

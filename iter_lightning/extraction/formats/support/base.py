@@ -92,11 +92,6 @@ class Source:
     modified: int | None = None
     """Time of the last change in nanoseconds; None for standard input."""
 
-    @property
-    def compressed(self) -> bool:
-        """Whether the name ends in `.gz`."""
-        return self.path is not None and self.path.lower().endswith(".gz")
-
 
 class DamagedError(Exception):
     """Raised by a reader when the rest of an input cannot be read."""
@@ -136,8 +131,8 @@ class Format:
         >>> class Names(TextWriter):
         ...     def write(self, document):
         ...         self.file.writelines(f"{entity.text}\\n" for entity in document.entities)
-        >>> Format("names", "a name per line", (".names",), write=Names).readable
-        False
+        >>> Format("names", "a name per line", (".names",), write=Names).summary
+        'a name per line'
     """
 
     name: str
@@ -152,16 +147,6 @@ class Format:
     writes_gold: bool = False
     other_suffixes: tuple[str, ...] = ()
     check: Callable[[Source, ReadOptions], str | None] | None = None
-
-    @property
-    def readable(self) -> bool:
-        """Whether the format can be read."""
-        return self.read is not None
-
-    @property
-    def writable(self) -> bool:
-        """Whether the format can be written."""
-        return self.write is not None
 
 
 def printable(text: str) -> str:

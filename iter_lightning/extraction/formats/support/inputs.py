@@ -34,7 +34,7 @@ def find_sources(inputs: Sequence[str], options: ReadOptions) -> tuple[tuple[Sou
     Raises:
         ConfigError: every input that is missing, unreadable or of unknown format; gold in formats without any.
     """
-    readable = {name: format for name, format in formats().items() if format.readable}
+    readable = {name: format for name, format in formats().items() if format.read}
     if options.format is not None and options.format not in readable:
         raise ConfigError(f"format {options.format!r} cannot be read; expected one of {', '.join(readable)}")
     if isinstance(inputs, str):
@@ -96,7 +96,7 @@ class _Finder:
             )
         elif (kind := self._format or self._by_suffix.get(_suffix(given))) is None:
             suffix = f"the suffix {_suffix(given)!r}" if _suffix(given) else "no suffix"
-            names = ", ".join(name for name, format in self._formats.items() if format.readable)
+            names = ", ".join(name for name, format in self._formats.items() if format.read)
             self.faults.append(
                 f"{_name(given)}: {suffix}, expected {', '.join(self._by_suffix)}, or a format ({names})"
             )

@@ -26,7 +26,7 @@ def output_format(path: str | Path, format: str | None = None) -> str:
         >>> output_format("found.graphml")
         'graphml'
     """
-    text, known = str(path), {name: format for name, format in formats().items() if format.writable}
+    text, known = str(path), {name: format for name, format in formats().items() if format.write}
     listing = ", ".join(f"{name} ({' '.join(f.suffixes)})" for name, f in known.items())
     stem, compressed = (text[:-3], True) if text.lower().endswith(".gz") else (text, False)
     suffix = Path(stem).suffix.lower()

@@ -41,26 +41,18 @@ class Reading:
         self.done = 0
         """Bytes read so far (of compressed files, compressed bytes; of Parquet, the share of its rows)."""
         self._used = False
-        self.check()
-
-    @property
-    def total(self) -> int | None:
-        """Bytes of all inputs; None if one is a stream."""
-        sizes = [source.size for source in self.sources]
-        return None if None in sizes else sum(size or 0 for size in sizes)
-
-    def check(self) -> None:
-        """Check the beginning of files that have columns.
-
-        Raises:
-            ConfigError: every file that lacks a column, with the columns it has.
-        """
         faults = []
         for source in self.sources:
             check = formats()[source.format].check
             if check and source.size is not None and (fault := check(source, self.options)):
                 faults.append(f"{source.name}: {fault}")
         raise_faults(faults)
+
+    @property
+    def total(self) -> int | None:
+        """Bytes of all inputs; None if one is a stream."""
+        sizes = [source.size for source in self.sources]
+        return None if None in sizes else sum(size or 0 for size in sizes)
 
     def __iter__(self) -> Iterator[Item]:
         if self._used and self.total is None:

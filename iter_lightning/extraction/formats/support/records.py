@@ -11,7 +11,7 @@ beside a text and words beside words.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,7 @@ from iter_lightning.corpora.records import Faults, check_words, described
 from iter_lightning.corpora.spert import annotated_example
 from iter_lightning.errors import shown
 from iter_lightning.extraction.documents import Annotation, Document, TextEntity, TextRelation, annotation_of
-from iter_lightning.extraction.formats.support.base import ReadOptions, checked_length
+from iter_lightning.extraction.formats.support.base import BadRecord, Item, ReadOptions, Source, checked_length
 from iter_lightning.types import Example
 
 WORD_FIELDS = ("tokens", "words")
@@ -54,6 +54,30 @@ def document_of(record: Any, options: ReadOptions, place: str) -> Document:
     return document
 
 
+def record_item(
+    record: Any, options: ReadOptions, source: Source, place: str, raw: Callable[[], str] | None = None
+) -> Item:
+    """Return the document of a record, or a bad record.
+
+    Args:
+        record: the parsed record, or the `ValueError` that says why there is none.
+        options: how it is read.
+        source: where it is from.
+        place: its place there.
+        raw: returns its text; by default it is written as JSON.
+    """
+    try:
+        if isinstance(record, ValueError):
+            raise record
+        return document_of(record, options, f"{source.name}:{place}")
+    except ValueError as error:
+        if raw is not None:
+            text = raw()
+        else:
+            text = "" if record is error else json.dumps(record, ensure_ascii=False, default=str)
+        return BadRecord(source.name, place, str(error), text)
+
+
 def look_up(record: Mapping[str, Any], field: str) -> Any:
     """Return the value under a name, else under a path of names (`a.b`), else None."""
     if field in record or "." not in field:
@@ -78,11 +102,6 @@ def missing_columns(lacking: Sequence[str], names: Sequence[str]) -> str:
     """Say which columns a table lacks, and which it has."""
     there = ", ".join(map(repr, names[:30])) + (" and more" if len(names) > 30 else "")
     return f"no column {' and '.join(lacking)}, it has {there}"
-
-
-def record_text(record: Any) -> str:
-    """Return a record as JSON, for a `BadRecord`."""
-    return json.dumps(record, ensure_ascii=False, default=str)
 
 
 def _id_of(record: Mapping[str, Any], field: str) -> str:

@@ -49,7 +49,7 @@ def register_format(format: Format) -> None:
 
 def suffixes(write: bool) -> dict[str, str]:
     """Return the name of the format that reads (or writes) each suffix."""
-    found = (format for format in formats().values() if (format.writable if write else format.readable))
+    found = (format for format in formats().values() if (format.write if write else format.read))
     return {suffix: format.name for format in found for suffix in format.suffixes}
 
 
@@ -76,7 +76,7 @@ def _add(format: Format, known: dict[str, Format]) -> None:
     for other in known.values():
         if other.name == format.name:
             raise ConfigError(f"format {format.name!r} is registered already")
-        if (other.readable and format.readable) or (other.writable and format.writable):
+        if (other.read and format.read) or (other.write and format.write):
             for suffix in set(other.suffixes) & set(format.suffixes):
                 raise ConfigError(f"format {format.name!r}: the suffix {suffix} belongs to {other.name}")
     known[format.name] = format

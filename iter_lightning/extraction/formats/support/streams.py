@@ -63,7 +63,7 @@ def opened(source: Source, advance: Advance) -> Iterator[io.BufferedReader[Any]]
                 raw = stack.enter_context(open(source.path, "rb", buffering=0))  # noqa: PTH123 (names of any bytes)
             stream: io.BufferedReader[Any] = io.BufferedReader(_Counted(raw, advance), BLOCK)
             # a stream has no suffix
-            packed = stream.peek(2)[:2] == b"\x1f\x8b" if source.size is None else source.compressed
+            packed = stream.peek(2)[:2] == b"\x1f\x8b" if source.path is None else source.path.lower().endswith(".gz")
             if packed:
                 stream = stack.enter_context(io.BufferedReader(GzipReader(stream), BLOCK))
             head = stream.peek(3)[:3]

@@ -111,19 +111,14 @@ def _check(path: Path, folder: tuple[str, ...]) -> None:
         raise ConfigError(f"{path} is a file, expected a folder to write to")
     if path.is_mount():
         raise ConfigError(f"{path} is a mount point, which cannot be replaced: name a folder inside it")
-    names = sorted(path.iterdir())
-    foreign = [
-        p.name for p in names if p.is_symlink() or not p.is_file() or not any(fnmatch(p.name, f) for f in folder)
-    ]
-    if names and (foreign or not (path / folder[0]).exists()):
+    with os.scandir(path) as entries:
+        files = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+    foreign = sorted(name for name, is_file in files.items() if not (is_file and any(fnmatch(name, f) for f in folder)))
+    if files and (foreign or folder[0] not in files):
         raise ConfigError(
             f"{path} holds {foreign[0] if foreign else f'no {folder[0]}'}: only an empty folder or one of an "
             "earlier export is replaced"
         )
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def _move(part: Path, path: Path, home: Path) -> None:

@@ -8,10 +8,7 @@ import pytest
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.formats import BadRecord, ReadOptions
-from tests.extraction.formats.builders import (
-    only_bad,
-    write_jsonl,
-)
+from tests.extraction.formats.builders import only_bad, write_jsonl
 
 
 def test_bad_record_is_utf8_and_its_reason_one_line(tmp_path: Path) -> None:

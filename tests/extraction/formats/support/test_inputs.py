@@ -11,10 +11,7 @@ import pytest
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats import Reading, ReadOptions
-from tests.extraction.formats.builders import (
-    ids,
-    write_input,
-)
+from tests.extraction.formats.builders import ids, write_input
 
 
 def test_folder_gives_known_files_sorted_and_reports_others(tmp_path: Path) -> None:

@@ -14,13 +14,7 @@ import pytest
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction.documents import Document, TextEntity
 from iter_lightning.extraction.formats import open_writer, output_format
-from tests.extraction.formats.builders import (
-    BOOKS,
-    OUTPUTS,
-    SCHEMA,
-    contents,
-    write_documents,
-)
+from tests.extraction.formats.builders import BOOKS, OUTPUTS, SCHEMA, contents, write_documents
 
 
 def raises(error: type[BaseException]) -> None:

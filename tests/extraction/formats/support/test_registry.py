@@ -91,6 +91,6 @@ def test_every_format_declares_what_it_is() -> None:
     for name, format in formats().items():
         assert name == format.name
         assert format.summary
-        assert format.readable or format.writable
+        assert format.read or format.write
         (row,) = [line for line in table.splitlines() if line.startswith(f"| `{name}`")]
         assert all(suffix in row for suffix in format.suffixes)

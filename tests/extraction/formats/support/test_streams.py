@@ -14,10 +14,7 @@ import pytest
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions
-from tests.extraction.formats.builders import (
-    noise,
-    write_input,
-)
+from tests.extraction.formats.builders import noise, write_input
 
 
 @pytest.mark.parametrize("pack", [lambda data: data, gzip.compress])
@@ -45,15 +42,12 @@ def test_line_of_a_pipe_is_read_before_the_next_is_written(monkeypatch: pytest.M
             assert item.text == text
 
 
-def test_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="parquet cannot be read from a stream"):
+        Reading(["-"], ReadOptions("parquet"))
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(ConfigError, match="-: standard input is closed"):
         Reading(["-"])
-
-
-def test_parquet_from_standard_input_is_refused() -> None:
-    with pytest.raises(ConfigError, match="parquet cannot be read from a stream"):
-        Reading(["-"], ReadOptions("parquet"))
 
 
 def test_gzip_bomb_is_refused(tmp_path: Path) -> None:

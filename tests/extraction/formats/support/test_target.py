@@ -13,13 +13,7 @@ import pytest
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction.formats import open_writer
 from iter_lightning.extraction.formats.support.target import replacing
-from tests.extraction.formats.builders import (
-    BOOKS,
-    OUTPUTS,
-    SCHEMA,
-    contents,
-    write_documents,
-)
+from tests.extraction.formats.builders import BOOKS, OUTPUTS, SCHEMA, contents, write_documents
 
 
 @pytest.mark.parametrize("name", ["jsonl", "brat"])
