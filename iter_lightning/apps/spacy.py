@@ -1,19 +1,22 @@
 """The spaCy pipeline component `iter`: entities in `doc.spans` and `doc.ents`, relations in `doc._.relations`.
 
-    import iter_lightning.apps.spacy  # not needed where the package is installed: its entry point registers it
     nlp.add_pipe("iter", config={"model": "runs/mine/seed1"})
 
-The words are the Doc's own tokens without those of white space, the sentences its own (`doc.sents`) or, where nothing
-has set any, spaCy's rule-based ones. It goes after whatever sets sentences, and after `ner`, if both are wanted.
+Where the package is installed, its entry point registers the component; elsewhere `import iter_lightning.apps.spacy`.
+Add the component after everything that sets sentences, and after `ner` if you want both. Words are the tokens of the
+Doc without white space. Sentences are those of the Doc (`doc.sents`), or those of spaCy's rules if it has none.
 
-`doc.spans["iter"]`: every entity; `.attrs["scores"]` has a probability for each.
-`doc.ents`: of overlapping entities the longest, so for nested ones the outermost.
-`doc.user_data["iter_relations"]`: lists of start, end and label of the head, the same of the tail (in tokens), type
-and score, as `formats.docbin` has them; they survive `to_bytes` and `DocBin(store_user_data=True)`.
-`doc._.relations` makes `SpanRelation`s of them. Another `spans_key` than `iter` is put behind that key, after a colon.
+| place | content |
+| --- | --- |
+| `doc.spans["iter"]` | every entity, with its probability in `.attrs["scores"]` |
+| `doc.ents` | of overlapping entities the longest, so of nested ones the outermost |
+| `doc._.relations` | every relation as a `SpanRelation` |
+| `doc.user_data["iter_relations"]` | the same as plain lists, as in `formats.docbin`, which are saved with the Doc |
 
-`nlp.pipe(n_process=2)` works on a CPU, each process with one thread; one process with all threads is about as fast. A
-GPU cannot be shared this way.
+With a `spans_key` other than `iter`, the key of the relations is `iter_relations:` and that key.
+
+`nlp.pipe(n_process=2)` works on a CPU, with one thread per process; one process with all threads is about as fast.
+Processes cannot share a GPU.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import CONTEXTS
 from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS, Extractor, Thresholds, model_folder
 from iter_lightning.extraction.splitting import NO_LANGUAGE
+from iter_lightning.files import whole_folder
 
 try:
     from spacy.language import Language
@@ -42,105 +46,97 @@ try:
 
     from iter_lightning.extraction.spacy_docs import SPANS_KEY, SpanRelation, annotate, relations_of, to_document
 except ImportError as error:
-    raise ConfigError("the component needs spaCy (pip install 'iter-lightning[spacy]')") from error
+    raise ConfigError("the component requires spaCy (pip install 'iter-lightning[spacy]')") from error
 
-__all__ = ["IterComponent", "SpanRelation", "annotate", "make_iter", "relations_of", "to_document"]
+__all__ = ["IterComponent", "SpanRelation", "annotate", "relations_of", "to_document"]
 ErrorHandler = Callable[[str, Any, list[Doc], Exception], Any]
 _FILES = ("*.json", "*.safetensors", "*.model", "*.bin", "*.txt", "README.md", "onnx/*")
-"""What of a model's folder goes with the pipeline."""
+"""The files of a model's folder that are saved with the pipeline."""
 
 
 if not Doc.has_extension("relations"):
     Doc.set_extension("relations", getter=relations_of)
 
 
-@Language.factory(
-    "iter",
-    assigns=["doc.spans", "doc.ents", "doc._.relations"],
-    default_config={
-        "context": "sentence", "link_threshold": None, "thresholds": {}, "spans_key": SPANS_KEY, "overwrite_ents": True,
-        "backend": "torch", "device": None, "max_tokens": MAX_TOKENS,
-    },
-)  # fmt: skip
-def make_iter(
-    nlp: Language, name: str, model: str, context: str, link_threshold: float | None, thresholds: dict[str, float],
-    spans_key: str, overwrite_ents: bool, backend: str, device: str | None, max_tokens: int,
-) -> IterComponent:  # fmt: skip
-    """The factory `iter`; see `IterComponent`."""
-    return IterComponent(
-        nlp, name, model, context=context, link_threshold=link_threshold, thresholds=thresholds, spans_key=spans_key,
-        overwrite_ents=overwrite_ents, backend=backend, device=device, max_tokens=max_tokens,
-    )  # fmt: skip
-
-
+@Language.factory("iter", assigns=["doc.spans", "doc.ents", "doc._.relations"], default_config={"thresholds": {}})
 class IterComponent:
     """Finds entities and relations in Docs.
 
-    The model is loaded when it is first needed, or by `nlp.initialize()`: a pipeline that was saved brings its own
-    along, wherever that of its configuration was.
+    The model is loaded at its first use, or by `nlp.initialize()`. A saved pipeline contains a copy of its model.
 
     Args:
-        nlp, name: the pipeline, and what it calls the component.
+        nlp: the pipeline.
+        name: the component's name in the pipeline.
         model: run folder, model folder or hub id.
-        context: `sentence`, or `document`: all of a Doc at once, with relations across sentences.
-        link_threshold, thresholds: see `Extractor.__call__`.
-        spans_key, overwrite_ents: see `annotate`.
-        backend, device, max_tokens: see `Extractor.from_pretrained`.
+        context: `sentence`; or `document` to read a whole Doc at once, with relations across sentences.
+        link_threshold: lambda; None is the model's own.
+        thresholds: least probability by type, see `Extractor.__call__`.
+        spans_key: key of the entities in `doc.spans`.
+        overwrite_ents: whether entities replace those of `doc.ents` that they overlap.
+        backend: `torch` or `onnx`.
+        device: torch's name of the device; None is a GPU if there is one.
+        max_tokens: subwords per batch.
 
     Raises:
-        ConfigError: an option that is none, or a folder that holds no model.
+        ConfigError: an option has an unknown value, or another package uses `doc._.relations`.
+        EncoderError: the folder does not contain a model.
+
+    Example:
+        >>> nlp = spacy.blank("en")  # doctest: +SKIP
+        >>> nlp.add_pipe("iter", config={"model": "runs/mine/seed1", "context": "document"})  # doctest: +SKIP
+        >>> nlp("Ada Lovelace was born in London.")._.relations  # doctest: +SKIP
     """
 
     def __init__(
-        self, nlp: Language, name: str, model: str, *, context: str = "sentence", link_threshold: float | None = None,
+        self, nlp: Language, name: str, model: str, context: str = "sentence", link_threshold: float | None = None,
         thresholds: dict[str, float] | None = None, spans_key: str = SPANS_KEY, overwrite_ents: bool = True,
         backend: str = "torch", device: str | None = None, max_tokens: int = MAX_TOKENS,
     ) -> None:  # fmt: skip
         for option, value, allowed in (("context", context, CONTEXTS), ("backend", backend, BACKENDS)):
             if value not in allowed:
-                raise ConfigError(f"{name}: {option} {value!r} is none of {', '.join(allowed)}")
+                raise ConfigError(f"{name}: {option}: expected one of {', '.join(allowed)}, found {value!r}")
         if Doc.get_extension("relations")[2] is not relations_of:
             raise ConfigError(f"{name}: another package has its own `doc._.relations`; both cannot be used together")
+        if Path(model).is_dir():
+            _model_folder(model)
         self.name = name
         self.vocab = nlp.vocab
-        self.model = str(model)
-        if Path(self.model).is_dir():
-            _model_folder(self.model)
+        self.model = model
         self.link_threshold, self.thresholds = link_threshold, dict(thresholds or {})
         self.spans_key, self.overwrite_ents = spans_key, overwrite_ents
-        self._how: dict[str, Any] = {
+        self._options: dict[str, Any] = {
             "context": context, "backend": backend, "device": device, "max_tokens": max_tokens
         }  # fmt: skip
         self._extractor: Extractor | None = None
-        self._held: tempfile.TemporaryDirectory[str] | None = None  # of a model that came as bytes
+        self._unpacked: tempfile.TemporaryDirectory[str] | None = None  # the folder of a model from bytes
         self._lock = Lock()
         self._pid = os.getpid()
         self._handle: ErrorHandler = raise_error
 
     @property
     def extractor(self) -> Extractor:
-        """The loaded model.
+        """The model, loaded at the first use.
 
         Raises:
-            EncoderError: there is none.
-            ConfigError: an option that it does not take.
+            EncoderError: there is no model.
+            ConfigError: the model does not take one of the options.
         """
         with self._lock:
-            self._after_fork()
+            self._restart_threads()
             if self._extractor is None:
-                loaded = Extractor.from_pretrained(self.model, language=NO_LANGUAGE, **self._how)
+                loaded = Extractor.from_pretrained(self.model, language=NO_LANGUAGE, **self._options)
                 Thresholds.of(loaded.backend, self.link_threshold, self.thresholds)
-                for label in loaded.schema.entity_types:  # outlives any memory zone
+                for label in loaded.schema.entity_types:  # must outlive any memory zone
                     self.vocab.strings.add(label, allow_transient=False)  # type: ignore[call-arg]
                 self._extractor = loaded
             return self._extractor
 
-    def _after_fork(self) -> None:
-        """Thread pools do not survive a fork: who waits for theirs, waits forever."""
+    def _restart_threads(self) -> None:
+        """In a forked process, do not wait for thread pools, which do not survive the fork."""
         if self._pid == os.getpid():
             return
         self._pid = os.getpid()
-        if self._how["backend"] == "torch":
+        if self._options["backend"] == "torch":
             import torch
 
             torch.set_num_threads(1)
@@ -149,13 +145,8 @@ class IterComponent:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Entity types, as soon as the model is loaded."""
+        """The entity types; empty until the model is loaded."""
         return () if self._extractor is None else self._extractor.schema.entity_types
-
-    @property
-    def relation_labels(self) -> tuple[str, ...]:
-        """Relation types, as soon as the model is loaded."""
-        return () if self._extractor is None else self._extractor.schema.relation_types
 
     def initialize(self, get_examples: Any = None, *, nlp: Language | None = None) -> None:
         """Load the model."""
@@ -163,52 +154,48 @@ class IterComponent:
 
     def __call__(self, doc: Doc) -> Doc:
         """Annotate one Doc."""
-        (doc,) = self._read([doc])
+        (doc,) = self._annotate([doc])
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 128) -> Iterator[Doc]:
-        """Annotate Docs in order, many at once; one that fails goes to the error handler and is left out."""
-        _ = self.extractor  # a model that is missing is no fault of a Doc
+        """Annotate Docs in order, in batches. A Doc that fails goes to the error handler and is left out."""
+        _ = self.extractor  # a missing model is not the fault of a Doc
         docs = iter(stream)
-        while some := list(islice(docs, batch_size)):
+        while batch := list(islice(docs, batch_size)):
             try:
-                done = self._read(some)
-            except Exception:  # whatever it is, it is the handler's; which Doc it is of is found out one by one
-                done = self._read_apart(some)
-            yield from done
+                annotated = self._annotate(batch)
+            except Exception:  # find out which Docs fail
+                annotated = list(self._annotate_each(batch))
+            yield from annotated
 
-    def _read(self, docs: Sequence[Doc]) -> list[Doc]:
+    def _annotate(self, docs: Sequence[Doc]) -> list[Doc]:
         documents = self.extractor([to_document(doc) for doc in docs], self.link_threshold, self.thresholds)
         return [
             annotate(doc, document, self.spans_key, self.overwrite_ents)
             for doc, document in zip(docs, documents, strict=True)
         ]
 
-    def _read_apart(self, docs: Sequence[Doc]) -> list[Doc]:
-        done = []
+    def _annotate_each(self, docs: Sequence[Doc]) -> Iterator[Doc]:
         for doc in docs:
             try:
-                done += self._read([doc])
+                yield from self._annotate([doc])
             except Exception as error:
                 self._handle(self.name, self, [doc], error)
-        return done
 
     def set_error_handler(self, error_handler: ErrorHandler) -> None:
-        """What is called with the Docs that fail; `nlp.set_error_handler` calls it."""
+        """Set the function that is called with Docs that fail; `nlp.set_error_handler` calls this method."""
         self._handle = error_handler
 
     def get_error_handler(self) -> ErrorHandler:
-        """What is called with the Docs that fail."""
+        """Return the function that is called with Docs that fail."""
         return self._handle
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Copy the model's files into `path`/model; the options are in the pipeline's own configuration.
+        """Copy the files of the model to `path`/model. The options are saved in the configuration of the pipeline.
 
         Raises:
-            EncoderError: the model's folder is gone.
+            EncoderError: the model's folder does not exist any more.
         """
-        from iter_lightning.files import whole_folder
-
         source, target = _model_folder(self.model), Path(path) / "model"
         if source.resolve() != target.resolve():
             with whole_folder(target) as part:
@@ -219,13 +206,10 @@ class IterComponent:
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> Self:
         """Load the model in `path`/model, if one was saved there."""
         folder = Path(path) / "model"
-        if folder.is_dir():
-            self.model, self._extractor, self._held = str(folder), None, None
-            self.initialize()
-        return self
+        return self._load(str(folder), None) if folder.is_dir() else self
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """The model's files, as a zip archive."""
+        """Return the files of the model as a zip archive."""
         source, buffer = _model_folder(self.model), BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             for file in _model_files(source):
@@ -233,24 +217,27 @@ class IterComponent:
         return buffer.getvalue()
 
     def from_bytes(self, data: bytes, *, exclude: Iterable[str] = ()) -> Self:
-        """Load the model of `to_bytes`.
+        """Load the model from the bytes of `to_bytes`.
 
         Raises:
-            EncoderError: the bytes are damaged, or the model in them is.
+            EncoderError: the bytes or the model in them are damaged.
         """
-        held = tempfile.TemporaryDirectory(prefix="iter_")
+        folder = tempfile.TemporaryDirectory(prefix="iter_")
         try:
             with zipfile.ZipFile(BytesIO(data)) as archive:
-                archive.extractall(held.name)
+                archive.extractall(folder.name)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
             raise EncoderError(f"{self.name}: the saved model cannot be unpacked: {error}") from error
-        self.model, self._extractor, self._held = held.name, None, held
+        return self._load(folder.name, folder)
+
+    def _load(self, model: str, unpacked: tempfile.TemporaryDirectory[str] | None) -> Self:
+        self.model, self._extractor, self._unpacked = model, None, unpacked
         self.initialize()
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the loaded model: another process loads its own."""
-        return {**self.__dict__, "_extractor": None, "_lock": None, "_held": None}
+        """Return the state without the loaded model: another process loads its own."""
+        return {**self.__dict__, "_extractor": None, "_lock": None, "_unpacked": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -258,17 +245,17 @@ class IterComponent:
 
 
 def _model_folder(model: str) -> Path:
-    """Where the model's files are.
+    """Return the folder with the files of a model.
 
     Raises:
-        EncoderError: nowhere.
+        EncoderError: there is no model.
     """
     folder = model_folder(model)
     if not (folder / "config.json").is_file():
-        raise EncoderError(f"no ITER model in {folder}: config.json missing")
+        raise EncoderError(f"no ITER model in {folder}: config.json is missing")
     return folder
 
 
 def _model_files(folder: Path) -> list[Path]:
-    """Relative to the folder."""
+    """Return the files to save, relative to the folder."""
     return sorted({file.relative_to(folder) for pattern in _FILES for file in folder.glob(pattern) if file.is_file()})

@@ -1,10 +1,11 @@
-"""A spaCy Doc as a `Document`, and what was found in it onto the Doc; see `apps.spacy` for where it goes."""
+"""Conversion between spaCy Docs and `Document`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 import numpy as np
 from spacy.pipeline import Sentencizer
@@ -22,16 +23,17 @@ _SENTENCES = Sentencizer()
 
 @dataclass(frozen=True, slots=True)
 class SpanRelation:
-    """A typed, directed link between two spans of a Doc; `score` is its probability."""
+    """A typed, directed relation between two spans of a Doc."""
 
     head: Span
     tail: Span
     type: str
     score: float
+    """Probability of the relation."""
 
 
 def relations_of(doc: Doc) -> list[SpanRelation]:
-    """What `doc._.relations` gives; empty where no component has read the Doc."""
+    """Return the relations of a Doc, as `doc._.relations` does; empty if no component has read the Doc."""
     keys = [key for key in doc.user_data if isinstance(key, str) and key.partition(":")[0] == RELATIONS_KEY]
     return [
         SpanRelation(Span(doc, row[0], row[1], row[2]), Span(doc, row[3], row[4], row[5]), row[6], float(row[7]))
@@ -41,28 +43,28 @@ def relations_of(doc: Doc) -> list[SpanRelation]:
 
 
 def to_document(doc: Doc, id: str = "") -> Document:
-    """The text with the Doc's tokens, those of white space left out, as words, and its sentences.
+    """Convert a Doc to a document without entities.
 
-    An empty line ends a sentence where the Doc has none of its own.
+    Args:
+        doc: its tokens, except white space, are the words. Its sentences are kept; if it has none, spaCy's rules and
+            empty lines end sentences. The Doc stays as it is.
+        id: the document's id.
     """
     tokens = [token for token in doc if not token.is_space]
     words = [(token.idx, token.idx + len(token)) for token in tokens]
     if doc.has_annotation("SENT_START"):
-        number_of = [number for number, sentence in enumerate(doc.sents) for _ in sentence]
-        numbers = [number_of[token.i] for token in tokens]
-    else:  # by the rules that `Splitter` follows, too; the Doc stays as it is
+        sentence_of = [number for number, sentence in enumerate(doc.sents) for _ in sentence]
+        numbers = [sentence_of[token.i] for token in tokens]
+    else:  # the rules of `Splitter`
         numbers = list(accumulate(int(starts) for *_, starts in sentence_starts(doc.text, _tokens(doc))))
-    sentences: list[Bounds] = []
-    before = None
-    for number, (start, end) in zip(numbers, words, strict=True):
-        sentences[-1:] = [(sentences[-1][0], end)] if number == before else [*sentences[-1:], (start, end)]
-        before = number
-    return Document(doc.text, tuple(words), tuple(sentences), id=id)
+    groups = groupby(zip(numbers, words, strict=True), key=itemgetter(0))
+    bounds = [[word for _, word in group] for _, group in groups]
+    return Document(doc.text, tuple(words), tuple((some[0][0], some[-1][1]) for some in bounds), id=id)
 
 
 def _tokens(doc: Doc) -> Iterator[Token]:
-    """The Doc's tokens without those of white space, with the sentencizer's opinion of them."""
-    pending = False  # a sentence's first token may be white space
+    """Yield the tokens without white space, and whether the sentencizer starts a sentence at each."""
+    pending = False  # the first token of a sentence may be white space
     for token, starts in zip(doc, _SENTENCES.predict([doc])[0] if len(doc) else (), strict=True):
         pending = pending or bool(starts)
         if not token.is_space:
@@ -73,14 +75,17 @@ def _tokens(doc: Doc) -> Iterator[Token]:
 
 
 def annotate(doc: Doc, document: Document, spans_key: str = SPANS_KEY, overwrite_ents: bool = True) -> Doc:
-    """Add the entities and relations of a document to a Doc of the same text.
+    """Write the entities and relations of a document to its Doc.
 
     Args:
-        doc: gets `spans[spans_key]`, `ents` and the relations. Entities begin and end with tokens.
-        document: with entities and relations.
-        spans_key: of `doc.spans`.
-        overwrite_ents: of `doc.ents`, those that overlap a found one go; else those stay, and the found one is in
-            `doc.spans` alone.
+        doc: receives `spans[spans_key]`, `ents` and the relations.
+        document: `to_document(doc)` with entities and relations.
+        spans_key: key of the entities in `doc.spans`.
+        overwrite_ents: whether an entity replaces those of `doc.ents` that it overlaps; otherwise they stay, and it is
+            in `doc.spans` only.
+
+    Returns:
+        the same Doc.
     """
 
     def span(entity: TextEntity) -> Span:
@@ -95,9 +100,10 @@ def annotate(doc: Doc, document: Document, spans_key: str = SPANS_KEY, overwrite
     rows = []
     for relation in document.relations:
         head, tail = span(relation.head), span(relation.tail)
-        rows.append([head.start, head.end, head.label_, tail.start, tail.end, tail.label_,
-                     relation.type, relation.score])  # fmt: skip
+        ends = [head.start, head.end, head.label_, tail.start, tail.end, tail.label_]
+        rows.append([*ends, relation.type, relation.score])
     doc.user_data[RELATIONS_KEY if spans_key == SPANS_KEY else f"{RELATIONS_KEY}:{spans_key}"] = rows
+    # The longest come first, and of equally long ones the most probable, as in `writers.docbin`.
     order = sorted(range(len(spans)), key=lambda i: (spans[i].start_char - spans[i].end_char, -scores[i], i))
     found, given = [spans[i] for i in order], list(doc.ents)
     doc.set_ents(_apart([*found, *given] if overwrite_ents else [*given, *found]))
@@ -105,11 +111,12 @@ def annotate(doc: Doc, document: Document, spans_key: str = SPANS_KEY, overwrite
 
 
 def _apart(spans: Iterable[Span]) -> list[Span]:
-    """Those that overlap none before them."""
+    """Return the spans that do not overlap an earlier one."""
     taken: set[int] = set()
     kept = []
     for span in spans:
-        if taken.isdisjoint(range(span.start, span.end)):
+        places = range(span.start, span.end)
+        if taken.isdisjoint(places):
             kept.append(span)
-            taken.update(range(span.start, span.end))
+            taken.update(places)
     return kept

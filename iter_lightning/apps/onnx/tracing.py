@@ -148,8 +148,9 @@ def trace(model: IterModel, folder: Path) -> None:
             f"{', '.join(FAMILIES)}"
         ) from error
     for name, network, given, outputs in _heads(model, 3):
-        values, first_axes = ({key: pair[place] for key, pair in given.items()} for place in (0, 1))
-        _export(network, folder / f"{name}.onnx", values, {key: {0: axis} for key, axis in first_axes.items()}, outputs)
+        values = {key: value for key, (value, _) in given.items()}
+        first_axes = {key: {0: axis} for key, (_, axis) in given.items()}
+        _export(network, folder / f"{name}.onnx", values, first_axes, outputs)
 
 
 def _export(
