@@ -47,3 +47,13 @@ def test_imports_point_downwards(path: Path) -> None:
 def test_importing_the_package_and_the_command_line_is_light() -> None:
     """Heavy imports are inside the verbs."""
     assert not [name for name in imports(PACKAGE / "cli.py") if name.split(".")[0] in ("torch", "lightning")]
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "studies").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_studies_import_downwards(path: Path) -> None:
+    """`runs` knows nothing of tables, tables nothing of sweeps."""
+    levels = {"definitions": 0, "runs": 1, "tables": 2, "sweeps": 3, "reproduce": 4, "dashboard": 4, "__init__": 4}
+    own = path.relative_to(PACKAGE / "studies").parts[0].removesuffix(".py")
+    for name in imports(path):
+        if name.startswith("iter_lightning.studies.") and (other := name.split(".")[2]) != own:
+            assert levels[other] < levels[own], f"{path.name} imports {name}"

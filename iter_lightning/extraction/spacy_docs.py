@@ -12,7 +12,7 @@ from spacy.pipeline import Sentencizer
 from spacy.tokens import Doc, Span, SpanGroup
 
 from iter_lightning.extraction.boundaries import Kind, Token, sentence_starts
-from iter_lightning.extraction.documents import Bounds, Document, TextEntity
+from iter_lightning.extraction.documents import Document, TextEntity
 
 SPANS_KEY = "iter"
 """Key of all entities in `doc.spans`."""

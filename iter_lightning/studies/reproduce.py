@@ -101,7 +101,10 @@ def _write(target: str, plan: TablePlan | None, runs: list[Run], options: argpar
 def _command(target: str, options: argparse.Namespace) -> str:
     """The command of a report: with the options on which its content depends."""
     words = ["python", "-m", "iter_lightning", "reproduce", target]
-    given = {"--seeds": list(map(str, options.seeds)), "--set": [f"{k}={v}" for k, v in option_texts(options.set)]}
+    given = {
+        "--seeds": list(map(str, options.seeds)),
+        "--set": [f"{k}={v}" for k, v in option_texts(dict(options.set))],
+    }
     if target not in PLANS:  # tables of a plan show all its corpora and encoders
         given |= {"--corpora": options.corpora, "--encoders": options.encoders}
     if target not in ("table1", "table5"):

@@ -24,7 +24,8 @@ def manifest_of(spec: RunSpec, **changes: Any) -> dict[str, Any]:
     split = {"sentences": 2, "entities": 2, "relations": 1, "sha256": "abc"}
     return {
         "status": "finished", "config": deepcopy(spec.settings), "seed": spec.seed, "encoder": "tiny",
-        "tokenizer_sha256": "t", "started": "2026-01-01T00:00:00+00:00", "device": "cpu", "platform": "Linux", "python": "3.11",
+        "tokenizer_sha256": "t", "started": "2026-01-01T00:00:00+00:00", "device": "cpu", "platform": "Linux",
+        "python": "3.11",
         "versions": {"iter-lightning": "0.1.0", "torch": "2"}, "commit": "0123456789", "commit_clean": True,
         "evaluation": EvaluationDefinition().to_dict(),
         "data": {"title": spec.corpus, "files": {}, "splits": dict.fromkeys(("train", "dev", "test"), split)},

@@ -56,7 +56,7 @@ def test_a_table_killed_on_the_way(arguments: list[str], place: Path, capfd: pyt
     command = [sys.executable, "-m", "iter_lightning", "reproduce", "table2", *arguments, "--jobs", "2"]
     killed = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     metrics = place / "runs" / "mine" / "seed1" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not (metrics.exists() and metrics.read_text()) and killed.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
@@ -65,7 +65,7 @@ def test_a_table_killed_on_the_way(arguments: list[str], place: Path, capfd: pyt
     manifests = [place / "runs" / "mine" / f"seed{seed}" / "manifest.json" for seed in (1, 2)]
     assert json.loads(manifests[0].read_text())["status"] == "running"
 
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "continue  mine/seed1" in done.stdout
     assert "2/2 finished" in done.stdout
@@ -149,6 +149,15 @@ def test_compare_of_two_seeds(place: Path, capfd: pytest.CaptureFixture[str]) ->
     runs = place / "runs" / "mine"
     assert main(["compare", str(runs / "seed1"), str(runs / "seed2")]) == 0
     assert "no evidence of a difference" in capfd.readouterr().out
+
+
+def test_report_names_the_seeds_and_settings_that_made_it(arguments: list[str], place: Path) -> None:
+    given = ["--seeds", "7", "8", "--set", "trainer.max_epochs=1", "experiment=a b"]
+    arguments = [*arguments, "--reports", str(place / "given")]
+    assert main(["reproduce", "table2", *arguments, *given, "--report-only"]) == 0
+    command = "python -m iter_lightning reproduce table2 --seeds 7 8 --set trainer.max_epochs=1 'experiment=a b'"
+    assert f"```\n{command}\n```" in (place / "given" / "table2.md").read_text()
+    assert json.loads((place / "given" / "table2.json").read_text())["command"] == command
 
 
 def test_what_is_asked_for_must_be_there(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:

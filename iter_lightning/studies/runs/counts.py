@@ -5,14 +5,14 @@ Shapes: S sentences, D evaluation definitions; the last axis holds true positive
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationError
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.metrics.functional import TASKS, EvaluationDefinition
@@ -20,6 +20,15 @@ from iter_lightning.status import UNFINISHED_KEY
 from iter_lightning.training.run import RunFolder
 
 COLUMNS = ("tp", "fp", "fn")
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class _Line(BaseModel):
+    """A line of test_sentences.jsonl."""
+
+    id: str
+    sha256: str
+    counts: Annotated[dict[Literal["NER", "RE", "RE+"], list[tuple[_Count, _Count, _Count]]], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -110,21 +119,8 @@ def read_sentences(folder: str | Path, allow_unfinished: bool = False) -> Senten
 
 def _test_results(run: RunFolder) -> list[dict[str, Any]] | None:
     """The entries of results.json under `test`; None if the run was not tested, or by an earlier version."""
-    try:
-        results = run.read_results()
-        entries = results.get("test")
-        if not entries or not all("link_threshold" in entry for entry in entries):
-            return None
-        for entry in entries:
-            EvaluationDefinition(**entry["definition"])
-            float(entry["link_threshold"])
-            dict(entry["scores"])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(
-            f"{run.results_file} is damaged ({error}); expected under `test` a list of definition, link_threshold, "
-            "scores; run `test` again"
-        ) from error
-    return entries
+    entries = run.read_results().get("test")
+    return entries if entries and all("link_threshold" in entry for entry in entries) else None
 
 
 def _read_lines(path: Path, definitions: int) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, NDArray[np.int64]]]:
@@ -135,51 +131,26 @@ def _read_lines(path: Path, definitions: int) -> tuple[tuple[str, ...], tuple[st
     with path.open("rb") as file:
         for number, text in enumerate(file, 1):
             try:
-                line = _parse(text)
-                _check_line(line, list(rows), definitions)
-            except ValueError as error:
-                raise ConfigError(f"{path}: line {number}: {error}; run `test` again") from error
-            ids.append(line["id"])
-            digests.append(line["sha256"])
-            for task, counts in line["counts"].items():
+                line = _Line.model_validate_json(text, strict=True)
+            except ValidationError as error:
+                fault = error.errors(include_url=False)[0]
+                place = "".join(f"{part}: " for part in fault["loc"])
+                said = "expected JSON" if fault["type"] == "json_invalid" else fault["msg"]
+                reason = f"{place}{said}, found {fault['input']!r:.60}"
+                raise ConfigError(f"{path}: line {number}: {reason}; run `test` again") from error
+            found = {task: len(entries) for task, entries in line.counts.items()}
+            if (number > 1 and set(found) != set(rows)) or {*found.values()} != {definitions}:
+                raise ConfigError(
+                    f"{path}: line {number}: counts: expected {definitions} entries, one a definition, for each task "
+                    f"of the first line, found {found}; run `test` again"
+                )
+            ids.append(line.id)
+            digests.append(line.sha256)
+            for task, counts in line.counts.items():
                 rows.setdefault(task, []).append(counts)
     if not ids:
         raise ConfigError(f"{path} is empty, expected a line a test sentence; run `test` again")
     return tuple(ids), tuple(digests), {task: np.array(rows[task], dtype=np.int64) for task in TASKS if task in rows}
-
-
-def _parse(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:  # whose own message would name a line of the line
-        raise ValueError(f"found {text[:40]!r}, which is not JSON ({error.msg}, column {error.colno})") from error
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def _check_line(line: Any, tasks: Sequence[str], definitions: int) -> None:
-    """Check the layout of a line; `tasks` are those of the lines before, empty for the first."""
-    if not isinstance(line, dict) or not {"id", "sha256", "counts"} <= set(line):
-        keys = f"the keys {sorted(line)}" if isinstance(line, dict) else type(line).__name__
-        raise ValueError(f"found {keys}, expected an object with id, sha256 and counts")
-    for name in ("id", "sha256"):
-        if not isinstance(line[name], str):
-            raise ValueError(f"{name}: found {line[name]!r}, expected text")
-    counts, allowed = line["counts"], [list(tasks)] if tasks else [["NER"], list(TASKS)]
-    if not isinstance(counts, dict) or sorted(counts) not in [sorted(names) for names in allowed]:
-        names = list(counts) if isinstance(counts, dict) else type(counts).__name__
-        raise ValueError(f"counts: found {names}, expected {' or '.join(map(str, allowed))}")
-    for task, entries in counts.items():
-        if not isinstance(entries, list) or len(entries) != definitions:
-            number = len(entries) if isinstance(entries, list) else type(entries).__name__
-            raise ValueError(f"counts of {task}: found {number}, expected {definitions} entries, one a definition")
-        for entry in entries:
-            if not _is_triple(entry):
-                raise ValueError(f"counts of {task}: found {entry!r}, expected [tp, fp, fn], numbers of at least 0")
-
-
-def _is_triple(entry: Any) -> bool:
-    return isinstance(entry, list) and len(entry) == 3 and all(type(x) is int and x >= 0 for x in entry)
 
 
 def _check_sums(run: RunFolder, results: Sequence[dict[str, Any]], counts: dict[str, NDArray[np.int64]]) -> None:

@@ -73,7 +73,7 @@ class Launcher(Protocol):
 
 
 def make_launcher(kind: Kind, jobs: int) -> Launcher:
-    """Return a launcher of `jobs` slots: `local` processes, or `ray` (extra `cluster`), one GPU a task if there are any.
+    """Return a launcher of `jobs` slots: `local` processes, or `ray` (extra `cluster`); each task has a GPU, if any.
 
     Raises:
         ConfigError: Unknown launcher, no slot, or Ray is not installed.

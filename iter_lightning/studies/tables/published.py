@@ -14,8 +14,8 @@ import yaml
 
 from iter_lightning.corpora import CATALOG
 
-SYMMETRIC = ("once", "twice")
-TASKS = ("NER", "RE", "RE+")
+SHORT = {"precision": "P", "recall": "R", "f1": "F1"}
+"""Names of scores in Table 6 and in headers."""
 
 
 @cache
@@ -29,61 +29,35 @@ def published() -> dict[str, Any]:
     return content
 
 
-def published_f1(table: int, corpus: str, row: str, task: str, symmetric: str = "once") -> float | None:
-    """Return one F1 of Table 2, 4 (ACE05 only) or 7, in percent; None if the table has no such value.
+def published_scores(table: int, corpus: str, row: str, task: str, symmetric: str = "once") -> dict[str, list[Any]]:
+    """Return the scores of one cell of Table 2, 4, 6 or 7.
 
     Args:
-        table: 2, 4 or 7; use `published_scores` for Table 6.
+        table: Number of the table. Table 4 is about ACE05; only Table 6 has precision, recall, and the task RE.
         corpus: Key of the corpus.
         row: Key of an encoder or, in Table 2, of any system.
-        task: NER or RE+; RE is in Table 6 only.
-        symmetric: once or twice. NER is the same for both; only Table 2 has RE+ for twice, on ACE05 and SciERC.
+        task: NER, RE or RE+.
+        symmetric: once or twice. Only Tables 2 and 6 have RE+ for twice, on ACE05 and SciERC.
 
-    Raises:
-        ValueError: Another table, or another value of symmetric.
+    Returns:
+        precision, recall, f1 -> [mean, standard deviation or None]; empty if the paper does not print the value.
     """
-    _check_symmetric(symmetric)
-    cells = _cells(table, corpus, row)
-    value = cells.get("RE+*" if (task, symmetric) == ("RE+", "twice") else task) if task in TASKS else None
-    return None if value is None else float(value)
-
-
-def published_scores(corpus: str, encoder: str, symmetric: str = "once") -> dict[str, Any] | None:
-    """Return Table 6 for one encoder: `n` (seeds; folds on ADE), and task -> P, R, F1 -> [mean, standard deviation].
-
-    Tasks are NER, RE and RE+, on CoNLL03 and GENIA only NER. None if the table has no such row; (*) blocks exist for
-    ACE05 and SciERC.
-
-    Raises:
-        ValueError: symmetric is neither once nor twice.
-    """
-    _check_symmetric(symmetric)
-    wanted = (corpus, encoder, symmetric)
-    for entry in published()["table6"]:
-        if (entry["corpus"], entry["encoder"], entry["symmetric"]) == wanted:
-            return {key: entry[key] for key in ("n", *TASKS) if key in entry}
-    return None
+    tables = published()
+    key = "RE+*" if (task, symmetric) == ("RE+", "twice") and table != 6 else task
+    if table == 6:
+        wanted = (corpus, row, symmetric)
+        found = [e.get(key) for e in tables["table6"] if (e["corpus"], e["encoder"], e["symmetric"]) == wanted]
+        return {name: found[0][short] for name, short in SHORT.items() if found and found[0]}
+    if table == 2:
+        values = [e["values"].get(corpus, {}).get(key) for e in tables["table2"]["rows"] if e["key"] == row]
+    elif table == 4:
+        values = [tables["table4"].get(row, {}).get(key)] if corpus == "ace05" else []
+    else:
+        values = [e.get(key) for e in tables[f"table{table}"] if (e["corpus"], e["key"]) == (corpus, row)]
+    f1 = values[0] if values else None
+    return {} if f1 is None else {"f1": f1 if isinstance(f1, list) else [f1, None]}
 
 
 def corpus_title(corpus: str) -> str:
     """Return the name of a corpus in reports."""
     return CATALOG[corpus].title if corpus in CATALOG else corpus
-
-
-def _check_symmetric(symmetric: str) -> None:
-    if symmetric not in SYMMETRIC:
-        raise ValueError(f"symmetric: {symmetric!r}, expected one of {', '.join(SYMMETRIC)}")
-
-
-def _cells(table: int, corpus: str, row: str) -> dict[str, Any]:
-    """Task -> F1 of one row on one corpus; empty if there is none."""
-    if table == 2:
-        found = [entry["values"].get(corpus) for entry in published()["table2"]["rows"] if entry["key"] == row]
-    elif table == 4:
-        found = [published()["table4"].get(row)] if corpus == "ace05" else []
-    elif table == 7:
-        entries = [entry for entry in published()["table7"] if (entry["corpus"], entry["key"]) == (corpus, row)]
-        found = [{task: entry[task][0] for task in TASKS if task in entry} for entry in entries]
-    else:
-        raise ValueError(f"table: {table}, expected 2, 4 or 7")
-    return next((cells for cells in found if cells), {})

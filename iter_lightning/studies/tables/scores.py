@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
 
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.studies.runs.plan import Column, Row, TablePlan
 from iter_lightning.studies.runs.survey import Run
 from iter_lightning.studies.tables.cells import PUBLISHED, Cell, make_cell, mean_std
-from iter_lightning.studies.tables.published import corpus_title, published, published_f1, published_scores
+from iter_lightning.studies.tables.published import SHORT, corpus_title, published, published_scores
 from iter_lightning.studies.tables.render import Grid, Report, write_report
-
-_SHORT = {"precision": "P", "recall": "R", "f1": "F1"}
 
 
 def write_scores(plan: TablePlan, runs: Sequence[Run], folder: Path, command: str) -> list[Path]:
@@ -49,7 +46,7 @@ def _report(plan: TablePlan, cells: Sequence[Cell], command: str) -> Report:
     notes += [f"left out of {cell.row} on {cell.corpus}: {name}" for cell in _once(cells) for name in cell.missing]
     notes += [f"{cell.row} on {cell.corpus}: {note}" for cell in _once(cells) for note in cell.notes]
     notes += _disagreements(plan.table)
-    names = ", ".join(_SHORT[name] for name in plan.scores)
+    names = ", ".join(SHORT[name] for name in plan.scores)
     intro = (
         f"{names}, micro, percent, on the test split: mean ± sample standard deviation over n runs (seeds, or folds of "
         "ADE); in brackets the paper's value. Letters stand for the reasons why cells are empty, listed below. "
@@ -74,17 +71,9 @@ def _tasks(plan: TablePlan, column: Column) -> list[tuple[str, str]]:
 def _cell(
     plan: TablePlan, row: Row, corpus: str, column: Column, task: str, symmetric: str, runs: Sequence[Run]
 ) -> Cell:  # fmt: skip
-    paper = _paper(plan.table, corpus, row.key, task, symmetric)
+    paper = published_scores(plan.table, corpus, row.key, task, symmetric)
     mine = [run for run in runs if (run.spec.corpus, run.spec.row) == (corpus, row.key)]
     return make_cell(mine, task, symmetric, paper)
-
-
-def _paper(table: int, corpus: str, row: str, task: str, symmetric: str) -> dict[str, Any]:
-    if table == 6:
-        found = (published_scores(corpus, row, symmetric) or {}).get(task, {})
-        return {name: found[short] for name, short in _SHORT.items() if short in found}
-    value = published_f1(table, corpus, row, task, symmetric)
-    return {} if value is None else {"f1": [value, None]}
 
 
 def _letters(cells: Sequence[Cell]) -> dict[str, str]:
@@ -110,7 +99,7 @@ def _overview(plan: TablePlan, cells: Sequence[Cell], letters: Mapping[str, str]
         header = ["encoder", "n"]
         for name, task, weighting in group:
             what = f"{'' if corpus else corpus_title(name) + ' '}{task}{' (*)' if weighting == 'twice' else ''}"
-            header += [f"{what} {_SHORT[score]}" for score in plan.scores] if len(plan.scores) > 1 else [what]
+            header += [f"{what} {SHORT[score]}" for score in plan.scores] if len(plan.scores) > 1 else [what]
         rows = []
         for row in plan.rows:
             mine = [by_key.get((row.key, *column)) for column in group]
@@ -165,8 +154,8 @@ def _other_systems(plan: TablePlan) -> Grid:
     rows = []
     for entry in published()["table2"]["rows"]:
         if not entry["ours"]:
-            values = [published_f1(2, c, entry["key"], t, s) for c, t, s in columns]
-            shown = ["" if v is None else f"{v:g}" for v in values]
+            found = [published_scores(2, c, entry["key"], t, s) for c, t, s in columns]
+            shown = [f"{scores['f1'][0]:g}" if scores else "" for scores in found]
             rows.append((entry["label"], str(entry["parameters"]), *shown))
     return Grid("Other systems, as the paper prints them", tuple(header), tuple(rows))
 

@@ -108,7 +108,7 @@ def bootstrap_interval(
 
     def mean_f1(*drawn: NDArray[np.int64]) -> Floats:
         found = [_resampled_f1(places, stack) for places, stack in zip(drawn, stacks, strict=True)]
-        return np.concatenate(found, axis=1).mean(axis=1)
+        return np.asarray(np.concatenate(found, axis=1).mean(axis=1))
 
     low, high, _ = _bootstrap(mean_f1, stacks, confidence, resamples, seed)
     return Interval(low, high)
@@ -135,7 +135,7 @@ def paired_bootstrap(
 
     def ahead(places: NDArray[np.int64]) -> Floats:
         found = _resampled_f1(places, both)
-        return found[:, : len(a_RS3)].mean(axis=1) - found[:, len(a_RS3) :].mean(axis=1)
+        return np.asarray(found[:, : len(a_RS3)].mean(axis=1) - found[:, len(a_RS3) :].mean(axis=1))
 
     low, high, found = _bootstrap(ahead, [both], confidence, resamples, seed)
     observed = np.round(micro_f1(a_RS3).mean() - micro_f1(b_RS3).mean(), DECIMALS)

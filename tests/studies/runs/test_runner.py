@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from iter_lightning.model.encoder import weights_digest
-from iter_lightning.studies.runs import runner
-from iter_lightning.studies.runs import obstacles, survey
+from iter_lightning.studies.runs import obstacles, runner, survey
 from iter_lightning.studies.runs.launch import Outcome, Task
 from iter_lightning.studies.runs.plan import RunSpec, load_plan, select
 from iter_lightning.studies.runs.runner import RunnerOptions, make_runs

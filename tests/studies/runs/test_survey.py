@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from iter_lightning.studies.runs import obstacles
-from iter_lightning.studies.tables.cells import make_cell
-from iter_lightning.studies.runs.plan import RunSpec, load_plan, select
 from iter_lightning.studies.runs.obstacles import encoder_obstacle, obstacle_of
+from iter_lightning.studies.runs.plan import RunSpec, load_plan, select
 from iter_lightning.studies.runs.stored import commits_of, gaps
 from iter_lightning.studies.runs.survey import Survey, best_of, by_reason
+from iter_lightning.studies.tables.cells import make_cell
 from tests.studies.builders import manifest_of, write_plan, write_run
 
 pytestmark = pytest.mark.usefixtures("settings_are_whole")
@@ -71,7 +71,7 @@ def test_a_run_counts_wherever_it_lies(specs: list[RunSpec], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("key", "value"), [("seed_everything", 9), ("trainer", {"max_epochs": 3, "precision": "16"})])
-def test_a_folder_with_another_configuration_is_told(key: str, value: Any, specs: list[RunSpec], tmp_path: Path) -> None:
+def test_folder_with_another_configuration_blocks(key: str, value: Any, specs: list[RunSpec], tmp_path: Path) -> None:
     manifest = manifest_of(specs[0])
     manifest["config"][key] = value
     write_run(tmp_path / "runs" / specs[0].name, manifest, COUNTS)

@@ -73,7 +73,7 @@ def test_table_6_has_precision_recall_and_both_weightings(tmp_path: Path, monkey
 @pytest.mark.parametrize("table", [4, 7])
 def test_tables_4_and_7(table: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text, _, _ = write(table, tmp_path, monkeypatch)
-    assert "(70.5)" in text  # ACE05 RE+ of FLAN-T5 large
+    assert "(70.5" in text  # ACE05 RE+ of FLAN-T5 large
     assert "57.1" in text
     assert ("| T5 (large) | 175.51 |" in text) == (table == 4)
 

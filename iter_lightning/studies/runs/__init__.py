@@ -1,0 +1,1 @@
+"""Plan, launch, resume, and collect runs."""
