@@ -1,10 +1,12 @@
-"""The pair heads' inner layer over many pairs in memory that does not grow with their number.
+"""The pair heads in training: the inner layer of many pairs, in memory that does not grow with their number.
 
-P pairs, F inner width, O outputs, C pairs a chunk. Forward and backward walk over chunks of pairs in one workspace
-of [C, 2F] each, allocated once: nothing of the inner layer is kept, the backward pass computes it again. (Activation
-checkpointing keeps as little, but allocates anew for every chunk, which fragments the heap of the C library into
-more than a gigabyte on a CPU.) Gradients are added up in float32 at least and rounded once: in bfloat16, whose sums
-stop growing at 256 times an addend, the error would grow with the number of chunks.
+P pairs, F inner width, O outputs, C pairs per chunk.
+
+- The forward and backward passes each go over chunks of pairs in one workspace of [C, 2F], which is allocated once. The
+  inner layer is not kept: the backward pass computes it again. (Activation checkpointing keeps as little, but allocates
+  memory for every chunk, which fragments the heap of the C library into more than a gigabyte on a CPU.)
+- Gradients are summed in float32 or wider and rounded once. In bfloat16, a sum stops growing at 256 times an addend, so
+  the error would grow with the number of chunks.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from iter_lightning.model.streamed import activate_
 
 
 class ChunkedPairs(torch.autograd.Function):
-    """`dropout(act(gate) * value) W_o^T` with [gate; value] = first[i] + second[j], for pairs (i, j)."""
+    """Compute `dropout(act(gate) * value) W_o^T` with [gate; value] = first[i] + second[j], for pairs (i, j)."""
 
     @staticmethod
     def forward(
         ctx: Any, first_X2F: Tensor, second_Y2F: Tensor, w_out_OF: Tensor, first_P: Tensor, second_P: Tensor,
         activation: str, dropout: float, chunk: int,
     ) -> Tensor:  # fmt: skip
-        """Logits [P, O] in the operands' type."""
+        """Compute logits [P, O] in the operands' type."""
         ctx.save_for_backward(first_X2F, second_Y2F, w_out_OF, first_P, second_P)
         ctx.activation, ctx.dropout, ctx.chunk = activation, dropout, chunk
         ctx.seed = int(torch.randint(2**62, ()).item()) if dropout else 0
@@ -43,7 +45,8 @@ class ChunkedPairs(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_PO: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of both operands and the output projection."""
+        """Compute the gradients of both operands and the output projection."""
+        # Allocate sums and workspace once for all chunks.
         first_X2F, second_Y2F, w_out_OF, first_P, second_P = ctx.saved_tensors
         sums = _Sums(first_X2F, second_Y2F, w_out_OF, ctx.chunk)
         work = _Workspace(ctx, first_X2F, second_Y2F)
@@ -51,18 +54,21 @@ class ChunkedPairs(torch.autograd.Function):
         grad_C2F = first_X2F.new_empty(work.size, 2 * width)
         active_CF = first_X2F.new_empty(work.size, width)
         for part in _parts(len(first_P), ctx.chunk):
+            # Compute the inner layer again, with the dropout mask of the forward pass.
             gate, value, keep = work.inner(first_P[part], second_P[part])
             grad_gate, grad_value = grad_C2F[: len(gate), :width], grad_C2F[: len(gate), width:]
             active = active_CF[: len(gate)].copy_(gate)
             activate_(active, ctx.activation)
-            # the gradient of the product act(gate) * value, dropout undone
+
+            # Gradient of the product act(gate) * value, then of gate and of value.
             torch.mm(grad_PO[part], w_out_OF, out=grad_value)
             if keep is not None:
                 grad_value.mul_(keep)
             torch.mul(grad_value, value, out=grad_gate)
             _differentiate_(ctx.activation, grad_gate, gate, active)
             grad_value.mul_(active)
-            # the product itself, in place of act(gate)
+
+            # The product itself, which overwrites act(gate), for the gradient of W_o.
             active.mul_(value)
             if keep is not None:
                 active.mul_(keep)
@@ -72,7 +78,7 @@ class ChunkedPairs(torch.autograd.Function):
 
 
 class _Sums:
-    """What the chunks' gradients add up to, in float32 at least."""
+    """Sums of the chunks' gradients, in float32 or wider."""
 
     def __init__(self, first_X2F: Tensor, second_Y2F: Tensor, w_out_OF: Tensor, chunk: int) -> None:
         dtype = torch.promote_types(first_X2F.dtype, torch.float32)
@@ -84,13 +90,14 @@ class _Sums:
         )
 
     def add(self, grad_CO: Tensor, product_CF: Tensor, grad_C2F: Tensor, first_C: Tensor, second_C: Tensor) -> None:
-        """Add a chunk's.
+        """Add the gradients of a chunk.
 
         Args:
-            grad_CO: of the logits.
-            product_CF: what the output projection was applied to.
-            grad_C2F: of the inner layer.
-            first_C, second_C: the pairs' operands.
+            grad_CO: gradient of the logits.
+            product_CF: input of the output projection.
+            grad_C2F: gradient of the inner layer.
+            first_C: index of each pair's first operand.
+            second_C: index of each pair's second operand.
         """
         self.w_out_OF.addmm_(grad_CO.to(self.w_out_OF.dtype).t(), self._widened(product_CF))
         grad_C2F = self._widened(grad_C2F)
@@ -98,14 +105,14 @@ class _Sums:
         self.second_Y2F.index_add_(0, second_C, grad_C2F)
 
     def _widened(self, values: Tensor) -> Tensor:
-        """In the type of the sums, in the one buffer there is."""
+        """Convert values to the type of the sums, in the shared buffer."""
         if self.wide_C2F is None:
             return values
         return self.wide_C2F[: values.shape[0], : values.shape[1]].copy_(values)
 
 
 class _Workspace:
-    """Buffers for one chunk, and the dropout masks that forward and backward both draw from one seed."""
+    """Buffers for one chunk, and dropout masks that the forward and backward passes draw from the same seed."""
 
     def __init__(self, ctx: Any, first_X2F: Tensor, second_Y2F: Tensor) -> None:
         self.first_X2F, self.second_Y2F = first_X2F, second_Y2F
@@ -115,7 +122,7 @@ class _Workspace:
         self.generator = torch.Generator(first_X2F.device).manual_seed(ctx.seed) if ctx.dropout else None
 
     def inner(self, first_C: Tensor, second_C: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """gate, value [C, F] of the chunk's pairs, and what dropout multiplies with (None without dropout)."""
+        """Compute gate and value [C, F] of the chunk's pairs, and the dropout mask (None without dropout)."""
         count, width = len(first_C), self.sum_C2F.shape[1] // 2
         total, other = self.sum_C2F[:count], self.other_C2F[:count]
         torch.index_select(self.first_X2F, 0, first_C, out=total)

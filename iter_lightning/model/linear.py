@@ -1,4 +1,4 @@
-"""Linear layers for inference alone: weights laid out for the processor, or in eight bits.
+"""Linear layers for inference only: with prepacked weights, or with eight-bit weights.
 
 X rows, I inputs, O outputs.
 """
@@ -12,17 +12,18 @@ from torch import Tensor, nn
 
 
 class PrepackedLinear(nn.Module):
-    """A linear layer on a CPU whose weight oneDNN has laid out beforehand (as `torch.compile` with freezing does).
+    """A linear layer on a CPU whose weight oneDNN has packed in advance, as `torch.compile` with freezing does.
 
-    Plain products lay a weight out anew at every call, which few rows do not pay for. The same results to rounding.
+    `F.linear` repacks the weight on every call, which dominates for small inputs. Results match up to rounding. The
+    operators are not public; `available` says whether this build of torch has them, and otherwise `F.linear` is used.
 
     Args:
-        weight_OI: float32 or bfloat16.
-        bias_O: or None.
+        weight_OI: weight, float32 or bfloat16.
+        bias_O: bias, or None.
     """
 
     weight = None
-    """T5 looks for its type."""
+    """None; T5 reads the type of this attribute."""
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None) -> None:
         super().__init__()
@@ -32,7 +33,7 @@ class PrepackedLinear(nn.Module):
 
     @staticmethod
     def available(dtype: torch.dtype) -> bool:
-        """Whether this build of torch has the operators, which are not public, for this type on this processor."""
+        """Return whether this build of torch has the (private) operators for this type on this processor."""
         needed = ["_reorder_linear_weight", "_linear_pointwise"]
         if dtype == torch.bfloat16:
             needed.append("_is_mkldnn_bf16_supported")
@@ -43,7 +44,7 @@ class PrepackedLinear(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., I] to [..., O]."""
+        """Map [..., I] to [..., O]."""
         if not x.numel():
             return x.new_empty(*x.shape[:-1], self.outputs)
         product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
@@ -51,36 +52,36 @@ class PrepackedLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with an eight-bit weight (a scale an output), its input quantised as it comes (a range a row).
+    """A linear layer with an eight-bit weight (one scale per output); inputs are quantized on the fly, row by row.
 
     With x = s q + z and w = t v, x w = t (s q v + z sum(v)): one product of integers and a correction.
 
     Args:
-        weight_OI: any floating type.
-        bias_O: or None.
+        weight_OI: weight of any floating-point type.
+        bias_O: bias, or None.
     """
 
     weight = None
-    """T5 looks for its type."""
+    """None; T5 reads the type of this attribute."""
     rows = 512
-    """Rows quantised at a time: what the caches hold."""
+    """Rows quantized at a time, so that they fit into the caches."""
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None) -> None:
         super().__init__()
         weight_OI = weight_OI.detach().float()
         self.scale_O = nn.Buffer(weight_OI.abs().amax(dim=1).clamp(min=1e-12) / 127)
-        quantised_OI = (weight_OI / self.scale_O.unsqueeze(1)).round().to(torch.int8)
-        self.weight_IO = nn.Buffer(quantised_OI.t())  # a view: oneDNN wants inputs next to each other
-        self.sum_O = nn.Buffer(quantised_OI.float().sum(dim=1))
+        quantized_OI = (weight_OI / self.scale_O.unsqueeze(1)).round().to(torch.int8)
+        self.weight_IO = nn.Buffer(quantized_OI.t())  # a view: oneDNN needs contiguous inputs
+        self.sum_O = nn.Buffer(quantized_OI.float().sum(dim=1))
         self.bias_O = nn.Buffer(self.scale_O.new_zeros(len(weight_OI)) if bias_O is None else bias_O.detach().float())
 
     @staticmethod
     def available() -> bool:
-        """Whether this build of torch multiplies integers by oneDNN; without it the layer works, slowly."""
+        """Return whether this build of torch multiplies integers with oneDNN; otherwise the layer works slowly."""
         return _has_onednn() and hasattr(torch, "_int_mm")
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., I] to [..., O]."""
+        """Map [..., I] to [..., O]."""
         if not x.numel():
             return x.new_empty(*x.shape[:-1], len(self.bias_O))
         x_XI = x.reshape(-1, x.shape[-1])
@@ -94,15 +95,15 @@ class Int8Linear(nn.Module):
         low_X1, high_X1 = x_XI.amin(dim=1, keepdim=True).float(), x_XI.amax(dim=1, keepdim=True).float()
         step_X1 = ((high_X1 - low_X1) / 255).clamp(min=1e-12)
         middle_X1 = low_X1 + 128 * step_X1
-        # low becomes -128 and high 127, so that nothing is to be clamped
-        quantised_XI = torch.addcmul(-middle_X1 / step_X1, x_XI.float(), 1 / step_X1).round_().to(torch.int8)
-        product_XO = _integer_product(quantised_XI, self.weight_IO)
+        # low becomes -128 and high 127, so that no value needs clamping
+        quantized_XI = torch.addcmul(-middle_X1 / step_X1, x_XI.float(), 1 / step_X1).round_().to(torch.int8)
+        product_XO = _integer_product(quantized_XI, self.weight_IO)
         product_XO.mul_(step_X1).addr_(middle_X1.squeeze(1), self.sum_O)
         return torch.addcmul(self.bias_O, product_XO, self.scale_O).to(x_XI.dtype)
 
 
 def _integer_product(x_XI: Tensor, weight_IO: Tensor) -> Tensor:
-    """The product of two int8 matrices, summed in int32, as float32 [X, O]."""
+    """Multiply two int8 matrices, with sums in int32; returns float32 [X, O]."""
     product: Any = getattr(torch, "_int_mm", None)  # not public
     if product is None:
         return (x_XI.int() @ weight_IO.int()).float()
