@@ -248,7 +248,7 @@ def test_a_model_with_a_language_that_is_no_code_is_refused(tmp_path: Path, lang
     values = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**values, "language": language}))
     for given_language in (None, "en"):
-        with pytest.raises(EncoderError, match=r"config\.json: language: expected spaCy's code"):
+        with pytest.raises(EncoderError, match=r"config\.json: language: expected a spaCy code"):
             Extractor.from_pretrained(tmp_path, language=given_language, device="cpu")
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from iter_lightning.studies.runs.stored import commits_of, gaps
 
 from iter_lightning.apps.export.facts import read_results
 from iter_lightning.json_files import MANIFEST, read_object
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.studies.runs.counts import read_sentences
+from iter_lightning.studies.runs.stored import commits_of, gaps
 from iter_lightning.studies.sweeps.journal import Journal
 from iter_lightning.studies.sweeps.sweep import result_of
 from iter_lightning.training.run import RunFolder, identity

@@ -122,7 +122,7 @@ def test_values_outside_their_range_are_refused(options: dict[str, Any], says: s
 
 @pytest.mark.parametrize("language", ["english", "", "EN", "zh-Hant", "none", "../en", 7])
 def test_a_language_that_is_no_code_is_refused(language: Any) -> None:
-    with pytest.raises(ConfigError, match="language: expected spaCy's code, such as en"):
+    with pytest.raises(ConfigError, match="language: expected a spaCy code such as en"):
         Custom(train="train.json", language=language)
 
 

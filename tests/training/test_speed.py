@@ -168,7 +168,7 @@ def test_packing_is_switched_on_in_training_and_not_exported(
 
 
 def test_what_an_encoder_cannot_do_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model.compile needs padded batches, model.packing has none"):
+    with pytest.raises(ConfigError, match=r"model.compile needs padded batches and model.packing has none"):
         IterModule(Schema(("Per",)), compile=True, packing=True)
     tiny_model("deberta_v3").encoder.save_pretrained(tmp_path)  # type: ignore[operator]
     module = IterModule(Schema(("Per",)), encoder=str(tmp_path), packing=True)
