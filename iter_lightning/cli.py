@@ -215,7 +215,7 @@ def extract(arguments: list[str]) -> None:
 
 def serve(arguments: list[str]) -> None:
     """Extract over HTTP."""
-    from iter_lightning.extraction.serving.cli import main
+    from iter_lightning.apps.serve.cli import main
 
     main(arguments)
 

@@ -44,7 +44,7 @@ def test_few_products_are_kept_where_torch_is_not_there_yet() -> None:
     script = """
 import os, sys
 from iter_lightning.extraction import cli
-from iter_lightning.extraction.serving import cli
+from iter_lightning.apps.serve import cli
 from iter_lightning.heap import keep_few_products
 assert "torch" not in sys.modules
 keep_few_products()

@@ -1,1 +1,1 @@
-"""From raw text to entities and relations in character offsets: extracting, reading and writing, looking, serving."""
+"""From raw text to entities and relations in character offsets: extracting, reading and writing, looking."""

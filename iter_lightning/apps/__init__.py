@@ -1,0 +1,1 @@
+"""Applications on top of the extractor; each subpackage is one of them."""

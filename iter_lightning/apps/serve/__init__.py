@@ -1,0 +1,12 @@
+"""A trained model behind HTTP: requests of many clients share the model's calls.
+
+`python -m iter_lightning serve MODEL` starts it. Where to change what:
+
+- `options.py`: every limit, which is also a command-line option
+- `schemas.py`: the JSON of requests and answers
+- `app.py`: the paths
+- `service.py`: one request, from its bytes to its answer
+- `batching.py`: which sentences share a call of the model
+- `server.py`: sockets, connections and signals
+- `metrics.py`: what `/metrics` reports
+"""
