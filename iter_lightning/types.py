@@ -173,16 +173,34 @@ class Prediction:
     """What the model found in one example: entities and relations in word offsets, a probability for each.
 
     `entity_scores[i]` belongs to `entities[i]`, `relation_scores[i]` to `relations[i]`, both in [0, 1]. A
-    symmetric relation is listed once, in the direction that sorts first.
+    symmetric relation is listed once, in the direction that sorts first. `truncated` means that the limits of a window
+    (`WindowLimits`) left out entities or relations of low probability.
     """
 
     entities: tuple[Entity, ...] = ()
     relations: tuple[Relation, ...] = ()
     entity_scores: tuple[float, ...] = ()
     relation_scores: tuple[float, ...] = ()
+    truncated: bool = False
 
     def __post_init__(self) -> None:
         for name in ("entities", "relations"):
             scores = getattr(self, "entity_scores" if name == "entities" else "relation_scores")
             if len(getattr(self, name)) != len(scores):
                 raise ValueError(f"{len(getattr(self, name))} {name} but {len(scores)} scores")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLimits:
+    """Bounds on what is kept of each window; None is no bound. The most probable entities and relations are kept.
+
+    Args:
+        entities: Spans of a window that relations are looked for between: n spans make n * n pairs.
+        relations: Relations of a window.
+    """
+
+    entities: int | None = None
+    relations: int | None = None
+
+
+NO_LIMITS = WindowLimits()

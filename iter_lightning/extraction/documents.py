@@ -61,6 +61,7 @@ class Document:
         entities, relations: what was found, in the order of the text.
         id: the caller's name for it.
         gold: annotation that came with it, if any.
+        truncated: whether limits left out entities or relations of low probability.
 
     Raises:
         ValueError: a text, id or type with a lone surrogate, which UTF-8 cannot hold; words or sentences that overlap,
@@ -75,6 +76,7 @@ class Document:
     relations: tuple[TextRelation, ...] = ()
     id: str = ""
     gold: Annotation | None = None
+    truncated: bool = False
     _first_words: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """The index of each sentence's first word, and the number of words."""
 
@@ -165,7 +167,8 @@ class Document:
                 TextRelation(of(relation, "head"), of(relation, "tail"), relation.type, round(score, 6))
                 for relation, score in zip(prediction.relations, prediction.relation_scores, strict=True)
             ]
-        return replace(self, entities=tuple(entities.values()), relations=tuple(relations))
+        truncated = any(prediction.truncated for prediction in predictions)
+        return replace(self, entities=tuple(entities.values()), relations=tuple(relations), truncated=truncated)
 
     def _repr_html_(self) -> str:
         """In a notebook: the page."""
@@ -177,6 +180,7 @@ class Document:
         """Plain values for JSON: relations name entities by their place in the list."""
         values: dict[str, Any] = {"id": self.id, "text": self.text, **_annotation_dict(self)}
         values |= {"sentences": [list(bounds) for bounds in self.sentences], "words": [list(w) for w in self.words]}
+        values |= {"truncated": True} if self.truncated else {}
         return values | ({"gold": _annotation_dict(self.gold)} if self.gold else {})
 
     @classmethod
@@ -197,7 +201,7 @@ class Document:
         return cls(
             text=text, words=_bounds_of(values, "words"), sentences=_bounds_of(values, "sentences"),
             entities=found.entities, relations=found.relations, id="" if name is None else str(name),
-            gold=None if gold is None else annotation_of(text, gold),
+            gold=None if gold is None else annotation_of(text, gold), truncated=values.get("truncated") is True,
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from iter_lightning.errors import ConfigError, TextError
 from iter_lightning.extraction.documents import CONTEXTS, Document
 from iter_lightning.extraction.grouping import grouped
 from iter_lightning.extraction.splitting import Splitter, resolve_language
-from iter_lightning.types import Example, Prediction, Schema, surrogate_fault
+from iter_lightning.types import NO_LIMITS, Example, Prediction, Schema, WindowLimits, surrogate_fault
 
 if TYPE_CHECKING:
     from iter_lightning.model.inference import InferenceOptions
@@ -124,6 +124,7 @@ class Extractor:
     def from_pretrained(
         cls, model: str | Path, *, language: str | None = None, context: str = "sentence", device: str | None = None,
         options: InferenceOptions | None = None, backend: str = "torch", max_tokens: int = MAX_TOKENS,
+        limits: WindowLimits = NO_LIMITS,
     ) -> Extractor:  # fmt: skip
         """An extractor of a model in a folder (a run folder, too) or on the hub.
 
@@ -135,6 +136,7 @@ class Extractor:
             device: torch's name for it; None is a GPU where there is one.
             options: precision and compilation (torch alone).
             backend: `torch`, or `onnx` for what `export --onnx` wrote.
+            limits: entities and relations that are kept of a window; `Document.truncated` reports that there were more.
 
         Raises:
             ConfigError: an option that is none, or does not go with the backend.
@@ -151,9 +153,10 @@ class Extractor:
 
             if device not in (None, "cpu") or options is not None:
                 raise ConfigError("the onnx backend runs on a CPU and takes no options: export decides its precision")
-            loaded = OnnxBackend.from_pretrained(folder)
+            loaded = replace(OnnxBackend.from_pretrained(folder), limits=limits)
         else:
             loaded = TorchBackend.load(folder, device, options)
+            loaded.model.limits = limits
         return cls(loaded, splitter, context, max_tokens)
 
     @property

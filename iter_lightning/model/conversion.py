@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from iter_lightning.features.alignment import EncodedExample, owner
-from iter_lightning.types import Entity, Prediction, Relation, Schema
+from iter_lightning.types import NO_LIMITS, Entity, Prediction, Relation, Schema, WindowLimits
 
 Windows = Sequence[tuple[EncodedExample, int]]
 """The (example, window number) of each row."""
@@ -94,6 +94,22 @@ def resolve_overlaps(first_E: np.ndarray, last_E: np.ndarray, score_E: np.ndarra
     return kept_E
 
 
+def most_probable(spans: Spans, limit: int | None) -> tuple[Spans, frozenset[int]]:
+    """Return the `limit` most probable spans of each row, and the rows that had more."""
+    kept_E = _first_in_row(spans.row_E, spans.scores_ET.max(axis=1, initial=0.0), limit)
+    return (spans, frozenset()) if kept_E.all() else (spans.keep(kept_E), frozenset(spans.row_E[~kept_E].tolist()))
+
+
+def _first_in_row(row_K: np.ndarray, score_K: np.ndarray, limit: int | None) -> np.ndarray:
+    """Return bool [K]: the `limit` best items of each row."""
+    kept_K = np.ones(len(row_K), dtype=bool)
+    if limit is not None and len(row_K) > limit:
+        order = np.lexsort((-score_K, row_K))
+        rows = row_K[order]
+        kept_K[order] = np.arange(len(rows)) - np.searchsorted(rows, rows) < limit
+    return kept_K
+
+
 def kept_in_whole_examples(windows: Windows, spans: Spans) -> np.ndarray:
     """Bool [E]: overlaps resolved before pairs are made, in rows that are whole examples.
 
@@ -121,7 +137,8 @@ def _flat(entities: dict[Entity, float]) -> dict[Entity, float]:
 
 def predictions(
     windows: Windows, word_BN: np.ndarray, spans: Spans, head_P: np.ndarray, tail_P: np.ndarray, links_PR: np.ndarray,
-    rules: DecodingRules, schema: Schema,
+    rules: DecodingRules, schema: Schema, limits: WindowLimits = NO_LIMITS,
+    truncated_rows: frozenset[int] = frozenset(),
 ) -> list[Prediction]:  # fmt: skip
     """Word offsets, owners of spans and pairs, one `Prediction` an example.
 
@@ -131,6 +148,8 @@ def predictions(
         head_P, tail_P: all ordered pairs of spans inside a row.
         links_PR: their probabilities; [P, 2R] under `rules.inverse_links`.
         rules, schema: the model's.
+        limits: of relations; those of entities have been applied before.
+        truncated_rows: rows whose entities were limited.
     """
     entities: dict[int, dict[Entity, float]] = {}
     relations: dict[int, dict[Relation, float]] = {}
@@ -155,7 +174,11 @@ def predictions(
     if not rules.self_links:
         # compare words, not subwords: two spans of subwords inside one word are the same entity
         linked_PR &= ((starts_E[head_P] != starts_E[tail_P]) | (ends_E[head_P] != ends_E[tail_P]))[:, None]
-    for pair, kind in np.argwhere(linked_PR):
+    linked_K2 = np.argwhere(linked_PR)
+    row_K = spans.row_E[head_P[linked_K2[:, 0]]]
+    kept_K = _first_in_row(row_K, links_PR[linked_PR], limits.relations)
+    truncated = {order[id(windows[row][0])] for row in truncated_rows.union(row_K[~kept_K].tolist())}
+    for pair, kind in linked_K2[kept_K]:
         head, tail = head_P[pair], tail_P[pair]
         encoded, number = windows[spans.row_E[head]]
         place = order[id(encoded)]
@@ -168,7 +191,10 @@ def predictions(
                 if first in entities.get(place, {}) and second in entities[place]:
                     mine_r = relations.setdefault(place, {})
                     mine_r[relation] = max(mine_r.get(relation, 0.0), float(links_PR[pair, kind]))
-    return [_prediction(entities.get(place, {}), relations.get(place, {})) for place in range(len(order))]
+    return [
+        _prediction(entities.get(place, {}), relations.get(place, {}), place in truncated)
+        for place in range(len(order))
+    ]
 
 
 def _owned(encoded: EncodedExample, number: int, start: int, end: int) -> bool:
@@ -198,11 +224,12 @@ def _both_directions(
     return result
 
 
-def _prediction(entities: dict[Entity, float], relations: dict[Relation, float]) -> Prediction:
+def _prediction(entities: dict[Entity, float], relations: dict[Relation, float], truncated: bool) -> Prediction:
     found, linked = sorted(entities), sorted(relations)
     return Prediction(
         entities=tuple(found),
         relations=tuple(linked),
         entity_scores=tuple(entities[e] for e in found),
         relation_scores=tuple(relations[r] for r in linked),
+        truncated=truncated,
     )

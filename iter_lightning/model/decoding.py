@@ -16,7 +16,7 @@ from iter_lightning.features.batching import Batch
 from iter_lightning.model import conversion
 from iter_lightning.model.brackets import SpanCandidates, ordered_pairs, span_candidates
 from iter_lightning.model.conversion import TYPE_DECISIONS, DecodingRules, Spans, resolve_overlaps
-from iter_lightning.types import Prediction, Schema
+from iter_lightning.types import NO_LIMITS, Prediction, Schema, WindowLimits
 
 __all__ = [
     "TYPE_DECISIONS",
@@ -105,6 +105,7 @@ class Proposed:
     heads: Heads
     rules: DecodingRules
     schema: Schema
+    limits: WindowLimits
     table: _OnItsWay
     """[C, 2 + T] int32: slots of left and right, and the bits of each decided type's score."""
 
@@ -114,7 +115,10 @@ class Proposed:
         spans = _found_spans(self.table.arrived(), self.batch.input_ids_BN.shape[1])
         if self.rules.flat:
             spans = spans.keep(conversion.kept_in_whole_examples(self.batch.windows, spans))
-        return Found(self, spans, *_links(self.batch, self.heads, spans, len(self.schema.relation_types)))
+        spans, truncated_rows = conversion.most_probable(spans, self.limits.entities)
+        return Found(
+            self, truncated_rows, spans, *_links(self.batch, self.heads, spans, len(self.schema.relation_types))
+        )
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ class Found:
     """The spans found in a batch, with the probabilities of their links, perhaps still being computed."""
 
     proposed: Proposed
+    truncated_rows: frozenset[int]
     spans: Spans
     head_P: np.ndarray
     tail_P: np.ndarray
@@ -132,7 +137,7 @@ class Found:
         links_PR, of = self.links_PR.arrived(), self.proposed
         return conversion.predictions(
             of.batch.windows, of.batch.word_BN.numpy(), self.spans, self.head_P, self.tail_P, links_PR, of.rules,
-            of.schema,
+            of.schema, of.limits, self.truncated_rows,
         )  # fmt: skip
 
 
@@ -141,7 +146,9 @@ def decode(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) -> 
     return propose(batch, heads, rules, schema).linked().predictions()
 
 
-def propose(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) -> Proposed:
+def propose(
+    batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema, limits: WindowLimits = NO_LIMITS
+) -> Proposed:
     """Decide on lefts and spans without waiting for a GPU.
 
     The score of an entity is the probability of its left bracket times that of its type; the score of a
@@ -162,7 +169,8 @@ def propose(batch: Batch, heads: Heads, rules: DecodingRules, schema: Schema) ->
     left_slot_C = candidates.left_slot_C
     decided_CT = decided_scores(span_logits_CT, candidates.valid_C, left_score[left_slot_C], rules.type_decision)
     slots_C2 = torch.stack([left_slot_C, candidates.right_slot_C], dim=1).int()
-    return Proposed(batch, heads, rules, schema, _OnItsWay.of(torch.cat([slots_C2, decided_CT.view(torch.int32)], 1)))
+    table = _OnItsWay.of(torch.cat([slots_C2, decided_CT.view(torch.int32)], 1))
+    return Proposed(batch, heads, rules, schema, limits, table)
 
 
 def _found_spans(table: np.ndarray, length: int) -> Spans:

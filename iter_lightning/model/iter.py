@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, collate
@@ -29,7 +30,7 @@ from iter_lightning.model.decoding import DecodingRules, Proposed, propose
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
 from iter_lightning.model.pipeline import stream
-from iter_lightning.types import Example, Prediction, Schema
+from iter_lightning.types import NO_LIMITS, Example, Prediction, Schema
 
 _ENCODED_AT_ONCE = {"cpu": 2048, "cuda": 65_536}
 """Subwords a call of the encoder when nothing is trained; a CPU wants what its caches hold, a GPU large products."""
@@ -53,6 +54,8 @@ class IterModel(nn.Module):
         packing.enable(encoder)
         self.packing: bool | None = None
         """Whether `encode` leaves padding out, where the encoder can; None: where nothing is trained."""
+        self.limits = NO_LIMITS
+        """Bounds on what `propose` and `predict` keep of a window."""
         self.prepared = False
         """Whether `inference.prepare` has changed it: weights are then laid out anew, and cannot be saved."""
         hf_config = encoders.config_from_dict(config.encoder)
@@ -107,11 +110,12 @@ class IterModel(nn.Module):
         at_once = _ENCODED_AT_ONCE.get(batch.input_ids_BN.device.type, 2048)
         portions = packing.portions(taken, sum(taken) if torch.is_grad_enabled() else at_once)
         if way is None:
-            parts = ((batch.input_ids_BN[part], batch.mask_BN[part].long()) for part in portions)
+            parts = ((batch.input_ids_BN[part], batch.mask_BN[part].long()) for part in cancellable(portions))
             hidden = [self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state for ids, mask in parts]
             return torch.cat(hidden).flatten(0, 1) if len(hidden) > 1 else hidden[0].flatten(0, 1)
         hidden_FH = torch.cat([
-            packing.encode_packed(self.encoder, way, batch.input_ids_BN[part], lengths[part]) for part in portions
+            packing.encode_packed(self.encoder, way, batch.input_ids_BN[part], lengths[part])
+            for part in cancellable(portions)
         ])  # fmt: skip
         if len(hidden_FH) == len(lengths) * width:
             return hidden_FH
@@ -198,7 +202,7 @@ class IterModel(nn.Module):
     def propose(self, batch: Batch, link_threshold: float | None = None) -> Proposed:
         """Spans of a batch, before their links (`Proposed.linked`); switch to `eval()` yourself."""
         heads = ModelHeads(self, batch, self.encode(batch))
-        return propose(batch, heads, self.rules(link_threshold), self.config.schema)
+        return propose(batch, heads, self.rules(link_threshold), self.config.schema, self.limits)
 
     @torch.no_grad()
     def decode(self, batch: Batch, link_threshold: float | None = None) -> list[Prediction]:

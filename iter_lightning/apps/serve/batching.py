@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +20,7 @@ from typing import Any
 
 from iter_lightning.apps.serve.metrics import Metrics
 from iter_lightning.apps.serve.options import ServeOptions
+from iter_lightning.cancellation import Cancelled, cancel_when
 from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.types import Example, Prediction
 
@@ -101,7 +102,7 @@ class Batcher:
     def start(self) -> None:
         """Start the model's thread and let it read a first sentence; raises what the model raises."""
         self._thread.start()
-        self._thread.submit(lambda: self._predict([PROBE], self._backend.link_threshold)).result()
+        self._thread.submit(lambda: self._predict([PROBE], self._backend.link_threshold, ())).result()
 
     def stop(self) -> None:
         """End the model's thread after the call it is in."""
@@ -171,6 +172,8 @@ class Batcher:
         self._metrics.batch_words.observe(sum(len(example.words) for _, example in self._call))
         try:
             await self._read(self._call)
+        except Cancelled:
+            pass  # every request of the call was given up
         except Exception:
             jobs = list(dict.fromkeys(job for job, _ in self._call))
             logger.exception("a call of the model failed; its %d requests are read one by one", len(jobs))
@@ -178,6 +181,8 @@ class Batcher:
             for job in jobs:
                 try:
                     await self._read([(owner, example) for owner, example in self._call if owner is job])
+                except Cancelled:
+                    pass
                 except Exception as error:
                     await self._in_thread([PROBE], self._backend.link_threshold)  # raises if the model is broken
                     job.fail(ExtractionError(f"{type(error).__name__}: {error}"))
@@ -185,17 +190,21 @@ class Batcher:
 
     async def _read(self, call: Call) -> None:
         began, jobs = time.perf_counter(), {job for job, _ in call}
-        found = await self._in_thread([example for _, example in call], min(job.lowest_link for job in jobs))
+        found = await self._in_thread([example for _, example in call], min(job.lowest_link for job in jobs), jobs)
         for job in jobs:
             job.computing += time.perf_counter() - began
         for (job, _), prediction in zip(call, found, strict=True):
             job.add(prediction)
 
-    async def _in_thread(self, examples: Sequence[Example], link_threshold: float) -> list[Prediction]:
-        return await asyncio.wrap_future(self._thread.submit(lambda: self._predict(examples, link_threshold)))
+    async def _in_thread(
+        self, examples: Sequence[Example], link_threshold: float, jobs: Collection[Job] = ()
+    ) -> list[Prediction]:
+        return await asyncio.wrap_future(self._thread.submit(lambda: self._predict(examples, link_threshold, jobs)))
 
-    def _predict(self, examples: Sequence[Example], link_threshold: float) -> list[Prediction]:
-        return list(self._backend.predict(examples, link_threshold, self._max_tokens))
+    def _predict(self, examples: Sequence[Example], link_threshold: float, jobs: Collection[Job]) -> list[Prediction]:
+        """Predict, until all jobs (if any) are given up: the model looks between portions of its work."""
+        with cancel_when(lambda: bool(jobs) and all(job.result.done() for job in jobs)):
+            return list(self._backend.predict(examples, link_threshold, self._max_tokens))
 
 
 class _ModelThread(threading.Thread):

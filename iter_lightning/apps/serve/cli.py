@@ -70,6 +70,7 @@ def load(given: argparse.Namespace, options: ServeOptions) -> tuple[Extractor, S
     from iter_lightning.apps.serve.options import ModelInfo
     from iter_lightning.extraction.extractor import Extractor, model_folder
     from iter_lightning.extraction.run import model_digest
+    from iter_lightning.types import WindowLimits
 
     torch_options = None
     if given.backend == "torch":
@@ -82,6 +83,7 @@ def load(given: argparse.Namespace, options: ServeOptions) -> tuple[Extractor, S
     extractor = Extractor.from_pretrained(
         folder, language=given.language, context=given.context, device=given.device, options=torch_options,
         backend=given.backend, max_tokens=given.max_tokens,
+        limits=WindowLimits(options.max_entities, options.max_relations),
     )  # fmt: skip
     model = getattr(extractor.backend, "model", None)
     info = ModelInfo(

@@ -24,6 +24,8 @@ class ServeOptions(BaseModel):
     )
     queue: int = Field(256, ge=1, description="open requests (being read, waiting or computed); more get 429")
     timeout: float = Field(60.0, gt=0, description="seconds from a request's header to its answer; later ones get 504")
+    header_timeout: float = Field(10.0, gt=0, description="seconds that a client may take to send a header")
+    max_connections: int = Field(1000, ge=1, description="connections at a time; fewer if `ulimit -n` is low")
     max_body_bytes: int = Field(2**20, ge=1, description="bytes of a request's body")
     max_texts: int = Field(64, ge=1, description="texts of a request")
     max_characters: int = Field(100_000, ge=1, description="characters of a text")
@@ -32,6 +34,8 @@ class ServeOptions(BaseModel):
         ge=1,
         description="characters of a sentence (with --context document: of a document)",
     )
+    max_entities: int = Field(128, ge=1, description="most probable entities that are kept of a window of the encoder")
+    max_relations: int = Field(1024, ge=1, description="most probable relations that are kept of a window")
     least_link_threshold: float = Field(
         0.01, ge=0, le=1, description="lowest link threshold of a request; near 0 every pair of entities is a relation"
     )

@@ -129,6 +129,7 @@ class OutputDocument(BaseModel):
     relations: list[Relation]
     sentences: list[tuple[int, int]]
     words: list[tuple[int, int]]
+    truncated: bool = Field(False, description="Whether `max_entities` or `max_relations` left something out.")
 
 
 class Origin(BaseModel):

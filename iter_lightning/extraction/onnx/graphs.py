@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.onnx.candidates import chunks
 from iter_lightning.features.layout import Layout
@@ -60,7 +61,7 @@ class Graphs:
         """Hidden states [F, H] of all subwords, window by window."""
         width = layout.mask_BN.shape[1]
         parts = []
-        for rows in portions([width] * len(layout.mask_BN), _ENCODED_AT_ONCE):
+        for rows in cancellable(portions([width] * len(layout.mask_BN), _ENCODED_AT_ONCE)):
             mask_BN = layout.mask_BN[rows]
             longest = int(mask_BN.sum(axis=1).max())
             ids_BN, mask_BN = layout.input_ids_BN[rows, :longest], mask_BN[:, :longest]
@@ -129,7 +130,7 @@ class GraphHeads:
         parts: list[list[np.ndarray]] = []
         if not types or not len(head_P):
             return _joined(parts, (0, types))
-        for some, pairs in whole_rows(np.bincount(row_E).tolist(), self.graphs.entities):
+        for some, pairs in cancellable(whole_rows(np.bincount(row_E).tolist(), self.graphs.entities)):
             vectors = self.vectors(right_slots_E[some])
             if self.graphs.sides == 2:
                 vectors = np.concatenate([self.vectors(left_slots_E[some]), vectors], axis=1)

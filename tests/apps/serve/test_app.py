@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -16,10 +17,12 @@ from iter_lightning.apps.serve.app import create_app
 from iter_lightning.apps.serve.options import ModelInfo, ServeOptions
 from iter_lightning.apps.serve.schemas import ApiError, ErrorResponse, ExtractResponse, ModelResponse
 from iter_lightning.apps.serve.service import parse
+from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor, TorchBackend
 from iter_lightning.extraction.splitting import Splitter
+from iter_lightning.types import Example, Prediction, WindowLimits
 from tests.apps.serve.builders import RuleBackend, alone, client_of, rule_app, service_of, splitter
 from tests.builders import tiny_model
 
@@ -308,6 +311,38 @@ def test_a_request_out_of_time_is_told_and_its_work_dropped() -> None:
     run(app, test)
     assert backend.read == {"Begun", "Later"}
     assert service_of(app).open == 0
+
+
+def test_deadline_stops_the_work_between_two_portions() -> None:
+    portions: list[str] = []
+
+    class Portioned(RuleBackend):
+        def predict(self, examples: Iterable[Example], *bounds: Any) -> Iterator[Prediction]:
+            examples = list(examples)
+            for word in cancellable(examples[0].words):
+                portions.append(word)
+                time.sleep(0.01)
+            return super().predict(examples, *bounds)
+
+    async def test(client: httpx.AsyncClient) -> None:
+        assert failure(await post(client, documents=[{"words": [["long"] * 3000]}]))[:2] == (504, "timeout")
+        assert (await post(client, text="Next")).status_code == 200
+
+    run(rule_app(Portioned(), timeout=0.3, max_wait_ms=0), test)
+    assert portions.count("long") < 100
+    assert "Next" in portions
+
+
+def test_limits_of_a_window_are_reported_as_truncated() -> None:
+    model = tiny_model("bert", omega=3)
+    model.limits = WindowLimits(entities=2)
+
+    async def test(client: httpx.AsyncClient) -> None:
+        dense, short = (await post(client, texts=["Ada lives in London. " * 3, ""])).json()["documents"]
+        assert dense["truncated"]
+        assert "truncated" not in short
+
+    run(create_app(Extractor(TorchBackend(model), splitter())), test)
 
 
 def test_a_body_that_does_not_arrive_is_not_waited_for() -> None:
