@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import logging.config
 import math
 import socket
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from iter_lightning.apps.serve.connections import connection_limit, limited_protocol, watched
 from iter_lightning.apps.serve.service import Service
 from iter_lightning.errors import ConfigError
 
@@ -63,9 +65,13 @@ def run(app: FastAPI, bound: socket.socket, *, access_log: bool = False) -> None
     """
     host, port = bound.getsockname()[:2]
     service: Service = app.state.service
+    options = service.options
+    logging.config.dictConfig(_logging(access_log))
+    limit = connection_limit(options.max_connections)
     config = uvicorn.Config(
-        app, log_config=_logging(access_log), access_log=access_log, server_header=False, ws="none", http="h11",
-        backlog=_BACKLOG, timeout_graceful_shutdown=math.ceil(service.options.timeout) + 1,
+        watched(app), http=limited_protocol(limit, options.header_timeout, 2 * options.timeout), ws="none",
+        log_config=None, access_log=access_log, server_header=False,
+        backlog=_BACKLOG, timeout_graceful_shutdown=math.ceil(options.timeout) + 1,
     )  # fmt: skip
     try:
         bound.listen(_BACKLOG)
@@ -74,13 +80,17 @@ def run(app: FastAPI, bound: socket.socket, *, access_log: bool = False) -> None
     where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     how = service.info.kernels or f"{service.info.backend}, {service.info.precision}, {service.info.device}"
     logger.info("serving %s (%s) on %s", service.info.name, how, where)
-    _Server(config).run(sockets=[bound])
+    _Server(config, service).run(sockets=[bound])
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Log that the server stops; see `uvicorn.Server`."""
-        logger.info("stopping: %d open requests are finished first", self.config.app.state.service.open)
+        logger.info("stopping: %d open requests are finished first", self._service.open)
         await super().shutdown(sockets)
         logger.info("stopped")
 

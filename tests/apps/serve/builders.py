@@ -28,6 +28,22 @@ from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 
+RULES = """
+import sys, time
+from iter_lightning.apps.serve.server import bind, run
+from tests.apps.serve.builders import PlainSplitter, RuleBackend, rule_app
+
+class Slow(RuleBackend):
+    def predict(self, examples, link_threshold, max_tokens):
+        examples = list(examples)
+        if any("Slow" in example.words for example in examples):
+            time.sleep(float(sys.argv[1]))
+        return super().predict(examples, link_threshold, max_tokens)
+
+options = dict(argument.split("=") for argument in sys.argv[2:])
+run(rule_app(Slow(), split=PlainSplitter(), **options), bind("127.0.0.1", 0))
+"""
+"""A server without a model: its arguments are the seconds for the word "Slow", and options as NAME=VALUE."""
 SCHEMA = Schema(("Name",), ("Next", "Before"))
 
 

@@ -16,27 +16,12 @@ from iter_lightning.apps.serve import cli
 from iter_lightning.apps.serve.server import bind
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.extractor import Extractor, TorchBackend
-from tests.apps.serve.builders import ended, served, splitter
+from tests.apps.serve.builders import RULES, ended, served, splitter
 from tests.builders import tiny_model
-
-RULES = """
-import sys, time
-from iter_lightning.apps.serve.server import bind, run
-from tests.apps.serve.builders import PlainSplitter, RuleBackend, rule_app
-
-class Slow(RuleBackend):
-    def predict(self, examples, link_threshold, max_tokens):
-        examples = list(examples)
-        if any("Slow" in example.words for example in examples):
-            time.sleep(float(sys.argv[1]))
-        return super().predict(examples, link_threshold, max_tokens)
-
-run(rule_app(Slow(), split=PlainSplitter(), timeout=float(sys.argv[2])), bind("127.0.0.1", 0))
-"""
 
 
 def test_stopped_server_finishes_open_requests_and_passes_the_signal_on() -> None:
-    with served("-c", RULES, "0.6", "10") as (process, url):
+    with served("-c", RULES, "0.6", "timeout=10") as (process, url):
         answers: list[httpx.Response] = []
         ask = threading.Thread(
             target=lambda: answers.append(httpx.post(f"{url}/extract", json={"text": "Slow Ada"}, timeout=20))
@@ -59,7 +44,7 @@ def test_stopped_server_finishes_open_requests_and_passes_the_signal_on() -> Non
 
 @pytest.mark.slow
 def test_stopped_server_does_not_wait_for_a_model_that_hangs() -> None:
-    with served("-c", RULES, "60", "0.5") as (process, url):
+    with served("-c", RULES, "60", "timeout=0.5") as (process, url):
         assert httpx.post(f"{url}/extract", json={"text": "Slow"}, timeout=20).status_code == 504
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
@@ -69,7 +54,7 @@ def test_stopped_server_does_not_wait_for_a_model_that_hangs() -> None:
 
 def test_keep_alive_answers_do_not_wait_for_an_acknowledgment() -> None:
     """Header and body are two packets: without TCP_NODELAY the second waits 40 ms for the first one's ACK."""
-    with served("-c", RULES, "0", "10") as (_, url), httpx.Client(base_url=url) as client:
+    with served("-c", RULES, "0") as (_, url), httpx.Client(base_url=url) as client:
         client.get("/health")
         times = []
         for _ in range(20):
