@@ -78,6 +78,7 @@ async def client(
             response = await http.post("extract", json={"documents": asked})
         except httpx.HTTPError as error:
             tally.statuses[type(error).__name__] += 1
+            await asyncio.sleep(0.1)
             continue
         tally.statuses[str(response.status_code)] += 1
         if response.status_code == 200:

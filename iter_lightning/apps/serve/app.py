@@ -103,23 +103,24 @@ def _add_extract(app: FastAPI, service: Service) -> None:
 
 def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/health", operation_id="health", summary="Whether the model works", responses=_errors(503))
-    async def health() -> schemas.State:
+    async def health() -> dict[str, str]:
         service.check_working()
-        return schemas.State(status="live")
+        return {"status": "live"}
 
     @app.get("/ready", operation_id="ready", summary="Whether a request is accepted now", responses=_errors(503))
-    async def ready() -> schemas.State:
+    async def ready() -> dict[str, str]:
         service.check_ready()
-        return schemas.State(status="ready")
+        return {"status": "ready"}
 
     @app.get("/model", operation_id="model", summary="The model and the limits")
     async def model() -> schemas.ModelResponse:
         extractor, link = service.extractor, service.options.link_threshold
+        limits = service.options.model_dump(include=set(ServeOptions.model_fields))
         return schemas.ModelResponse(
             **service.info.model_dump(), schema=extractor.backend.schema.to_dict(), context=extractor.context,
             link_threshold=extractor.backend.link_threshold if link is None else link,
             language=extractor.splitter.language if extractor.splitter else None,
-            limits=service.options, versions=_versions(),
+            limits=limits, versions=_versions(),
         )  # fmt: skip
 
     @app.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)

@@ -7,16 +7,14 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.documents import CONTEXTS
-from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS
 from iter_lightning.heap import keep_few_products, return_large_buffers, settle
 from iter_lightning.status import unfinished_note
 
 if TYPE_CHECKING:
-    from iter_lightning.apps.serve.options import ModelInfo, ServeOptions
+    from iter_lightning.apps.serve.options import ModelInfo, ServeCommand
     from iter_lightning.extraction.extractor import Extractor
 
 NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "prometheus_client": "prometheus-client"}
@@ -34,35 +32,27 @@ def main(arguments: list[str]) -> None:
     """
     if missing := [distribution for module, distribution in NEEDED.items() if find_spec(module) is None]:
         raise ConfigError(f"serving needs {', '.join(missing)}: pip install 'iter-lightning[serve]'")
-    from pydantic import ValidationError
+    from iter_lightning.apps.serve.options import ServeCommand
 
-    from iter_lightning.apps.serve.options import ServeOptions
-
-    given = _parser(ServeOptions).parse_args(arguments)
-    limits = {name: value for name in ServeOptions.model_fields if (value := getattr(given, name)) is not None}
-    try:
-        options = ServeOptions.model_validate(limits)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "--" + str(first["loc"][0]).replace("_", "-")
-        raise ConfigError(f"{name}: {first['msg']}, found {first['input']!r}") from error
+    model, command = _parse(arguments, ServeCommand)
     keep_few_products()
     return_large_buffers()
-    if given.threads:
-        os.environ["OMP_NUM_THREADS"] = str(given.threads)  # read by torch when it is imported, and by the onnx backend
+    if command.threads:  # read by torch when it is imported, and by the onnx backend
+        os.environ["OMP_NUM_THREADS"] = str(command.threads)
     from iter_lightning.apps.serve.app import create_app
     from iter_lightning.apps.serve.server import bind, run
 
-    with bind(given.host, given.port) as bound:  # before the model is loaded, which takes longer
-        if note := unfinished_note(given.model):
+    with bind(command.host, command.port) as bound:  # before the model is loaded, which takes longer
+        if note := unfinished_note(model):
             print(note, file=sys.stderr)
-        app = create_app(*load(given, options))
+        extractor, info = load(model, command)
+        app = create_app(extractor, command, info)
         settle()
-        run(app, bound, access_log=given.access_log)
+        run(app, bound, access_log=command.access_log)
 
 
-def load(given: argparse.Namespace, options: ServeOptions) -> tuple[Extractor, ServeOptions, ModelInfo]:
-    """Return the arguments of `create_app`.
+def load(model: str, command: ServeCommand) -> tuple[Extractor, ModelInfo]:
+    """Return the extractor and its description.
 
     Raises:
         IterError: The model does not exist or does not fit the options.
@@ -72,26 +62,26 @@ def load(given: argparse.Namespace, options: ServeOptions) -> tuple[Extractor, S
     from iter_lightning.extraction.run import model_digest
     from iter_lightning.types import WindowLimits
 
-    torch_options = None
-    if given.backend == "torch":
+    options = None
+    if command.backend == "torch":
         from iter_lightning.model.inference import InferenceOptions
 
-        torch_options = InferenceOptions(precision=given.precision or "fp32", allow_slow=given.allow_slow)
-    elif given.device not in (None, "cpu") or given.precision is not None or given.allow_slow:
+        options = InferenceOptions(precision=command.precision, allow_slow=command.allow_slow)
+    elif command.device not in (None, "cpu") or command.model_fields_set & {"precision", "allow_slow"}:
         raise ConfigError("the onnx backend runs on a CPU, in the precision that export decided")
-    folder = model_folder(given.model)
+    folder = model_folder(model)
     extractor = Extractor.from_pretrained(
-        folder, language=given.language, context=given.context, device=given.device, options=torch_options,
-        backend=given.backend, max_tokens=given.max_tokens,
-        limits=WindowLimits(options.max_entities, options.max_relations),
+        folder, language=command.language, context=command.context, device=command.device, options=options,
+        backend=command.backend, max_tokens=command.max_tokens,
+        limits=WindowLimits(command.max_entities, command.max_relations),
     )  # fmt: skip
-    model = getattr(extractor.backend, "model", None)
+    network = getattr(extractor.backend, "model", None)
     info = ModelInfo(
-        name=given.name or name_of(given.model), digest=f"sha256:{model_digest(folder)}", backend=given.backend,
-        device="cpu" if model is None else str(next(model.parameters()).device), kernels=extractor.kernels,
-        precision="as exported" if torch_options is None else torch_options.precision,
+        name=command.name or name_of(model), digest=f"sha256:{model_digest(folder)}", backend=command.backend,
+        device="cpu" if network is None else str(next(network.parameters()).device), kernels=extractor.kernels,
+        precision="as exported" if options is None else command.precision,
     )  # fmt: skip
-    return extractor, options, info
+    return extractor, info
 
 
 def name_of(model: str) -> str:
@@ -104,45 +94,24 @@ def name_of(model: str) -> str:
     return "/".join(run[-2:]) if (Path(*run) / "config.yaml").is_file() else "/".join(run[-1:])
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
-    return int(text)
+def _parse(arguments: list[str], fields: type[ServeCommand]) -> tuple[str, ServeCommand]:
+    """Return the model and the options; each field is an option, and pydantic checks its value."""
+    from pydantic import ValidationError
 
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 (any free one) to 65535, found {text!r}")
-    return int(text)
-
-
-def _parser(options: type[ServeOptions]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m iter_lightning serve", description="Serve a model over HTTP: POST /extract, and a page at /."
-    )
+        prog="python -m iter_lightning serve", description="Serve a model over HTTP: POST /extract, and a page at /.",
+        argument_default=argparse.SUPPRESS,
+    )  # fmt: skip
     parser.add_argument("model", metavar="MODEL", help="run folder, model folder or hub id")
-    add = parser.add_argument_group("address").add_argument
-    add("--host", default="127.0.0.1", help="default %(default)s; 0.0.0.0 for all addresses of this machine")
-    add("--port", type=_port, default=8000, help="default %(default)s; 0 for any free one")
-    add("--access-log", action="store_true", help="log each request")
-    add = parser.add_argument_group("model").add_argument
-    add("--name", help="its name in answers; default: the hub id, or the folder's name")
-    add("--language", metavar="CODE", help="spaCy's code; none: only words are accepted; default: the model's, else en")
-    add("--context", choices=CONTEXTS, default="sentence", help="relations stay inside it; default %(default)s")
-    add("--backend", choices=BACKENDS, default="torch", help="default %(default)s")
-    add("--device", metavar="NAME", help="torch's name; default: a GPU if there is one")
-    add(
-        "--precision",
-        choices=("fp32", "bf16", "fp16", "int8"),
-        help="default fp32; others need a CPU that is fast at them",
-    )
-    add("--allow-slow", action="store_true", help="compute in --precision even if fp32 would be faster")
-    add("--threads", type=_positive, metavar="N", help="of the model; default: torch's choice")
-    add(
-        "--max-tokens", type=_positive, metavar="N", default=MAX_TOKENS, help="subwords of a batch; default %(default)s"
-    )
-    add = parser.add_argument_group("limits").add_argument
-    for name, field in options.model_fields.items():
-        default = "" if field.default is None else f"; default {field.default}"
-        add(f"--{name.replace('_', '-')}", metavar="N", help=f"{field.description}{default}")
-    return parser
+    for name, field in fields.model_fields.items():
+        choices = "|".join(get_args(field.annotation)) if get_origin(field.annotation) is Literal else "VALUE"
+        default = "" if field.default in (None, False) else f"; default {field.default}"
+        how: dict[str, Any] = {"action": "store_true"} if field.annotation is bool else {"metavar": choices}
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"{field.description}{default}", **how)
+    given = vars(parser.parse_args(arguments))
+    try:
+        return given.pop("model"), fields.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise ConfigError(f"{option}: {first['msg']}, found {first['input']!r}") from error

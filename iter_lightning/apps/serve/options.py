@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from iter_lightning.extraction.extractor import MAX_TOKENS
 
 
 class ServeOptions(BaseModel):
@@ -44,11 +48,37 @@ class ServeOptions(BaseModel):
     )
 
 
-class ModelInfo(BaseModel):
-    """The model that a server serves, as `/model` describes it."""
+class ServeCommand(ServeOptions):
+    """The command line of `serve`: where, which model, and the limits. Each field is an option."""
+
+    host: str = Field("127.0.0.1", description="address; 0.0.0.0 for all addresses of this machine")
+    port: int = Field(8000, ge=0, le=65535, description="port; 0 for any free one")
+    access_log: bool = Field(False, description="log each request")
+    name: str | None = Field(None, description="name of the model in answers; default: the hub id or the folder's name")
+    language: str | None = Field(
+        None, description="spaCy's code; none: only words are accepted; default: the model's, else en"
+    )
+    context: Literal["sentence", "document"] = Field(
+        "sentence", description="what is read at once: relations stay in it"
+    )
+    backend: Literal["torch", "onnx"] = Field("torch", description="onnx: what `export --onnx` wrote")
+    device: str | None = Field(None, description="torch's name; default: a GPU if there is one")
+    precision: Literal["fp32", "bf16", "fp16", "int8"] = Field("fp32", description="others need a fast CPU or a GPU")
+    allow_slow: bool = Field(False, description="compute in --precision even if fp32 would be faster")
+    threads: int | None = Field(None, ge=1, description="threads of the model; default: torch's choice")
+    max_tokens: int = Field(MAX_TOKENS, ge=1, description="subwords of a batch of the model, about as many of a call")
+
+
+class Origin(BaseModel):
+    """The model that answered."""
 
     name: str
     digest: str = Field("", description="sha256 of its configuration and weights; empty if unknown")
+
+
+class ModelInfo(Origin):
+    """The model that a server serves, as `/model` describes it."""
+
     backend: str = "torch"
     device: str = "cpu"
     precision: str = "fp32"

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from iter_lightning.apps.serve.options import ModelInfo, ServeOptions
+from iter_lightning.apps.serve.options import ModelInfo, Origin, ServeOptions
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Word = Annotated[str, Field(min_length=1)]
@@ -132,13 +132,6 @@ class OutputDocument(BaseModel):
     truncated: bool = Field(False, description="Whether `max_entities` or `max_relations` left something out.")
 
 
-class Origin(BaseModel):
-    """The model that answered."""
-
-    name: str
-    digest: str
-
-
 class ExtractResponse(BaseModel):
     """One document for each text, in order."""
 
@@ -146,29 +139,15 @@ class ExtractResponse(BaseModel):
     model: Origin
 
 
-class Types(BaseModel):
-    """The types that the model finds."""
-
-    entity_types: list[str]
-    relation_types: list[str]
-    symmetric: list[str]
-
-
 class ModelResponse(ModelInfo):
     """The model, its types, and the limits of the server."""
 
-    types: Types = Field(alias="schema")
+    types: dict[str, list[str]] = Field(alias="schema", description="Entity and relation types that the model finds.")
     link_threshold: float = Field(description="Link threshold of requests without one.")
     context: Literal["sentence", "document"]
     language: str | None = Field(description="spaCy's code; null: documents must come with their words.")
     limits: ServeOptions
     versions: dict[str, str]
-
-
-class State(BaseModel):
-    """The state of the server."""
-
-    status: Literal["live", "ready"]
 
 
 class Error(BaseModel):

@@ -218,13 +218,10 @@ def parse(body: bytes, extractor: Extractor, options: ServeOptions) -> tuple[lis
         raise _described(error) from None
     except ConfigError as error:
         raise _invalid(str(error)) from None
-    asked = {f"thresholds.{kind}": p for kind, p in (request.thresholds or {}).items() if kind in rules.relation}
-    if request.link_threshold is not None and rules.relation:
-        asked["link_threshold"] = request.link_threshold
-    for name, value in asked.items():
-        if value < options.least_link_threshold:
-            least = f"{options.least_link_threshold:g}, the lowest that this server accepts for a relation"
-            raise _invalid(f"{name}: {value:g} is below {least}")
+    default = extractor.backend.link_threshold if options.link_threshold is None else options.link_threshold
+    if rules.lowest_link < min(options.least_link_threshold, default):
+        least = f"{options.least_link_threshold:g}, the lowest that this server accepts for a relation"
+        raise _invalid(f"link_threshold, thresholds: {rules.lowest_link:g} is below {least}")
     inputs = request.inputs()
     if len(inputs) > options.max_texts:
         raise ApiError("too_many_texts", f"the request holds {len(inputs)} texts, the limit is {options.max_texts}")

@@ -198,8 +198,8 @@ WRONG: list[tuple[bytes, dict[str, str], int, str, str]] = [
     (b'{"texts": ["", "' + b"a" * 201 + b'"]}', JSON, 413, "text_too_long", "texts[1]: 201 characters"),
     (b'{"documents": [{"words": [["' + b"a" * 300 + b'"]]}]}', JSON, 413, "text_too_long", "[0]: 301 characters"),
     (b'{"text": "One.\\n\\n' + b"b " * 60 + b'"}', JSON, 413, "text_too_long", "of 119 characters from character 6 on"),
-    (b'{"text": "a", "link_threshold": 0}', JSON, 422, "invalid_request", "link_threshold: 0 is below 0.01"),
-    (b'{"text": "a", "thresholds": {"Next": 0}}', JSON, 422, "invalid_request", "thresholds.Next: 0 is below 0.01"),
+    (b'{"text": "a", "link_threshold": 0}', JSON, 422, "invalid_request", "0 is below 0.01"),
+    (b'{"text": "a", "thresholds": {"Next": 0}}', JSON, 422, "invalid_request", "thresholds: 0 is below 0.01"),
     (b'{"texts": ["a", "b", "c", "d"]}', JSON, 413, "too_many_texts", "the request holds 4 texts, the limit is 3"),
     (b" " * 20_000, JSON, 413, "body_too_large", "larger than 11000 bytes"),
 ]  # fmt: skip
