@@ -22,6 +22,8 @@ from typing import Any
 
 import httpx
 
+from iter_lightning.types import NO_LIMITS, WindowLimits
+
 Found = tuple[frozenset[tuple[int, int, str]], frozenset[tuple[int, int, int, int, str]]]
 """Entities and relations without scores, whose last digits depend on what shares a batch."""
 
@@ -48,11 +50,12 @@ def sentences_of(path: Path | None) -> list[str]:
     return sorted({" ".join(example.words) for examples in splits.values() for example in examples})
 
 
-def offline(sentences: Sequence[str], model: str) -> dict[str, Found]:
+def offline(sentences: Sequence[str], model: str, limits: WindowLimits = NO_LIMITS) -> dict[str, Found]:
     """Return what the model finds in each sentence without a server."""
     from iter_lightning.extraction.extractor import Extractor
 
-    return {document.text: found_in(document.to_dict()) for document in Extractor.from_pretrained(model)(sentences)}
+    extractor = Extractor.from_pretrained(model, limits=limits)
+    return {document.text: found_in(document.to_dict()) for document in extractor(sentences)}
 
 
 def found_in(document: Mapping[str, Any]) -> Found:

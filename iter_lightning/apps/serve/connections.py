@@ -101,7 +101,8 @@ def watched(app: Callable[..., Any]) -> Callable[..., Any]:
         if scope["type"] == "lifespan":
             asyncio.get_running_loop().set_exception_handler(_quiet())
         if scope["type"] != "http":
-            return await app(scope, receive, send)
+            await app(scope, receive, send)
+            return
         connection = scope["state"]["connection"]
         connection.begin_request()
         try:

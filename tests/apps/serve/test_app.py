@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from iter_lightning.apps.serve.app import create_app
 from iter_lightning.apps.serve.options import ModelInfo, ServeOptions
+from iter_lightning.apps.serve.parsing import parse
 from iter_lightning.apps.serve.schemas import ApiError, ErrorResponse, ExtractResponse, ModelResponse
-from iter_lightning.apps.serve.service import parse
 from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
@@ -64,7 +64,7 @@ def failure(response: httpx.Response) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("context", ["sentence", "document"])
-def test_answers_are_the_extractors_own_in_every_form_of_request(context: str) -> None:
+def test_answers_equal_the_extractors_in_every_form_of_request(context: str) -> None:
     extractor = Extractor(TorchBackend(tiny_model("bert", omega=3)), splitter(), context)
     texts = ["Ada lives in London. She works for the Bank of London.", "", " \n", "👩‍🚀 naïve Ada\r\n\r\nher brother"]
     words = [["Ada", "works", "for", "her", "brother"], [], ["London", "Bank"]]
@@ -127,7 +127,7 @@ def test_thresholds_hold_for_each_request_of_a_shared_call() -> None:
     assert len({json.dumps(documents) for documents in found}) == len(wanted)
 
 
-def test_the_servers_own_link_threshold_is_for_requests_without() -> None:
+def test_link_threshold_of_the_server_is_for_requests_without_one() -> None:
     async def test(client: httpx.AsyncClient) -> list[int]:
         bodies: list[dict[str, Any]] = [{}, {"link_threshold": None}, {"link_threshold": 0.5}]
         found = [(await post(client, text=sentence(83), **body)).json()["documents"][0] for body in bodies]
@@ -138,7 +138,7 @@ def test_the_servers_own_link_threshold_is_for_requests_without() -> None:
     assert every == same == 4 > some
 
 
-def test_a_long_request_does_not_hold_up_short_ones() -> None:
+def test_long_request_does_not_hold_up_short_ones() -> None:
     backend = RuleBackend()
     app = rule_app(backend, max_tokens=20, max_wait_ms=0)
     done: list[str] = []
@@ -205,7 +205,7 @@ WRONG: list[tuple[bytes, dict[str, str], int, str, str]] = [
 ]  # fmt: skip
 
 
-def test_wrong_requests_are_told_what_is_wrong() -> None:
+def test_invalid_requests_get_a_status_and_a_message() -> None:
     backend = RuleBackend()
 
     async def test(client: httpx.AsyncClient) -> None:
@@ -224,7 +224,7 @@ def test_wrong_requests_are_told_what_is_wrong() -> None:
     assert backend.read == {"😀"}
 
 
-def test_a_body_of_faults_alone_gets_a_short_answer_at_a_small_cost() -> None:
+def test_body_of_many_errors_gets_a_short_answer_at_a_small_cost() -> None:
     extractor, options, number = Extractor(RuleBackend(), splitter()), ServeOptions(), 50_000
     body = b'{"texts": [' + b",".join([b"0"] * number) + b"]}"
     tracemalloc.start()
@@ -240,7 +240,7 @@ def test_a_body_of_faults_alone_gets_a_short_answer_at_a_small_cost() -> None:
         assert len(str(caught.value)) < 2100
 
 
-def test_a_body_is_not_held_past_the_limit_whatever_it_declares() -> None:
+def test_endless_body_is_not_held_past_the_limit() -> None:
     sent: list[int] = []
 
     async def endless() -> Any:
@@ -255,7 +255,7 @@ def test_a_body_is_not_held_past_the_limit_whatever_it_declares() -> None:
     assert len(sent) < 20
 
 
-def test_a_server_without_a_language_takes_words_alone() -> None:
+def test_server_without_a_language_accepts_words_only() -> None:
     async def test(client: httpx.AsyncClient) -> None:
         message = failure(await post(client, documents=[{"words": [["a"]]}, {"text": "a"}]))
         assert message == (
@@ -272,7 +272,7 @@ def test_a_server_without_a_language_takes_words_alone() -> None:
 # load and faults -----------------------------------------------------------------------------------------------------
 
 
-def test_a_full_server_says_so_and_recovers() -> None:
+def test_full_queue_answers_429_and_recovers() -> None:
     backend = RuleBackend()
     app = rule_app(backend, queue=2, max_wait_ms=0)
 
@@ -294,7 +294,7 @@ def test_a_full_server_says_so_and_recovers() -> None:
     assert "Not now" not in backend.read
 
 
-def test_a_request_out_of_time_is_told_and_its_work_dropped() -> None:
+def test_timed_out_request_gets_504_and_its_work_is_dropped() -> None:
     backend = RuleBackend()
     app = rule_app(backend, timeout=0.2, max_wait_ms=0)
 
@@ -345,7 +345,7 @@ def test_limits_of_a_window_are_reported_as_truncated() -> None:
     run(create_app(Extractor(TorchBackend(model), splitter())), test)
 
 
-def test_a_body_that_does_not_arrive_is_not_waited_for() -> None:
+def test_body_that_does_not_arrive_gets_408() -> None:
     async def stuck() -> Any:
         yield b'{"text": '
         await asyncio.sleep(10)
@@ -356,7 +356,7 @@ def test_a_body_that_does_not_arrive_is_not_waited_for() -> None:
     run(rule_app(timeout=0.1), test)
 
 
-def test_the_work_of_a_client_that_left_is_dropped() -> None:
+def test_work_of_a_client_that_left_is_dropped() -> None:
     backend = RuleBackend()
     app = rule_app(backend, max_wait_ms=0)
 
@@ -395,7 +395,7 @@ def test_the_work_of_a_client_that_left_is_dropped() -> None:
     assert backend.read == {"Begun", "Later"}
 
 
-def test_a_request_the_model_fails_on_fails_alone() -> None:
+def test_request_that_the_model_fails_on_fails_alone() -> None:
     backend = RuleBackend()
 
     async def test(client: httpx.AsyncClient) -> None:
@@ -415,7 +415,7 @@ def test_a_request_the_model_fails_on_fails_alone() -> None:
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("the device is lost"), SystemExit(3)], ids=["exception", "exit"])
-def test_a_broken_model_is_told_to_everyone(fault: BaseException) -> None:
+def test_broken_model_is_reported_to_all_requests(fault: BaseException) -> None:
     backend = RuleBackend()
 
     async def test(client: httpx.AsyncClient) -> None:
@@ -436,12 +436,12 @@ def test_a_broken_model_is_told_to_everyone(fault: BaseException) -> None:
     run(rule_app(backend, max_batch=2), test)
 
 
-def test_a_model_that_cannot_read_is_told_at_the_start() -> None:
+def test_model_that_cannot_read_is_reported_at_the_start() -> None:
     with pytest.raises(ConfigError, match="cannot read a sentence: ValueError: no such operator"):
         run(rule_app(RuleBackend(failure=ValueError("no such operator"))), lambda client: client.get("/ready"))
 
 
-def test_what_is_slow_does_not_stop_the_server() -> None:
+def test_slow_splitting_does_not_block_the_server() -> None:
     """Neither the model nor the splitting of words runs where requests are taken."""
     backend = RuleBackend()
 
@@ -488,7 +488,7 @@ def test_openapi_is_valid_and_its_examples_are_accepted() -> None:
     run(app, test)
 
 
-def test_metrics_count_and_are_each_applications_own() -> None:
+def test_metrics_of_two_applications_are_separate() -> None:
     async def test(client: httpx.AsyncClient) -> None:
         await post(client, texts=["Ada met Bo.", "Ada"])
         await post(client, text=1)
@@ -508,7 +508,7 @@ def test_metrics_count_and_are_each_applications_own() -> None:
         run(rule_app(), test)
 
 
-def test_the_page_loads_nothing_from_elsewhere() -> None:
+def test_page_loads_nothing_from_elsewhere() -> None:
     async def test(client: httpx.AsyncClient) -> None:
         page = await client.get("/")
         assert "default-src 'none'" in page.headers["content-security-policy"]
