@@ -246,7 +246,7 @@ def extract(arguments: list[str]) -> None:
 
 def serve(arguments: list[str]) -> None:
     """Serve a model over HTTP."""
-    from iter_lightning.extraction.serving.cli import main
+    from iter_lightning.apps.serve.cli import main
 
     main(arguments)
 

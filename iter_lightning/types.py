@@ -232,6 +232,7 @@ class Prediction:
         relations: Predicted relations. A symmetric relation is listed once, in the direction that sorts first.
         entity_scores: Probability of each entity, in [0, 1], in the order of `entities`.
         relation_scores: Probability of each relation, in [0, 1], in the order of `relations`.
+        truncated: Whether the limits of a window (`WindowLimits`) left out entities or relations of low probability.
 
     Raises:
         ValueError: If the number of scores differs from the number of items.
@@ -246,9 +247,26 @@ class Prediction:
     relations: tuple[Relation, ...] = ()
     entity_scores: tuple[float, ...] = ()
     relation_scores: tuple[float, ...] = ()
+    truncated: bool = False
 
     def __post_init__(self) -> None:
         for name in ("entities", "relations"):
             scores = getattr(self, "entity_scores" if name == "entities" else "relation_scores")
             if len(getattr(self, name)) != len(scores):
                 raise ValueError(f"{len(getattr(self, name))} {name} but {len(scores)} scores")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLimits:
+    """Bounds on what is kept of each window; None is no bound. The most probable entities and relations are kept.
+
+    Args:
+        entities: Spans of a window that relations are looked for between: n spans make n * n pairs.
+        relations: Relations of a window.
+    """
+
+    entities: int | None = None
+    relations: int | None = None
+
+
+NO_LIMITS = WindowLimits()

@@ -44,7 +44,7 @@ def test_limit_onednn_cache_before_torch_sets_only_missing_variables() -> None:
     script = """
 import os, sys
 from iter_lightning.extraction import cli
-from iter_lightning.extraction.serving import cli
+from iter_lightning.apps.serve import cli
 from iter_lightning.heap import limit_onednn_cache
 assert "torch" not in sys.modules
 limit_onednn_cache()

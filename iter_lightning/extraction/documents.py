@@ -64,6 +64,7 @@ class Document:
         relations: Predicted relations between these entities.
         id: Name of the document, chosen by the caller.
         gold: Gold annotation, if any.
+        truncated: Whether limits left out entities or relations of low probability.
 
     Raises:
         ValueError: If the text, the id, or a type has a lone surrogate; if words or sentences are empty, overlap, or
@@ -85,6 +86,7 @@ class Document:
     relations: tuple[TextRelation, ...] = ()
     id: str = ""
     gold: Annotation | None = None
+    truncated: bool = False
     _first_words: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """Index of the first word of each sentence, followed by the number of words."""
 
@@ -181,7 +183,8 @@ class Document:
                 TextRelation(moved(relation.head), moved(relation.tail), relation.type, round(score, 6))
                 for relation, score in zip(prediction.relations, prediction.relation_scores, strict=True)
             ]
-        return replace(self, entities=tuple(entities.values()), relations=tuple(relations))
+        truncated = any(prediction.truncated for prediction in predictions)
+        return replace(self, entities=tuple(entities.values()), relations=tuple(relations), truncated=truncated)
 
     def _repr_html_(self) -> str:
         """Show the document as a page in notebooks."""
@@ -193,6 +196,7 @@ class Document:
         """Return plain values for JSON. Relations refer to entities by their index."""
         values: dict[str, Any] = {"id": self.id, "text": self.text, **_annotation_dict(self)}
         values |= {"sentences": [list(bounds) for bounds in self.sentences], "words": [list(w) for w in self.words]}
+        values |= {"truncated": True} if self.truncated else {}
         return values | ({"gold": _annotation_dict(self.gold)} if self.gold else {})
 
     @classmethod
@@ -213,7 +217,7 @@ class Document:
         return cls(
             text=text, words=_bounds_of(values, "words"), sentences=_bounds_of(values, "sentences"),
             entities=found.entities, relations=found.relations, id="" if name is None else str(name),
-            gold=None if gold is None else annotation_of(text, gold),
+            gold=None if gold is None else annotation_of(text, gold), truncated=values.get("truncated") is True,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from iter_lightning.errors import ConfigError, TextError
 from iter_lightning.extraction.documents import CONTEXTS, Context, Document
 from iter_lightning.extraction.grouping import grouped
 from iter_lightning.extraction.splitting import Splitter, resolve_language
-from iter_lightning.types import Example, Prediction, Schema, surrogate_fault
+from iter_lightning.types import NO_LIMITS, Example, Prediction, Schema, WindowLimits, surrogate_fault
 
 if TYPE_CHECKING:
     from iter_lightning.model.inference import InferenceOptions
@@ -137,7 +137,7 @@ class Extractor:
     def from_pretrained(
         cls, model: str | Path, *, language: str | None = None, context: Context = "sentence",
         device: str | None = None, options: InferenceOptions | None = None, backend: BackendName = "torch",
-        max_tokens: int = MAX_TOKENS,
+        max_tokens: int = MAX_TOKENS, limits: WindowLimits = NO_LIMITS,
     ) -> Extractor:  # fmt: skip
         """Load a model from a run folder, a model folder, or the hub.
 
@@ -150,6 +150,7 @@ class Extractor:
             options: Precision and compilation, for the torch backend.
             backend: `torch`, or `onnx` for models written by `export --onnx`.
             max_tokens: See `Extractor`.
+            limits: Entities and relations to keep of a window. `Document.truncated` reports that there were more.
 
         Returns:
             An extractor with the loaded model.
@@ -169,9 +170,10 @@ class Extractor:
                 raise ConfigError(
                     "the onnx backend runs on a CPU and takes no options; `export --onnx` sets its precision"
                 )
-            loaded = onnx_backend().from_pretrained(folder)
+            loaded = replace(onnx_backend().from_pretrained(folder), limits=limits)
         else:
             loaded = TorchBackend.load(folder, device, options)
+            loaded.model.limits = limits
         return cls(loaded, splitter, context, max_tokens)
 
     @property

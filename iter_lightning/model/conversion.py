@@ -14,7 +14,7 @@ import numpy as np
 from iter_lightning.features.alignment import EncodedExample, owner
 from iter_lightning.features.layout import example_of_rows
 from iter_lightning.model.config import IterConfig
-from iter_lightning.types import Entity, Prediction, Relation, Schema
+from iter_lightning.types import NO_LIMITS, Entity, Prediction, Relation, Schema, WindowLimits
 
 Windows = Sequence[tuple[EncodedExample, int]]
 """The (example, window number) of each row."""
@@ -86,6 +86,22 @@ def resolve_overlaps(first_E: np.ndarray, last_E: np.ndarray, score_E: np.ndarra
     return kept_E
 
 
+def most_probable(spans: Spans, limit: int | None) -> tuple[Spans, frozenset[int]]:
+    """Return the `limit` most probable spans of each row, and the rows that had more."""
+    kept_E = _first_in_row(spans.row_E, spans.scores_ET.max(axis=1, initial=0.0), limit)
+    return (spans, frozenset()) if kept_E.all() else (spans.keep(kept_E), frozenset(spans.row_E[~kept_E].tolist()))
+
+
+def _first_in_row(row_K: np.ndarray, score_K: np.ndarray, limit: int | None) -> np.ndarray:
+    """Return bool [K]: the `limit` best items of each row."""
+    kept_K = np.ones(len(row_K), dtype=bool)
+    if limit is not None and len(row_K) > limit:
+        order = np.lexsort((-score_K, row_K))
+        rows = row_K[order]
+        kept_K[order] = np.arange(len(rows)) - np.searchsorted(rows, rows) < limit
+    return kept_K
+
+
 def kept_in_whole_examples(windows: Windows, spans: Spans) -> np.ndarray:
     """Resolve overlaps in rows that hold a whole example, before pairs are made.
 
@@ -117,7 +133,8 @@ def _without_overlaps(entities: dict[Entity, float]) -> dict[Entity, float]:
 
 def predictions(
     windows: Windows, word_BN: np.ndarray, spans: Spans, head_P: np.ndarray, tail_P: np.ndarray, links_PR: np.ndarray,
-    config: IterConfig, link_threshold: float,
+    config: IterConfig, link_threshold: float, limits: WindowLimits = NO_LIMITS,
+    truncated_rows: frozenset[int] = frozenset(),
 ) -> list[Prediction]:  # fmt: skip
     """Convert spans and pairs of subwords into entities and relations of words, one `Prediction` per example.
 
@@ -130,6 +147,8 @@ def predictions(
         links_PR: relation probabilities of the pairs; [P, 2R] with inverse links.
         config: the model's configuration.
         link_threshold: lambda of Eq. 6.
+        limits: maximum number of relations of a window; that of entities was applied before.
+        truncated_rows: rows whose entities were limited.
     """
     schema = config.schema
     example_B = example_of_rows(windows)
@@ -156,7 +175,11 @@ def predictions(
     if not config.self_links:
         # compare words, not subwords: two spans of subwords inside one word are the same entity
         linked_PR &= ((starts_E[head_P] != starts_E[tail_P]) | (ends_E[head_P] != ends_E[tail_P]))[:, None]
-    for pair, kind in np.argwhere(linked_PR):
+    linked_K2 = np.argwhere(linked_PR)
+    row_K = spans.row_E[head_P[linked_K2[:, 0]]]
+    kept_K = _first_in_row(row_K, links_PR[linked_PR], limits.relations)
+    truncated = {example_B[row] for row in truncated_rows.union(row_K[~kept_K].tolist())}
+    for pair, kind in linked_K2[kept_K]:
         head, tail = head_P[pair], tail_P[pair]
         row = spans.row_E[head]
         hull = int(min(starts_E[head], starts_E[tail])), int(max(ends_E[head], ends_E[tail]))
@@ -168,7 +191,10 @@ def predictions(
                 relation = schema.canonical(Relation(first, second, schema.relation_types[kind]))
                 if first in kept and second in kept:
                     linked[relation] = max(linked.get(relation, 0.0), float(links_PR[pair, kind]))
-    return [_prediction(*found) for found in zip(entities, relations, strict=True)]
+    return [
+        _prediction(found, linked, example in truncated)
+        for example, (found, linked) in enumerate(zip(entities, relations, strict=True))
+    ]
 
 
 def _is_owner(window: tuple[EncodedExample, int], start: int, end: int) -> bool:
@@ -204,11 +230,12 @@ def _both_directions(
     return result
 
 
-def _prediction(entities: dict[Entity, float], relations: dict[Relation, float]) -> Prediction:
+def _prediction(entities: dict[Entity, float], relations: dict[Relation, float], truncated: bool) -> Prediction:
     found, linked = sorted(entities), sorted(relations)
     return Prediction(
         entities=tuple(found),
         relations=tuple(linked),
         entity_scores=tuple(entities[e] for e in found),
         relation_scores=tuple(relations[r] for r in linked),
+        truncated=truncated,
     )

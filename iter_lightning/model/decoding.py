@@ -17,7 +17,7 @@ from iter_lightning.model import conversion
 from iter_lightning.model.brackets import SpanCandidates, ordered_pairs, span_candidates
 from iter_lightning.model.config import IterConfig, TypeDecision
 from iter_lightning.model.conversion import Spans
-from iter_lightning.types import Prediction
+from iter_lightning.types import NO_LIMITS, Prediction, WindowLimits
 
 _LEAST = float(np.finfo(np.float32).tiny)
 """Score of a decided type whose probability underflows; 0 means that the type was not decided."""
@@ -109,6 +109,7 @@ class SpanProposals:
     heads: Heads
     config: IterConfig
     link_threshold: float
+    limits: WindowLimits
     table: AsyncHostTensor
     """[C, 2 + T] int32: slots of left and right bracket, and the bits of each decided type's float32 score."""
 
@@ -118,7 +119,8 @@ class SpanProposals:
         spans = _found_spans(self.table.wait(), self.batch.input_ids_BN.shape[1])
         if self.config.flat:
             spans = spans.keep(conversion.kept_in_whole_examples(self.batch.windows, spans))
-        return DecodedBatch(self, spans, *_links(self.batch, self.heads, spans, self.config))
+        spans, truncated_rows = conversion.most_probable(spans, self.limits.entities)
+        return DecodedBatch(self, truncated_rows, spans, *_links(self.batch, self.heads, spans, self.config))
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class DecodedBatch:
     """The spans found in a batch and the probabilities of their links, which may still be being computed."""
 
     proposals: SpanProposals
+    truncated_rows: frozenset[int]
     spans: Spans
     head_P: np.ndarray
     tail_P: np.ndarray
@@ -136,7 +139,7 @@ class DecodedBatch:
         links_PR, given = self.links_PR.wait(), self.proposals
         return conversion.predictions(
             given.batch.windows, given.batch.word_BN.numpy(), self.spans, self.head_P, self.tail_P, links_PR,
-            given.config, given.link_threshold,
+            given.config, given.link_threshold, given.limits, self.truncated_rows,
         )  # fmt: skip
 
 
@@ -145,7 +148,10 @@ def decode(batch: Batch, heads: Heads, config: IterConfig, link_threshold: float
     return propose(batch, heads, config, link_threshold).link().predictions()
 
 
-def propose(batch: Batch, heads: Heads, config: IterConfig, link_threshold: float | None = None) -> SpanProposals:
+def propose(
+    batch: Batch, heads: Heads, config: IterConfig, link_threshold: float | None = None,
+    limits: WindowLimits = NO_LIMITS,
+) -> SpanProposals:  # fmt: skip
     """Decide on the lefts and spans of a batch without waiting for a GPU.
 
     The score of an entity is the probability of its left bracket times that of its type. The score of a relation is the
@@ -157,6 +163,7 @@ def propose(batch: Batch, heads: Heads, config: IterConfig, link_threshold: floa
         heads: the decisions on this batch.
         config: the model's configuration.
         link_threshold: lambda of Eq. 6; None is the configuration's.
+        limits: maximum numbers of entities and relations of a window.
 
     Example:
         >>> proposals = propose(batch, heads, model.config)  # doctest: +SKIP
@@ -182,9 +189,8 @@ def propose(batch: Batch, heads: Heads, config: IterConfig, link_threshold: floa
     decided_CT = decided_scores(span_logits_CT, candidates.valid_C, left_score[left_slot_C], config.type_decision)
     slots_C2 = torch.stack([left_slot_C, candidates.right_slot_C], dim=1).int()
     table = AsyncHostTensor.start(torch.cat([slots_C2, decided_CT.view(torch.int32)], dim=1))
-    return SpanProposals(
-        batch, heads, config, config.link_threshold if link_threshold is None else link_threshold, table
-    )
+    threshold = config.link_threshold if link_threshold is None else link_threshold
+    return SpanProposals(batch, heads, config, threshold, limits, table)
 
 
 def _found_spans(table: np.ndarray, length: int) -> Spans:

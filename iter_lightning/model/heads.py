@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError
 from iter_lightning.features.lengths import whole_rows
 from iter_lightning.model import streamed
@@ -190,7 +191,7 @@ class PairFeedForward(GatedFeedForward):
             return logits
         return torch.cat([
             self(vectors_EH[some], vectors_EH[some], first_P[pairs] - some.start, second_P[pairs] - some.start)
-            for some, pairs in whole_rows(torch.bincount(row_E).tolist(), at_once)
+            for some, pairs in cancellable(whole_rows(torch.bincount(row_E).tolist(), at_once))
         ])  # fmt: skip
 
     def _at_once(self, x_XH: Tensor) -> int:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, collate
@@ -29,7 +30,7 @@ from iter_lightning.model.decoding import SpanProposals, propose
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
 from iter_lightning.model.pipeline import stream
-from iter_lightning.types import Example, Prediction, Schema
+from iter_lightning.types import NO_LIMITS, Example, Prediction, Schema
 
 _ENCODED_AT_ONCE = {"cpu": 2048, "cuda": 65_536}
 """Subwords per call of the encoder without gradients: few enough for a CPU's caches, many for a GPU's throughput."""
@@ -59,6 +60,8 @@ class IterModel(nn.Module):
         packing.enable(encoder)
         self.packing: bool | None = None
         """Whether `encode` leaves padding out if the encoder can; None: only without gradients."""
+        self.limits = NO_LIMITS
+        """Maximum numbers of entities and relations that `propose` and `predict` keep of a window."""
         self.prepared = False
         """Whether `inference.prepare` has optimized the model, which changes its weights so that it cannot be saved."""
         hf_config = encoders.config_from_dict(config.encoder)
@@ -128,14 +131,14 @@ class IterModel(nn.Module):
 
         # With padding: the encoder's output is already [windows, N, H].
         if strategy is None:
-            parts = ((batch.input_ids_BN[part], batch.mask_BN[part].long()) for part in portions)
+            parts = ((batch.input_ids_BN[part], batch.mask_BN[part].long()) for part in cancellable(portions))
             hidden = [self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state for ids, mask in parts]
             return torch.cat(hidden).flatten(0, 1) if len(hidden) > 1 else hidden[0].flatten(0, 1)
 
         # Without padding: only filled slots are computed, then put into their places.
         hidden_FH = torch.cat([
             packing.encode_packed(self.encoder, strategy, batch.input_ids_BN[part], lengths[part])
-            for part in portions
+            for part in cancellable(portions)
         ])  # fmt: skip
         if len(hidden_FH) == len(lengths) * width:
             return hidden_FH
@@ -224,7 +227,8 @@ class IterModel(nn.Module):
     @torch.no_grad()
     def propose(self, batch: Batch, link_threshold: float | None = None) -> SpanProposals:
         """Find the spans of a batch; `SpanProposals.link` goes on to their links. Call `eval()` first."""
-        return propose(batch, ModelHeads(self, batch, self.encode(batch)), self.config, link_threshold)
+        heads = ModelHeads(self, batch, self.encode(batch))
+        return propose(batch, heads, self.config, link_threshold, self.limits)
 
     @torch.no_grad()
     def decode(self, batch: Batch, link_threshold: float | None = None) -> list[Prediction]:

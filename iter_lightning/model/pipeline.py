@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError
 from iter_lightning.features.alignment import Aligner
 from iter_lightning.features.batching import Batch, collate
@@ -127,7 +128,7 @@ def _pool_predictions(
             places, future = converting.popleft()
             found.update(zip(places, future.result(), strict=True))
 
-    for places, batch in batches:
+    for places, batch in cancellable(batches):
         pinned = batch.pin_memory() if device.type == "cuda" else batch
         proposed.append((places, model.propose(pinned.to(device, non_blocking=True), link_threshold)))
         finish_all_but(held, _AHEAD)

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from iter_lightning.apps.onnx.graphs import GraphHeads, Graphs, nearest_lefts, ordered_pairs
 from iter_lightning.apps.onnx.manifest import FOLDER, Manifest
+from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.features.alignment import Aligner
 from iter_lightning.features.layout import lay_out
 from iter_lightning.features.lengths import POOL, Windows, batched_windows, pools
 from iter_lightning.model import pretrained
 from iter_lightning.model.config import IterConfig
-from iter_lightning.model.conversion import found_spans, kept_in_whole_examples, predictions
+from iter_lightning.model.conversion import found_spans, kept_in_whole_examples, most_probable, predictions
 from iter_lightning.model.encoder_config import reason
-from iter_lightning.types import Example, Prediction, Schema
+from iter_lightning.types import NO_LIMITS, Example, Prediction, Schema, WindowLimits
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class OnnxBackend:
     aligner: Aligner
     pad_id: int
     precision: str = "fp32"
+    limits: WindowLimits = NO_LIMITS
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, threads: int | None = None) -> OnnxBackend:
@@ -101,7 +103,7 @@ class OnnxBackend:
 
     def _predict(self, pool: list[Example], link_threshold: float, max_tokens: int) -> list[Prediction]:
         found: dict[int, Prediction] = {}
-        for places, windows in batched_windows(self.aligner, pool, None, max_tokens):
+        for places, windows in cancellable(batched_windows(self.aligner, pool, None, max_tokens)):
             found.update(zip(places, self._decode(windows, link_threshold), strict=True))
         return [found[place] for place in range(len(found))]
 
@@ -124,8 +126,12 @@ class OnnxBackend:
         spans = found_spans(left_slots_D[left_row_C], rights_M[right_row_C], scores_CT, length)
         if config.flat:
             spans = spans.keep(kept_in_whole_examples(windows, spans))
+        spans, truncated_rows = most_probable(spans, self.limits.entities)
 
         # Score the links between all spans of a window.
         head_P, tail_P = ordered_pairs(spans.row_E)
         links_PR = heads.links(spans.left_slot_E, spans.right_slot_E, spans.row_E, head_P, tail_P, config.link_outputs)
-        return predictions(windows, layout.word_BN, spans, head_P, tail_P, links_PR, config, link_threshold)
+        return predictions(
+            windows, layout.word_BN, spans, head_P, tail_P, links_PR, config, link_threshold, self.limits,
+            truncated_rows,
+        )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from iter_lightning.apps.onnx.manifest import GRAPHS
+from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.features.layout import Layout
 from iter_lightning.features.lengths import portions, whole_rows
@@ -84,7 +85,7 @@ class Graphs:
         """Return the hidden states [F, H] of all subwords, window by window."""
         width = layout.mask_BN.shape[1]
         parts = []
-        for rows in portions([width] * len(layout.mask_BN), _ENCODED_AT_ONCE):
+        for rows in cancellable(portions([width] * len(layout.mask_BN), _ENCODED_AT_ONCE)):
             longest = int(layout.mask_BN[rows].sum(axis=1).max())
             ids_BN, mask_BN = layout.input_ids_BN[rows, :longest], layout.mask_BN[rows, :longest]
             (hidden_BNH,) = self.run("encoder", ids_BN, mask_BN.astype(np.int64))
@@ -153,7 +154,7 @@ class GraphHeads:
             types: the number R of outputs; see `IterConfig.link_outputs`.
         """
         parts = []
-        for some, pairs in whole_rows(np.bincount(row_E).tolist(), self.graphs.entities) if types else ():
+        for some, pairs in cancellable(whole_rows(np.bincount(row_E).tolist(), self.graphs.entities) if types else ()):
             vectors = self._vectors(right_slots_E[some])
             if self.graphs.sides == 2:
                 vectors = np.concatenate([self._vectors(left_slots_E[some]), vectors], axis=1)

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
+from iter_lightning.apps.serve.app import create_app
+from iter_lightning.apps.serve.batching import PROBE
+from iter_lightning.apps.serve.options import ServeOptions
+from iter_lightning.apps.serve.service import Service
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
-from iter_lightning.extraction.serving.app import create_app
-from iter_lightning.extraction.serving.batching import PROBE
-from iter_lightning.extraction.serving.options import ServeOptions
-from iter_lightning.extraction.serving.service import Service
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 
+RULES = """
+import sys, time
+from iter_lightning.apps.serve.server import bind, run
+from tests.apps.serve.builders import PlainSplitter, RuleBackend, rule_app
+
+class Slow(RuleBackend):
+    def predict(self, examples, link_threshold, max_tokens):
+        examples = list(examples)
+        if any("Slow" in example.words for example in examples):
+            time.sleep(float(sys.argv[1]))
+        return super().predict(examples, link_threshold, max_tokens)
+
+options = dict(argument.split("=") for argument in sys.argv[2:])
+run(rule_app(Slow(), split=PlainSplitter(), **options), bind("127.0.0.1", 0))
+"""
+"""A server without a model: its arguments are the seconds for the word "Slow", and options as NAME=VALUE."""
 SCHEMA = Schema(("Name",), ("Next", "Before"))
 
 
@@ -124,3 +144,26 @@ async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 def service_of(app: FastAPI) -> Service:
     service: Service = app.state.service
     return service
+
+
+@contextmanager
+def served(*arguments: str, shell: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server's process, `python ARGUMENTS`, and its address. It is killed at the end, if it has not ended."""
+    root = Path(__file__).parents[3]
+    command = ["sh", "-c", f'{shell} exec "$@"', "sh", sys.executable, *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            first = process.stderr.readline()
+            found = re.search(r"INFO serving .* on (http://\S+)$", first)
+            assert found, first + process.stderr.read()
+            yield process, found[1]
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit status and what else was logged."""
+    _, errors = process.communicate(timeout=20)
+    return process.returncode, errors

@@ -1,1 +1,0 @@
-"""A trained model behind HTTP: requests of many clients share the model's batches."""
