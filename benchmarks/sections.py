@@ -71,7 +71,10 @@ def compare(
     best = once.index(min(once))
     for settings, prepared in _prepared(subject, options):
         for batching in ours:
-            works = {"floor": ready[best], "ours": _predict(prepared, subject.examples, batching, options.workers)}
+            works: dict[str, Callable[[], object]] = {
+                "floor": ready[best],
+                "ours": _predict(prepared, subject.examples, batching, options.workers),
+            }
             seconds = pass_seconds(works, options.passes)
             stages = stage_seconds(prepared, subject.examples, batching)
             shares = {name: value / sum(stages.values()) for name, value in stages.items()}
@@ -88,13 +91,18 @@ def training(subject: Subject, options: Namespace) -> Iterator[Measurement]:
     batches = [training_batch(model, encoded[start : start + size]) for start in range(0, len(encoded), size)]
     floor, optimizer = bare_encoder(subject).train(), torch.optim.AdamW(model.parameters(), fused=True)
     for precision in (name for name in options.precision if name in ("fp32", "bf16")):
-        works = {
-            "floor": lambda: [_bare_step(floor, batch) for batch in batches],
-            "ours": lambda precision=precision: [train_step(model, batch, optimizer, precision) for batch in batches],
+        works: dict[str, Callable[[], object]] = {
+            "floor": partial(_each, partial(_bare_step, floor), batches),
+            "ours": partial(_each, partial(train_step, model, optimizer=optimizer, precision=precision), batches),
         }
         seconds = pass_seconds(works, options.passes)
         steps = {name: [second / len(batches) for second in values] for name, values in seconds.items()}
         yield {"batch_size": options.batch, "packing": model.packing, "precision": precision}, {"seconds": steps}
+
+
+def _each(step: Callable[[Any], object], batches: Sequence[Any]) -> None:
+    for batch in batches:
+        step(batch)
 
 
 def memory(subject: Subject, options: Namespace) -> Iterator[Measurement]:
@@ -121,7 +129,7 @@ def peak(options: Namespace, kind: str, name: str, work: dict[str, Any]) -> dict
         model = subject.model.train()
         batch = training_batch(model, model.aligner().encode(longest))
         optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-        run = partial(train_step, model, batch, optimizer)
+        run: Callable[[], object] = partial(train_step, model, batch, optimizer)
     else:
         model = subjects.calibrated(subject, batch_size=1).model
         prepare(model, InferenceOptions(work["precision"], work["compile"], work["packing"], allow_slow=True))
@@ -142,7 +150,7 @@ def resident_peak() -> float:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
     except (OSError, StopIteration):  # not Linux
-        return psutil.Process().memory_info().rss / 2**20
+        return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def stream(subject: Subject, options: Namespace) -> Iterator[Measurement]:

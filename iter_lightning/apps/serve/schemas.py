@@ -82,9 +82,9 @@ class ExtractRequest(_Request):
     text: str | None = None
     texts: list[str] | None = None
     documents: list[InputDocument] | None = None
-    link_threshold: Probability | None = Field(None, description="Least probability of a relation.")
+    link_threshold: Probability | None = Field(default=None, description="Least probability of a relation.")
     thresholds: dict[str, Probability] | None = Field(
-        None, description="Least probability by entity or relation type; the latter replaces `link_threshold`."
+        default=None, description="Least probability by entity or relation type; the latter replaces `link_threshold`."
     )
 
     @model_validator(mode="after")
@@ -129,7 +129,7 @@ class OutputDocument(BaseModel):
     relations: list[Relation]
     sentences: list[tuple[int, int]]
     words: list[tuple[int, int]]
-    truncated: bool = Field(False, description="Whether `max_entities` or `max_relations` left something out.")
+    truncated: bool = Field(default=False, description="Whether `max_entities` or `max_relations` left something out.")
 
 
 class ExtractResponse(BaseModel):
