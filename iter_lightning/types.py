@@ -258,7 +258,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class WindowLimits:
-    """Bounds on what is kept of each window; None is no bound. The most probable entities and relations are kept.
+    """Limits the entities and relations of each window to the most probable ones. None means no limit.
 
     Args:
         entities: Spans of a window that relations are looked for between: n spans make n * n pairs.
