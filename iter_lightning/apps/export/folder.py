@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fnmatch import fnmatch
-from importlib.util import find_spec
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from iter_lightning.apps.export.card import CardOptions, model_card
 from iter_lightning.apps.export.facts import ModelFacts, public_name, read_manifest
+from iter_lightning.apps.onnx.export import check_packages, export_onnx
 from iter_lightning.apps.onnx.manifest import Precision
 from iter_lightning.errors import ConfigError
 from iter_lightning.files import whole_folder
 from iter_lightning.model.hub import read_json
+from iter_lightning.model.iter import IterModel
 from iter_lightning.status import check_finished, run_folder
 
 _WRITTEN = (
@@ -45,13 +46,11 @@ def export_model(
         ConfigError: the target exists or is the source, the run has not finished, or the model has no tokenizer.
         EncoderError: there is no model in `source`.
     """
-    from iter_lightning.model.iter import IterModel
-
     run = run_folder(source)
     model_source = str(run / "model") if run else source
     check_target(target, Path(model_source), overwrite)
-    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if onnx and find_spec(name) is None]:
-        raise ConfigError(f"--onnx requires {', '.join(missing)} (pip install 'iter-lightning[onnx]')")
+    if onnx:
+        check_packages()
     if run is not None:
         check_finished(run, read_manifest(run), allow_unfinished)
     model = IterModel.from_pretrained(model_source)
@@ -68,8 +67,6 @@ def export_model(
         except SafetensorError as error:  # the disk is full
             raise ConfigError(f"{target.parent}: the weights cannot be written: {error}") from error
         if onnx:
-            from iter_lightning.apps.onnx.export import export_onnx
-
             parity = str(export_onnx(part, onnx))
         (part / "README.md").write_text(model_card(facts, options, parity), encoding="utf-8")
     return parity

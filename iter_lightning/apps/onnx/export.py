@@ -65,8 +65,7 @@ def export_onnx(
     """
     if precision not in get_args(Precision):
         raise ConfigError(f"precision: expected one of {', '.join(get_args(Precision))}, found {precision!r}")
-    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
-        raise ConfigError(f"exporting to ONNX requires {', '.join(missing)} (pip install 'iter-lightning[onnx]')")
+    check_packages()
     source = Path(folder)
     config = pretrained.read_config(source)
     model = IterModel.from_pretrained(source)
@@ -85,6 +84,16 @@ def export_onnx(
         opset, digest = tracing.opset_of(graphs / "encoder.onnx"), sha256(source / "model.safetensors")
         Manifest(precision, opset, digest, files, fixed_options(config), versions, asdict(parity)).write(graphs)
     return parity
+
+
+def check_packages() -> None:
+    """Check that the packages for an export are installed.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]:
+        raise ConfigError(f"the export to ONNX requires {', '.join(missing)} (pip install 'iter-lightning[onnx]')")
 
 
 def _built_in(model: IterModel) -> list[tuple[str, ...]]:

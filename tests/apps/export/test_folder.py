@@ -119,7 +119,7 @@ def test_export_with_onnx_states_parity(run: Path, tmp_path: Path, monkeypatch: 
         (folder / "onnx" / "encoder.onnx").write_text(precision)
         return "the same | everywhere"
 
-    monkeypatch.setattr("iter_lightning.apps.onnx.export.export_onnx", graphs)
+    monkeypatch.setattr("iter_lightning.apps.export.folder.export_onnx", graphs)
     export(run, tmp_path / "out", "--onnx", "int8")
     assert (tmp_path / "out" / "onnx" / "encoder.onnx").read_text() == "int8"
     text = (tmp_path / "out" / "README.md").read_text()
@@ -130,6 +130,8 @@ def test_export_with_onnx_states_parity(run: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_export_with_onnx_missing_package_is_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "find_spec", lambda name: None if name == "onnxscript" else True)
+    monkeypatch.setattr(
+        "iter_lightning.apps.onnx.export.find_spec", lambda name: None if name == "onnxscript" else True
+    )
     with pytest.raises(ConfigError, match=r"requires onnxscript \(pip install 'iter-lightning\[onnx\]'\)"):
         export(run, tmp_path / "out", "--onnx", "fp32")
