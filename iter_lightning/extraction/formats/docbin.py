@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ def to_spacy(document: Document, vocab: Any) -> Any:
 
     from iter_lightning.extraction.spacy_docs import annotate
 
-    tokens = list(_tokens(document))
+    tokens = _tokens(document)
     sentences = {start for start, _ in document.sentences[1:]}
     opens: list[bool | int | None] = [place == 0 or start in sentences for place, (start, _, _) in enumerate(tokens)]
     doc = Doc(
@@ -71,29 +73,21 @@ def to_spacy(document: Document, vocab: Any) -> Any:
     return annotate(doc, document)
 
 
-def _tokens(document: Document) -> Iterator[tuple[int, int, bool]]:
-    """Yield start, end and whether a blank follows: in spaCy, the first blank after a token belongs to it."""
+def _tokens(document: Document) -> list[tuple[int, int, bool]]:
+    """Return start, end and whether a blank follows: in spaCy, the first blank after a token belongs to it."""
     starts = {entity.start for entity in document.entities}
     ends = {entity.end for entity in document.entities}
-    cuts = sorted(starts | ends)
-    waiting: tuple[int, int] | None = None
-    cut = 0
+    borders = sorted(starts | ends)
+    tokens: list[tuple[int, int, bool]] = []
+    after_space = True
     for start, end, space in _pieces(document):
-        if waiting:
-            blank = space and document.text[start] == " " and start not in starts and start + 1 not in ends
-            yield *waiting, blank
-            waiting, start = None, start + blank
-        while cut < len(cuts) and cuts[cut] <= start:
-            cut += 1
-        while cut < len(cuts) and cuts[cut] < end:
-            yield start, cuts[cut], False
-            start, cut = cuts[cut], cut + 1
-        if space and start < end:
-            yield start, end, False
-        elif not space:
-            waiting = (start, end)
-    if waiting:
-        yield *waiting, False
+        if space and not after_space and document.text[start] == " " and start not in starts and start + 1 not in ends:
+            tokens[-1] = (*tokens[-1][:2], True)
+            start += 1
+        inside = borders[bisect_right(borders, start) : bisect_left(borders, end)]
+        tokens += [(low, high, False) for low, high in pairwise([start, *inside, end]) if low < high]
+        after_space = space
+    return tokens
 
 
 def _pieces(document: Document) -> Iterator[tuple[int, int, bool]]:

@@ -77,7 +77,7 @@ class NTriplesWriter(TextWriter):
             for part, node in zip((rdf.RDF.subject, rdf.RDF.predicate, rdf.RDF.object), triple, strict=True):
                 graph.add((statement, part, node))
             graph.add((statement, self._confidence, rdf.Literal(relation.score, datatype=rdf.XSD.double)))
-        self.file.write(graph.serialize(format="nt"))
+        self._write_graph(graph)
 
     def close(self) -> None:
         """Write the rest."""
@@ -90,14 +90,19 @@ class NTriplesWriter(TextWriter):
         self._ids.close()
 
     def _write_types(self) -> None:
-        rdf, graph = self._rdf, self._rdf.Graph()
+        rdf, graph = self._rdf, self._rdf.Graph(store="SimpleMemory")
         kinds = [("entity", name, rdf.RDFS.Class) for name in self.schema.entity_types]
         kinds += [("relation", name, rdf.RDF.Property) for name in self.schema.relation_types]
         kinds += [("relation", name, rdf.OWL.SymmetricProperty) for name in self.schema.symmetric]
         for group, name, kind in kinds:
             graph.add((self._iri(group, name), rdf.RDF.type, kind))
             graph.add((self._iri(group, name), rdf.RDFS.label, rdf.Literal(name)))
-        self.file.write(graph.serialize(format="nt"))
+        self._write_graph(graph)
+
+    def _write_graph(self, graph: Any) -> None:
+        # rdflib's order depends on the hash seed of the process, and equal documents have to give equal bytes
+        lines = sorted(line for line in graph.serialize(format="nt").split("\n") if line)
+        self.file.writelines(f"{line}\n" for line in lines)
 
     def _describe(self, graph: Any, node: Any, kind: Any, start: int, end: int) -> None:
         rdf, number = self._rdf, self._rdf.XSD.nonNegativeInteger

@@ -106,9 +106,10 @@ def open_writer(path: str | Path, format: str | None, schema: Schema, context: s
         IterError: the file system refuses, or the disk is full.
 
     Example:
-        >>> from iter_lightning.extraction.documents import Document
-        >>> with open_writer("/tmp/writer_example.jsonl", None, Schema(("Person",))) as writer:
-        ...     writer.write(Document("Ada lives in London."))
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with open_writer(f"{folder}/found.jsonl", None, Schema(("Person",))) as writer:
+        ...         writer.write(Document("Ada lives in London."))
     """
     chosen = formats()[output_format(path, format)]
     if context not in CONTEXTS:

@@ -29,9 +29,12 @@ class Reading:
             missing columns. A missing column of a stream is reported when it is read.
 
     Example:
-        >>> from pathlib import Path
-        >>> _ = Path("/tmp/reading_example.txt").write_text("Ada lives in London.")
-        >>> [document.text for document in Reading(["/tmp/reading_example.txt"])]
+        >>> from tempfile import NamedTemporaryFile
+        >>> with NamedTemporaryFile("w", suffix=".txt") as file:
+        ...     file.write("Ada lives in London.")
+        ...     file.flush()
+        ...     [document.text for document in Reading([file.name])]
+        20
         ['Ada lives in London.']
     """
 

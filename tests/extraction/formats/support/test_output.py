@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +42,20 @@ def test_equal_documents_give_equal_bytes(name: str, tmp_path: Path) -> None:
     assert any(found.values())
     assert found == contents(tmp_path / "b")
     assert all(not path.name.startswith(".") for path in tmp_path.rglob("*"))
+
+
+def test_equal_documents_give_equal_bytes_in_another_process(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from tests.extraction.formats.builders import BOOKS, OUTPUTS, write_documents
+for name in OUTPUTS.values():
+    write_documents(Path(sys.argv[1]) / name, *BOOKS)
+"""
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / seed)], check=True, env=environment)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
