@@ -183,13 +183,13 @@ def test_a_crashed_experiment_is_no_baseline(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "sweep" / "report.json").read_text())
     assert found["beats_default"] is None
     assert found["verdict"].startswith("Trial 3 is the best, with ")
-    assert found["verdict"].endswith("cannot be said: trial 1 crashed.")
+    assert found["verdict"].endswith("unchanged experiment is unknown: trial 1 crashed.")
 
 
 def test_an_experiment_outside_the_space_is_reported(tmp_path: Path) -> None:
     config = sweep_config(tmp_path, trials=2, space={**SPACE, BATCH: [16, 32]})
     run_sweep(config, tmp_path / "sweep")
-    assert f"SMAC is not told of it: {BATCH} 8." in (tmp_path / "sweep" / "report.md").read_text()
+    assert f"it is not reported to SMAC: {BATCH} 8." in (tmp_path / "sweep" / "report.md").read_text()
 
 
 def test_another_sweep_is_refused(tmp_path: Path) -> None:
