@@ -33,17 +33,17 @@ def report(config: SweepConfig, trials: Sequence[Trial], folder: Path) -> Report
         trials: All trials; those that still run are left out.
         folder: Folder of the sweep, with the trials' run folders.
     """
-    told = [trial for trial in trials if trial.status != "running"]
-    runs = {trial.number: StoredRun(RunFolder(folder / trial.folder)) for trial in told}
+    ended = [trial for trial in trials if trial.status != "running"]
+    runs = {trial.number: StoredRun(RunFolder(folder / trial.folder)) for trial in ended}
     manifests = {number: run.manifest for number, run in runs.items()}
-    best, finished = best_of(told, config), [trial for trial in told if trial.f1 is not None]
+    best, finished = best_of(ended, config), [trial for trial in ended if trial.f1 is not None]
     task = next((_task(runs[trial.number].folder) for trial in finished), "RE+ or NER")
-    first = _first(told)
+    first = _first(ended)
     own = {name: lookup(manifests.get(1, {}).get("config") or {}, name) for name in config.dimensions}
     facts: dict[str, Any] = {
         "experiment": str(config.experiment), "facade": config.facade, "epochs": config.epochs, "task": task,
-        "trials": len(told), "crashed": len(told) - len(finished), "seconds": round(sum(t.seconds for t in told), 1),
-        "beats_default": _beats(told, best), "verdict": verdict(told, best, task),
+        "trials": len(ended), "crashed": len(ended) - len(finished), "seconds": round(sum(t.seconds for t in ended), 1),
+        "beats_default": _beats(ended, best), "verdict": verdict(ended, best, task),
         "evaluation": next((m["evaluation"] for m in manifests.values() if m.get("evaluation")), None),
         "commits": commits_of(manifests[trial.number] for trial in finished),
         "incumbent": best and {"trial": best.number, "dev_f1": best.f1, "values": best.proposal.values},
@@ -51,32 +51,32 @@ def report(config: SweepConfig, trials: Sequence[Trial], folder: Path) -> Report
         "table5": published()["table5"].get(corpus_of(config)),
         "list": [
             {"trial": t.number, "status": t.status, "epochs": t.epochs, "dev_f1": t.f1, "seconds": t.seconds,
-             "values": t.proposal.values, "reason": t.reason} for t in told
+             "values": t.proposal.values, "reason": t.reason} for t in ended
         ],
     }  # fmt: skip
     command = f"python -m iter_lightning sweep --config {config.path} --trials {len(trials)}"
     return Report(
         f"sweep_{config.name}", f"Sweep {config.name}", command, facts["verdict"],
-        (_hyperparameters(config, facts, best), _trials(config, told, own)), tuple(_notes(config, facts, own)), facts,
+        (_hyperparameters(config, facts, best), _trials(config, ended, own)), tuple(_notes(config, facts, own)), facts,
     )  # fmt: skip
 
 
-def verdict(told: Sequence[Trial], best: Trial | None, task: str) -> str:
+def verdict(ended: Sequence[Trial], best: Trial | None, task: str) -> str:
     """Say in words whether the search found something better than the unchanged experiment."""
     if best is None:
         return "No trial has finished with the full budget yet."
-    first = _first(told)
+    first = _first(ended)
     if first is None or first.f1 is None:
         return (
             f"Trial {best.number} is the best, with {percent(best.f1)} dev F1 ({task}). Whether it beats the "
-            f"experiment as it is is unknown: trial 1 {'has not finished' if first is None else 'crashed'}."
+            f"unchanged experiment is unknown: trial 1 {'has not finished' if first is None else 'crashed'}."
         )
     if best is not first:
         return (
             f"Trial {best.number} beats the experiment as it is: {percent(best.f1)} dev F1 ({task}) against "
             f"{percent(first.f1)}, {100 * (first.cost - best.cost):.2f} more. Each is one training, on one seed."
         )
-    others = [trial for trial in told if trial is not first and trial.f1 is not None and trial.epochs == first.epochs]
+    others = [trial for trial in ended if trial is not first and trial.f1 is not None and trial.epochs == first.epochs]
     rest = max(others, key=lambda trial: trial.f1 or 0.0, default=None)
     beside = "no other trial has finished with the full budget"
     if rest is not None:
@@ -101,14 +101,14 @@ def percent(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:.2f}"
 
 
-def _first(told: Sequence[Trial]) -> Trial | None:
+def _first(ended: Sequence[Trial]) -> Trial | None:
     """Trial 1, which is the unchanged experiment."""
-    return told[0] if told and told[0].number == 1 else None
+    return ended[0] if ended and ended[0].number == 1 else None
 
 
-def _beats(told: Sequence[Trial], best: Trial | None) -> bool | None:
+def _beats(ended: Sequence[Trial], best: Trial | None) -> bool | None:
     """Whether the best trial beats trial 1; None if there is nothing to compare."""
-    first = _first(told)
+    first = _first(ended)
     return None if best is None or first is None or first.f1 is None else best is not first
 
 
@@ -144,12 +144,12 @@ def _published(row: dict[str, Any] | None, name: str) -> str:
     return _cell(place.get(last))
 
 
-def _trials(config: SweepConfig, told: Sequence[Trial], own: dict[str, Any]) -> Grid:
+def _trials(config: SweepConfig, ended: Sequence[Trial], own: dict[str, Any]) -> Grid:
     names = list(config.dimensions)
     rows = [
         (str(t.number), DASH if t.epochs is None else str(t.epochs), percent(t.f1) if t.f1 is not None else t.status,
          f"{t.seconds:.0f}", *(_cell({**own, **t.proposal.values}[name]) for name in names))
-        for t in told
+        for t in ended
     ]  # fmt: skip
     return Grid("Trials", ("trial", "epochs", "dev F1", "seconds", *map(short, names)), tuple(rows))
 

@@ -98,7 +98,7 @@ class Sweep:
             raise
 
     def _restored(self) -> Search:
-        """Return an optimizer that knows all recorded trials."""
+        """Return an optimizer to which all recorded trials are reported."""
         c = self.config
         search = Search(c.dimensions, c.facade, c.seed, c.initial, c.epochs)
         for trial in self.journal.trials:

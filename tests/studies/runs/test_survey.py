@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from iter_lightning.studies.runs import obstacles
-from iter_lightning.studies.runs.obstacles import encoder_obstacle, obstacle_of
 from iter_lightning.studies.runs.plan import RunSpec, load_plan, select
-from iter_lightning.studies.runs.stored import commits_of, gaps
 from iter_lightning.studies.runs.survey import Survey, best_of, by_reason
 from iter_lightning.studies.tables.cells import make_cell
 from tests.studies.builders import manifest_of, write_plan, write_run
@@ -99,45 +96,15 @@ def test_a_damaged_manifest_hides_no_other_run(specs: list[RunSpec], tmp_path: P
     assert states(specs, tmp_path)[0] == "done"
 
 
-def test_obstacles_name_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.undo()  # the real check of corpora
-    encoder_obstacle.cache_clear()
-    monkeypatch.setattr(obstacles, "hub_reachable", lambda: False)
-    settings: dict[str, Any] = {"data": {"class_path": "x.ACE05"}, "model": {"encoder": "no/such"}}
-    assert "LDC2006T06" in obstacle_of(settings, tmp_path)
-    settings["data"]["class_path"] = "CoNLL04"
-    assert "iter_lightning prepare conll04" in obstacle_of(settings, tmp_path)
-    settings["data"]["class_path"] = "Synthetic"
-    assert "hf download no/such" in obstacle_of(settings, tmp_path)
-    settings["model"]["encoder"] = "package:no_such_package"
-    assert "not installed; pip install" in obstacle_of(settings, tmp_path)
-    settings["model"]["encoder"] = str(tmp_path)
-    assert obstacle_of(settings, tmp_path) == ""
-    encoder_obstacle.cache_clear()
-
-
-def test_gaps_of_a_manifest(specs: list[RunSpec], tmp_path: Path) -> None:
-    whole = manifest_of(specs[0])
-    assert gaps(whole) == []
-    assert gaps({**whole, "versions": {}, "commit": None}) == ["versions", "commit"]
-    assert gaps({**whole, "device": ""}) == ["device"]
-    without = json.loads(json.dumps(whole))
-    del without["data"]["splits"]["test"]
-    del without["origin"]["encoder_sha256"]
-    assert gaps(without) == ["data.splits.test.sha256", "origin.encoder_sha256"]
-
-
-def test_commits_and_the_best(specs: list[RunSpec], tmp_path: Path) -> None:
-    for i, (spec, f1) in enumerate(zip(specs, (0.4, 0.6, 0.5), strict=False)):
-        changes = {"best": {"epoch": 1, "dev/f1": f1}, "commit": f"{i}" * 10, "commit_clean": i != 2}
+def test_best_of_has_the_highest_dev_f1(specs: list[RunSpec], tmp_path: Path) -> None:
+    for spec, f1 in zip(specs, (0.4, 0.6, 0.5), strict=False):
+        changes = {"best": {"epoch": 1, "dev/f1": f1}}
         write_run(tmp_path / "runs" / spec.name, manifest_of(spec, **changes), COUNTS)
     found = Survey(tmp_path / "runs", tmp_path).runs(specs)
     best = best_of(found)
     assert best is not None
     assert best.spec.seed == 2
     assert best_of(found[3:]) is None
-    assert commits_of([run.manifest for run in found[:3]]) == ["0000000", "1111111", "2222222+"]
-    assert commits_of([{}]) == ["None+"]
 
 
 def test_reasons_are_told_once() -> None:

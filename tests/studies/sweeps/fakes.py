@@ -29,6 +29,10 @@ EXPERIMENT = {
 }  # fmt: skip
 
 
+CRASHES = (4,)
+"""Trials of the fixture `undisturbed` that crash."""
+
+
 class Killed(BaseException):
     """Stands for kill -9: nothing of the sweep may rely on being told."""
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 import yaml
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.studies.runs.launch import Outcome
-from iter_lightning.studies.sweeps.config import SweepConfig, load_sweep
-from iter_lightning.studies.sweeps.journal import Journal, Trial
-from iter_lightning.studies.sweeps.report import best_of, report, verdict
-from iter_lightning.studies.sweeps.search import Facade, Proposal, Search
-from iter_lightning.studies.sweeps.space import dimensions
+from iter_lightning.studies.sweeps.config import SweepConfig
+from iter_lightning.studies.sweeps.journal import Journal
+from iter_lightning.studies.sweeps.report import best_of
+from iter_lightning.studies.sweeps.search import Facade, Proposal
 from iter_lightning.studies.sweeps.sweep import Sweep
 from iter_lightning.training.extends import lookup, merged
 from tests.studies.sweeps.fakes import (
     BATCH,
+    CRASHES,
     EXPERIMENT,
     RATE,
     SPACE,
@@ -32,25 +29,6 @@ from tests.studies.sweeps.fakes import (
     run_sweep,
     sweep_config,
 )
-
-CRASHES = (4,)
-SEARCH = f"""
-from iter_lightning.studies.sweeps.search import Search
-search = Search({dimensions(SPACE)!r}, "hpo", 1, 2)
-for n in range(4):
-    proposal = search.ask()
-    print(proposal.key)
-    search.tell(proposal, 0.5 + 0.1 * n, 1.0)
-"""
-
-
-@pytest.fixture(scope="module", params=get_args(Facade))
-def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepConfig, Path]:
-    """A sweep of 8 trials, one of them crashed."""
-    folder = tmp_path_factory.mktemp(request.param)
-    config = sweep_config(folder, request.param)
-    run_sweep(config, folder / "whole", FakeLauncher(crashes=CRASHES))
-    return config, folder
 
 
 def test_sweep_killed_again_and_again_continues_from_its_journal(undisturbed: tuple[SweepConfig, Path]) -> None:
@@ -138,22 +116,6 @@ def test_the_incumbent_is_an_experiment(undisturbed: tuple[SweepConfig, Path]) -
     assert set(yaml.safe_load(text)) == {"extends", "experiment", "data", "model"}
 
 
-def test_report(undisturbed: tuple[SweepConfig, Path]) -> None:
-    config, folder = undisturbed
-    text = (folder / "whole" / "report.md").read_text()
-    found = json.loads((folder / "whole" / "report.json").read_text())
-    assert (found["trials"], found["crashed"], found["beats_default"]) == (8, 1, True)
-    assert found["commits"] == ["0123456"]
-    assert f"Trial {found['incumbent']['trial']} beats the experiment as it is" in text
-    assert "| encoder.learning_rate | 5e-05 | 0.001 | " in text  # the paper's, the experiment's, the best
-    assert "| activation | ReLU | relu | " in text
-    assert "8 trials, 1 crashed" in text
-    assert "dev F1 is RE+, the best of a training's epochs (gold corpus, split_protocol clean)" in text
-    assert "| 4 | " in text
-    written = report(config, Journal(folder / "whole" / "trials.jsonl").trials, folder / "whole")
-    assert written.name == "sweep_fake"
-
-
 @pytest.mark.parametrize("facade", get_args(Facade))
 def test_trials_at_a_time(facade: str, tmp_path: Path) -> None:
     """What ran when the sweep was killed runs again, in its own folder; nothing else does."""
@@ -201,31 +163,6 @@ def test_a_damaged_line_is_told(undisturbed: tuple[SweepConfig, Path]) -> None:
         Sweep(config, folder / "damaged", FakeLauncher())
 
 
-def test_search_started_twice_with_one_seed_proposes_the_same() -> None:
-    env = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(Path.cwd())}
-    runs = [
-        subprocess.run([sys.executable, "-c", SEARCH], env=env, capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    ]
-    assert runs[0] == runs[1]
-    assert len(set(runs[0].splitlines())) == 4
-
-
-def test_result_known_before_the_first_trial_leaves_hyperband_whole() -> None:
-    search = Search(dimensions(SPACE), "multifidelity", 1, 3, (1, 9))
-    own = {RATE: 1e-4, BATCH: 8, "model.activation": "relu"}
-    search.tell(Proposal(own, 9.0), 0.1, 1.0)
-    first = search.ask()
-    assert first is not None
-    assert first.budget == 1.0
-    asked = [first]
-    for _ in range(8):
-        search.tell(asked[-1], 0.5, 1.0)
-        asked.append(search.ask() or first)
-    assert [proposal.budget for proposal in asked] == [1.0] * 9
-    assert len({proposal.key for proposal in asked}) == 9
-
-
 def test_a_space_that_is_exhausted_ends_the_sweep(tmp_path: Path) -> None:
     config = sweep_config(tmp_path, trials=9, space={**SPACE, RATE: None, BATCH: [8, 16], "model.activation": None})
     said = run_sweep(config, tmp_path / "sweep")
@@ -246,13 +183,13 @@ def test_a_crashed_experiment_is_no_baseline(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "sweep" / "report.json").read_text())
     assert found["beats_default"] is None
     assert found["verdict"].startswith("Trial 3 is the best, with ")
-    assert found["verdict"].endswith("cannot be said: trial 1 crashed.")
+    assert found["verdict"].endswith("unchanged experiment is unknown: trial 1 crashed.")
 
 
 def test_an_experiment_outside_the_space_is_reported(tmp_path: Path) -> None:
     config = sweep_config(tmp_path, trials=2, space={**SPACE, BATCH: [16, 32]})
     run_sweep(config, tmp_path / "sweep")
-    assert f"SMAC is not told of it: {BATCH} 8." in (tmp_path / "sweep" / "report.md").read_text()
+    assert f"it is not reported to SMAC: {BATCH} 8." in (tmp_path / "sweep" / "report.md").read_text()
 
 
 def test_another_sweep_is_refused(tmp_path: Path) -> None:
@@ -263,62 +200,6 @@ def test_another_sweep_is_refused(tmp_path: Path) -> None:
     changed = SweepConfig(tmp_path / "fake.yaml", tmp_path / "experiment.yaml", space=SPACE, initial=3)
     with pytest.raises(ConfigError, match=r"experiment.data.class_path: 'CoNLL04' there, None now"):
         Sweep(changed, tmp_path / "sweep", FakeLauncher())
-
-
-@pytest.mark.parametrize(
-    ("scores", "said"),
-    [
-        ([0.5, 0.6, 0.55], "Trial 2 beats the experiment as it is: 60.00 dev F1 (RE+) against 50.00, 10.00 more."),
-        ([0.5, 0.4, 0.45], "No trial beats the experiment as it is (50.00 dev F1, RE+): the best of 2 others with the "
-                           "full budget, trial 3, has 45.00."),
-        ([0.5, 0.5], "No trial beats the experiment as it is"),
-        ([0.5], "no other trial has finished with the full budget."),
-        ([], "No trial has finished with the full budget yet."),
-    ],
-)  # fmt: skip
-def test_verdict(scores: list[float], said: str, tmp_path: Path) -> None:
-    trials = [Trial(n, Proposal({}), "finished", f1, 1.0) for n, f1 in enumerate(scores, start=1)]
-    assert said in verdict(trials, best_of(trials, sweep_config(tmp_path)), "RE+")
-
-
-def test_the_incumbent_has_the_full_budget(tmp_path: Path) -> None:
-    config = sweep_config(tmp_path, "multifidelity")
-    trials = [Trial(1, Proposal({}, 3.0), "finished", 0.3), Trial(2, Proposal({BATCH: 8}, 1.0), "finished", 0.9)]
-    assert best_of(trials, config) is trials[0]
-
-
-def test_faults_are_told_at_once(tmp_path: Path) -> None:
-    (tmp_path / "experiment.yaml").write_text("data: {init_args: {split_protocol: paper}}")
-    content: dict[str, Any] = {
-        "experiment": "experiment.yaml", "facade": "grid", "trials": 0, "seed": "x", "max_epochs": 3,
-        "space": {"model.dropout": [0.1]}, "overrides": {"run_dir": "x", "model": {"activation": "relu"}},
-    }  # fmt: skip
-    path = tmp_path / "sweep.yaml"
-    path.write_text(yaml.safe_dump(content))
-    with pytest.raises(ConfigError) as raised:
-        load_sweep(path)
-    said = str(raised.value).splitlines()
-    assert all(line.startswith(f"{path}: ") for line in said)
-    for fault in ("trials: expected a whole number of at least 1, found 0", "seed: expected", "only multifidelity",
-                  "facade: 'grid' is not one of hpo, multifidelity", "`paper` selects on test",
-                  "model.dropout: expected", "run_dir is set by the sweep",
-                  "model.activation is searched; drop it"):  # fmt: skip
-        assert any(fault in line for line in said), fault
-    path.write_text("experiments: x\n")
-    with pytest.raises(ConfigError, match=r"unknown 'experiments'; known are experiment, facade(.|\n)*found None"):
-        load_sweep(path)
-    path.write_text("experiment: nowhere.yaml\nfacade: multifidelity\nmin_epochs: 3\nmax_epochs: 1\n")
-    with pytest.raises(ConfigError, match=r"1 <= min <= max, found 3 and 1\n.*no such file"):
-        load_sweep(path)
-
-
-def test_a_sweep_file_may_extend_another(tmp_path: Path) -> None:
-    sweep_config(tmp_path)
-    (tmp_path / "base.yaml").write_text("trials: 5\nspace: {model.dropout: null}\n")
-    (tmp_path / "mine.yaml").write_text("extends: base.yaml\nexperiment: experiment.yaml\nseed: 3\n")
-    config = load_sweep(tmp_path / "mine.yaml")
-    assert (config.name, config.trials, config.seed, config.facade) == ("mine", 5, 3, "hpo")
-    assert "model.dropout" not in config.dimensions
 
 
 def test_overrides_are_in_every_trial(tmp_path: Path) -> None:

@@ -120,4 +120,4 @@ def test_what_cannot_work_is_told_before_anything_is_trained(
         assert main(arguments) == 2
     assert "another process runs the sweep" in capsys.readouterr().err
     assert main([*arguments, "--trials=0"]) == 2
-    assert "trials: expected a whole number of at least 1, found 0" in capsys.readouterr().err
+    assert "trials: expected at least 1, found 0" in capsys.readouterr().err

@@ -10,7 +10,6 @@ import pytest
 from iter_lightning.studies.runs import obstacles
 from iter_lightning.studies.runs.plan import load_plan, select
 from iter_lightning.studies.runs.survey import Survey
-from iter_lightning.studies.tables.render import Grid, Report, write_report
 from iter_lightning.studies.tables.scores import write_scores
 from tests.studies.builders import manifest_of, write_run
 
@@ -76,24 +75,3 @@ def test_tables_4_and_7(table: int, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "(70.5" in text  # ACE05 RE+ of FLAN-T5 large
     assert "57.1" in text
     assert ("| T5 (large) | 175.51 |" in text) == (table == 4)
-
-
-GRID = Grid("G_1", ("a", "b|c"), (("1 %", "2|3"), ("λ ± 1", "")))
-REPORT = Report("x", "A & B", "make x", "intro", (GRID,), ("n",), {"k": 1})
-
-
-def test_markdown_and_latex_escape() -> None:
-    text = REPORT.markdown()
-    assert "| 1 % | 2\\|3 |" in text
-    assert text.startswith("# A & B\n\n```\nmake x\n```\n")
-    tex = REPORT.latex()
-    assert r"1 \% & 2|3 \\" in tex
-    assert r"$\lambda$ $\pm$ 1 &  \\" in tex
-    assert r"\caption{A \& B. G\_1.}" in tex
-
-
-def test_rows_of_another_width_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="a row of 1 cells under 2 columns"):
-        Grid("g", ("a", "b"), (("1",),))
-    paths = write_report(REPORT, tmp_path)
-    assert json.loads(paths[2].read_text()) == {"title": "A & B", "command": "make x", "k": 1}
