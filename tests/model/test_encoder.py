@@ -277,7 +277,7 @@ def test_a_missing_package_is_told() -> None:
     for name in ("no_such_package_here", "no-such", "", "a.b"):
         with pytest.raises(EncoderError, match=r"the package '.*' is not installed"):
             encoders.resolve(f"package:{name}")
-    with pytest.raises(EncoderError, match=r"holds no model\.safetensors"):
+    with pytest.raises(EncoderError, match=r"contains no model\.safetensors"):
         encoders.resolve("package:safetensors")
 
 
@@ -318,7 +318,7 @@ def _edit(folder: Path, **values: object) -> None:
     ({"schema": 3}, r"config\.json"),
     ({"encoder": {"hidden_size": 3}}, "encoder.model_type: found None"),
     ({"encoder": 3}, r"config\.json"),
-    ({"activation": "swish"}, "activation 'swish'"),
+    ({"activation": "swish"}, "activation: expected one of relu, gelu, tanh, found 'swish'"),
 ])  # fmt: skip
 def test_a_config_that_cannot_work_is_told(saved: Path, values: dict[str, object], message: str) -> None:
     _edit(saved, **values)
