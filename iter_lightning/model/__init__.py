@@ -1,4 +1,4 @@
-"""The network and its decoding."""
+"""The network and its decoding: `IterConfig` and `IterModel`."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ __all__ = ["IterConfig", "IterModel"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for when it is asked for: a configuration is read without torch."""
+    """Import a public name on first use, so that `IterConfig` does not import torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"iter_lightning.model.{'config' if name == 'IterConfig' else 'iter'}"), name)

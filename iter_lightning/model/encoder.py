@@ -1,7 +1,7 @@
-"""Any Hugging Face encoder stack behind one call: ids and mask in, hidden states out.
+"""Hugging Face encoders behind one interface: token ids and mask in, hidden states out.
 
 Tested: T5 / FLAN-T5 / T5-v1.1, BART, BERT, RoBERTa, ALBERT, DeBERTa(-v2, -v3), ModernBERT. Decoders and pooling
-layers are left out. Loading never runs code that comes with a checkpoint.
+layers are left out. Loading never runs code from a checkpoint.
 """
 
 from __future__ import annotations
@@ -39,12 +39,18 @@ __all__ = [
 
 
 def load_encoder(name: str) -> nn.Module:
-    """Load the pretrained encoder stack, in float32 (a checkpoint's own dtype would be kept otherwise).
+    """Load a pretrained encoder stack, in float32 whatever the type in the checkpoint.
 
-    Files are read here and not by transformers, which would also follow adapters and other kinds of checkpoints.
+    Files are not read by transformers, which would also follow adapters and other kinds of checkpoints.
+
+    Args:
+        name: folder, hub id or `package:NAME`.
+
+    Returns:
+        the encoder, in `eval()` mode.
 
     Raises:
-        EncoderError: there is none, a file is damaged, or weights and configuration do not fit.
+        EncoderError: it is missing, a file is damaged, or weights and configuration do not match.
     """
     config = load_config(name)
     file, tensors = read_tensors(_weights_folder(name))
@@ -67,15 +73,15 @@ def load_encoder(name: str) -> nn.Module:
 
 
 def build_encoder(config: PretrainedConfig) -> nn.Module:
-    """Build the encoder stack with random weights in float32, whatever the configuration says of a checkpoint.
+    """Build an encoder stack with random weights in float32.
 
     Raises:
-        EncoderError: values of the configuration do not fit each other.
+        EncoderError: values of the configuration contradict each other.
     """
     config = copy.deepcopy(config)
     for name in ("decoder_layers", "decoder_attention_heads", "decoder_ffn_dim"):
         if hasattr(config, name):
-            setattr(config, name, 1)  # a decoder is built and left out
+            setattr(config, name, 1)  # a decoder is built and then dropped
     try:
         return _stack(_model_class(config)._from_config(config, dtype=torch.float32))
     except Exception as error:  # transformers raises nearly anything for values that do not fit
@@ -89,7 +95,7 @@ def planned(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def weights_digest(name: str) -> str | None:
-    """SHA-256 over the weight files of an encoder in a folder, the commit of one on the hub; else None.
+    """Return the SHA-256 of an encoder's weight files in a folder, or the commit of one on the hub, or None.
 
     Raises:
         EncoderError: the encoder cannot be reached.
@@ -110,7 +116,7 @@ def _weights_folder(name: str) -> Path:
     """Return the folder of an encoder's weights; those on the hub are downloaded to the cache.
 
     Raises:
-        EncoderError: there are none.
+        EncoderError: there are no weights.
     """
     path = resolve(name)
     if Path(path).is_dir():
@@ -125,14 +131,14 @@ def _weights_folder(name: str) -> Path:
             for shard in tensor_files(folder)[1]:
                 cached_file(path, shard.name)
             return folder
-        raise EncoderError(f"none of {', '.join(WEIGHTS)} is there")
+        raise EncoderError(f"expected one of the files {', '.join(WEIGHTS)}")
 
     folder: Path = load_quietly(name, download)
     return folder
 
 
 def _check_size(file: Path, config: PretrainedConfig, tensors: dict[str, Tensor]) -> None:
-    """Check that a file holds about as many numbers as the network takes, before memory is allocated for it.
+    """Check that a file holds about as many numbers as the network needs, before memory is allocated for it.
 
     Raises:
         EncoderError: the network is more than twice as large: more than a pooler or a decoder is missing.
@@ -148,14 +154,14 @@ def _check_size(file: Path, config: PretrainedConfig, tensors: dict[str, Tensor]
 
 
 def _model_class(config: PretrainedConfig) -> Any:
-    """Return the class that holds no decoder where the family has one, else the family's model."""
+    """Return the family's class without a decoder, or the family's model if there is no such class."""
     names = {"t5": "T5", "mt5": "MT5", "umt5": "UMT5", "longt5": "LongT5"}
     name = names.get(config.model_type)
     return getattr(transformers, f"{name}EncoderModel") if name else MODEL_MAPPING[type(config)]
 
 
 def _stack(model: Any) -> nn.Module:
-    """The encoder without decoder and pooler, whose parameters no gradient would reach."""
+    """Return the encoder without decoder and pooler, whose parameters would not receive gradients."""
     if model.config.is_encoder_decoder and hasattr(model, "decoder"):
         model = model.get_encoder()
     if getattr(model, "pooler", None) is not None:

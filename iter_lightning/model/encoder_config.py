@@ -1,9 +1,9 @@
-"""The encoder families, and which part of a configuration reaches transformers.
+"""The supported encoder families, and the part of a configuration that is passed to transformers.
 
-A configuration comes with a model, and a model is data. In transformers a configuration can do more than state sizes:
-it can name kernels and code to download, a quantization method, or other models to load. Therefore only keys that the
-family's configuration class declares as its architecture are passed on (and a few that it reads without declaring
-them); all others are left out, wherever the configuration comes from. What is passed on is checked for type and size.
+A model, including its configuration, is untrusted data. In transformers a configuration can do more than state sizes:
+it can name kernels and code to download, a quantization method, or other models to load. Therefore only keys that
+describe the architecture are passed on: those that the family's configuration class declares, and a few that it reads
+without declaring them. All other keys are ignored. Types and sizes of values are checked.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "mpnet": (), "mt5": _T5, "nomic_bert": _ROPE, "rembert": (), "roberta": (), "roberta-prelayernorm": (), "t5": _T5,
     "umt5": _T5, "xlm-roberta": (), "xlm-roberta-xl": (),
 }  # fmt: skip
-"""The model types that may be loaded, each with the keys that transformers reads but its class does not declare."""
+"""Model types that may be loaded, each with the keys that transformers reads but its class does not declare."""
 _DENIED = {
     "add_cross_attention", "is_decoder", "use_cache", *inspect.signature(PretrainedConfig).parameters
 }  # fmt: skip
-"""Declared keys that say nothing about an encoder: what it is used for, returns and stores. Defaults apply."""
+"""Declared keys about use, outputs and storage instead of architecture. Defaults apply."""
 _SIZES = (
     "d_ff", "d_kv", "d_model", "embedding_size", "encoder_attention_heads", "encoder_ffn_dim", "hidden_size",
     "intermediate_size", "num_attention_heads", "num_heads", "vocab_size",
@@ -44,18 +44,18 @@ _LAYERS = re.compile(r"(.*_)?layers|num_hidden_groups|inner_group_num")
 _MOST_LAYERS = 256
 """The largest encoders of these families have 48."""
 _LARGEST = 10**7
-"""Of integers; the largest vocabularies of these families have 256,000 entries."""
+"""Largest integer; the largest vocabularies of these families have 256,000 entries."""
 _LONGEST, _DEEPEST = 1000, 2
-"""Characters of a string, items of a list or object, and levels of nesting."""
+"""Most characters of a string or items of a list or object, and most levels of nesting."""
 
 
 def config_from_dict(values: Mapping[str, Any], at: str = "encoder.") -> PretrainedConfig:
     """Build the configuration of an encoder from the architecture that its dictionary describes.
 
     Args:
-        values: what `PretrainedConfig.to_dict` returns, or a config.json holds. Keys that are not part of the
-            architecture are ignored.
-        at: prefix of keys in messages: where `values` lies in its file.
+        values: what `PretrainedConfig.to_dict` returns, or a config.json contains. Keys that are not part of
+            the architecture are ignored.
+        at: prefix of keys in messages: the position of `values` in its file.
 
     Raises:
         EncoderError: `model_type` is missing or is not one of `FAMILIES`, or a value has a wrong type or size.
@@ -79,7 +79,7 @@ def config_from_dict(values: Mapping[str, Any], at: str = "encoder.") -> Pretrai
             raise EncoderError(f"{at}{key}: found {passed[key]}, expected 0 to {_MOST_LAYERS}")
     try:
         config: PretrainedConfig = config_class(**passed)
-    except Exception as error:  # the errors of their validation have no common class
+    except Exception as error:  # validation errors of transformers have no common class
         raise EncoderError(_validation_fault(error, passed, at)) from error
     _check_together(config, at)
     return config
@@ -93,27 +93,27 @@ def architecture_keys(model_type: str) -> set[str]:
 
 
 def is_fault(error: BaseException) -> bool:
-    """Return whether an error is one of a library that met a damaged file, and not of the process.
+    """Return whether an error comes from a library that read a damaged file, and not from the process.
 
-    Libraries in Rust raise a `PanicException`, which is not an `Exception`, for what they did not expect.
+    Libraries written in Rust raise a `PanicException`, which is not an `Exception`, on unexpected input.
     """
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error of a library says, in one line."""
+    """Return the message of a library's error as one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__
 
 
 def cut(value: object) -> str:
-    """Return the value as messages show it."""
+    """Return a value as shown in messages, shortened."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _check_plain(at: str, value: object, depth: int = 0) -> None:
-    """Raise `EncoderError` unless a value is a small, finite, plain one."""
+    """Raise `EncoderError` unless a value is plain, finite and small."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not (math.isfinite(value) and abs(value) <= _LARGEST):
             raise EncoderError(f"{at}: found {cut(value)}, expected a number of at most {_LARGEST:,}")
@@ -126,10 +126,10 @@ def _check_plain(at: str, value: object, depth: int = 0) -> None:
 
 
 def _check_together(config: Any, at: str) -> None:
-    """Check values that depend on each other, which not every family does itself.
+    """Check values that depend on each other, which not every family checks itself.
 
     Raises:
-        EncoderError: see above.
+        EncoderError: two values contradict each other.
     """
     heads, size = config.num_attention_heads, config.hidden_size
     for key, value in (("hidden_size", size), ("num_attention_heads", heads), ("vocab_size", config.vocab_size)):
@@ -143,11 +143,11 @@ def _check_together(config: Any, at: str) -> None:
         )
     groups = getattr(config, "num_hidden_groups", 1) * getattr(config, "inner_group_num", 1)
     if groups > _MOST_LAYERS:
-        raise EncoderError(f"{at}inner_group_num: found {groups} layers in all groups, expected {_MOST_LAYERS} at most")
+        raise EncoderError(f"{at}inner_group_num: found {groups} layers in all groups, expected at most {_MOST_LAYERS}")
 
 
 def _validation_fault(error: Exception, passed: Mapping[str, Any], at: str) -> str:
-    """Return what transformers says of a value, starting with the key where it names one."""
+    """Return transformers' message about a value, starting with the key if it names one."""
     text = str(error)
     key = re.search(r"Field '(\w+)'", text)
     if key and (types := dict.fromkeys(re.findall(r"expected (\w+), got", text))):

@@ -1,4 +1,4 @@
-"""Where a saved model lies, a folder or an id on the Hugging Face hub, and how its files are read."""
+"""Find saved models, in a folder or on the Hugging Face hub, and read their files."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PATTERNS = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "onnx/*.onnx", "onnx/*.data")
-"""What is downloaded: configurations, weights that cannot execute code, vocabularies, exported graphs."""
+"""Files that are downloaded: configurations, weights that cannot execute code, vocabularies, exported graphs."""
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""Files that hold a model's tensors or name those that do; the first that is there counts."""
+"""Files that contain a model's tensors, or an index of such files; the first that exists is used."""
 _SUFFIXES = {".bin", ".data", ".jinja", ".json", ".model", ".onnx", ".safetensors", ".txt"}
-"""Endings of files that are read from a model's folder."""
+"""Suffixes of files that are read from a model's folder."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def locate(name: str | Path, revision: str | None = None) -> Path:
-    """The folder `name`; where there is none, and `name` is a string `owner/model`, that model of the hub.
+    """Return the folder of a model, downloading it from the hub if necessary.
 
     Args:
-        name: a folder or a hub id.
+        name: a folder, or a hub id `owner/model` if there is no such folder.
         revision: branch, tag or commit of a hub id; None is its main branch.
 
+    Returns:
+        the folder. It may not exist if `name` cannot be a hub id.
+
     Raises:
-        EncoderError: no folder and nothing of that name on the hub, or no way to the hub.
+        EncoderError: the hub has no such model or cannot be reached.
     """
     folder = Path(name)
     if folder.exists() or not (isinstance(name, str) and _ID.fullmatch(name)):
@@ -41,19 +44,21 @@ def locate(name: str | Path, revision: str | None = None) -> Path:
     at = f"{name} at {revision}" if revision else name
     try:
         source = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(PATTERNS))
-    except (OSError, ValueError) as error:  # not found, refused, no network, offline and not in the cache
+    except (OSError, ValueError) as error:  # not found, access denied, no network, or offline and not in the cache
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise EncoderError(f"no ITER model {at}: there is no such folder, and the hub gave none: {reason}") from error
+        raise EncoderError(
+            f"no ITER model {at}: there is no such folder, and the hub returned an error: {reason}"
+        ) from error
     if not (Path(source) / "config.json").is_file():
-        raise EncoderError(f"no ITER model {at}: what the hub has of that name holds no config.json")
+        raise EncoderError(f"no ITER model {at}: the hub's repository has no config.json")
     return Path(source)
 
 
 def check_files(folder: Path) -> None:
-    """Check that the files of a model's folder can be read: each is a regular file, or a link to one.
+    """Check that each file in a model's folder is a regular file or a link to one.
 
     Raises:
-        EncoderError: one is a FIFO, a device, a folder or a link to nothing, or the folder is not one.
+        EncoderError: one is a FIFO, a device, a folder or a broken link, or `folder` is not a folder.
     """
     try:
         for path in sorted(folder.iterdir()):
@@ -64,10 +69,10 @@ def check_files(folder: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read the object in a JSON file.
+    """Read a JSON file that contains an object.
 
     Raises:
-        EncoderError: the file cannot be read, or holds something else.
+        EncoderError: the file cannot be read or contains something else.
     """
     try:
         values = json.loads(regular_file(path).read_text(encoding="utf-8"))
@@ -83,12 +88,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def tensor_files(source: Path) -> tuple[Path, list[Path]]:
-    """Return the file to name in messages, and the files that hold the tensors of a folder.
+    """Return the file to name in messages, and the files that contain the tensors of a folder.
 
-    These are one safetensors file, several, or pickles, of which only tensors are read.
+    These are one or several safetensors files, or pickles, from which only tensors are read.
 
     Raises:
-        EncoderError: there are none, or an index names files outside the folder.
+        EncoderError: there are no such files, or an index names files outside the folder.
     """
     for name in WEIGHTS:
         path = source / name
@@ -99,16 +104,16 @@ def tensor_files(source: Path) -> tuple[Path, list[Path]]:
         shards = read_json(path).get("weight_map")
         names: list[Any] = list(shards.values()) if isinstance(shards, dict) else [None]
         if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-            raise EncoderError(f"{path}: weight_map: found {str(shards)[:60]}, expected names of files of its folder")
+            raise EncoderError(f"{path}: weight_map: found {str(shards)[:60]}, expected names of files in its folder")
         return path, [source / name for name in sorted(set(names))]
-    raise EncoderError(f"no model weights in {source}: none of {', '.join(WEIGHTS[:-1])} and {WEIGHTS[-1]} is there")
+    raise EncoderError(f"no model weights in {source}: expected one of {', '.join(WEIGHTS)}")
 
 
 def read_tensors(source: Path) -> tuple[Path, dict[str, Tensor]]:
-    """Read all tensors of a folder; returns the file to name in messages, too. No code in them is executed.
+    """Read all tensors of a folder, and return them with the file to name in messages. No code is executed.
 
     Raises:
-        EncoderError: there are none, or a file cannot be read.
+        EncoderError: there are no tensors, or a file cannot be read.
     """
     named, paths = tensor_files(source)
     return named, {name: tensor for path in paths for name, tensor in _load(path).items()}
@@ -129,15 +134,15 @@ def tensor_shapes(path: Path) -> dict[str, tuple[str, list[int]]]:
 
 
 def _load(path: Path) -> dict[str, Tensor]:
-    """The tensors of one file; of a pickle tensors alone, or nothing."""
-    import torch  # exported graphs are found without it
+    """Read the tensors of one file; a pickle with anything else is refused."""
+    import torch  # imported here, since exported graphs need no torch
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             return load_file(regular_file(path))
         found = torch.load(regular_file(path), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises nearly anything for a damaged file
+    except Exception as error:  # torch raises many kinds of errors for a damaged file
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EncoderError(f"{path}: cannot be read as tensors: {said}") from error
     if not isinstance(found, dict) or not all(
@@ -148,7 +153,7 @@ def _load(path: Path) -> dict[str, Tensor]:
 
 
 def without_shared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Each storage once: safetensors refuses tied tensors, and tying is part of the architecture."""
+    """Keep one tensor per storage: safetensors refuses tied tensors, and the architecture ties them again."""
     seen: set[int] = set()
     return {
         name: value

@@ -1,6 +1,7 @@
-"""Making a trained model fast: precision, layouts, compilation, padding.
+"""Optimize a trained model for inference: precision, weight layouts, compilation, and padding.
 
-`prepare` changes a model once; what it finds stays the same, to rounding in float32 and nearly so in the others.
+`prepare` changes a model once. Predictions stay the same up to rounding in float32, and nearly the same in the other
+precisions.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from iter_lightning.model.iter import IterModel
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
-"""Name -> the type of everything that is not quantised."""
+"""Precision -> the type of all tensors that are not quantized."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,26 @@ class InferenceOptions:
     """How a trained model computes.
 
     Raises:
-        ConfigError: `precision` is not a valid name.
+        ConfigError: `precision` has another value.
+
+    Example:
+        >>> InferenceOptions(precision="bf16").compile
+        False
     """
 
     precision: str = "fp32"
-    """fp32, bf16, fp16 or int8.
+    """fp32, bf16, fp16 or int8. A GPU accepts fp32, bf16 and fp16.
 
-    On a GPU: fp32, bf16 or fp16. On a CPU a reduced precision is accepted only where it is faster than fp32: bf16 with
-    AVX-512 BF16, int8 (linear layers, quantized as they run) with AVX-512 VNNI, fp16 nowhere. Otherwise `prepare`
-    refuses it and says what to use instead. It never chooses another precision: what a model finds would then depend on
-    the machine.
+    A CPU accepts a reduced precision only if it is faster than fp32: bf16 with AVX-512 BF16, and int8 (linear layers
+    that are quantized on the fly) with AVX-512 VNNI. Otherwise `prepare` refuses it and names an alternative. It never
+    falls back to another precision, because predictions would then depend on the machine.
     """
     compile: bool = False
-    """Compile the encoder (`torch.compile`, for any shapes); worth its half a minute for long runs alone."""
+    """Compile the encoder (`torch.compile`, for any shapes). It takes half a minute, which pays off in long runs."""
     packing: bool | None = None
-    """Leave padding out: True, False, or None, where the encoder can."""
+    """Leave padding out: True, False, or None (if the encoder can)."""
     allow_slow: bool = False
-    """Accept a precision that is slower than fp32 on this CPU, to measure or to compare what it finds."""
+    """Accept a precision that is slower than fp32 on this CPU, for measurements and comparisons."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -54,16 +58,24 @@ class InferenceOptions:
 
 
 def prepare(model: IterModel, options: InferenceOptions) -> IterModel:
-    """Make the model fast as `options` say, in place; it can neither be trained nor saved afterwards.
+    """Optimize a model in place; it can neither be trained nor saved afterwards.
+
+    Args:
+        model: a model that is not prepared yet.
+        options: how it computes.
+
+    Returns:
+        the same model, in `eval()` mode.
 
     Raises:
-        ConfigError: what the encoder or the device cannot do or computes slowly, or a model that is prepared already.
+        ConfigError: the encoder or the device does not support an option or computes it slowly, or the model is
+            prepared already.
     """
     if model.prepared:
-        raise ConfigError("the model is prepared for inference already: load it again for other options")
+        raise ConfigError("the model is already prepared for inference; load it again to use other options")
     device, config = next(model.parameters()).device, cast("PretrainedConfig", model.encoder.config)
     if options.packing and not packing.can_pack(config):
-        raise ConfigError(f"packing: an encoder of type {config.model_type} cannot do without padding")
+        raise ConfigError(f"packing: encoders of type {config.model_type} need padding")
     check_precision(options.precision, device, options.allow_slow)
     if options.compile:
         check_compiler(device)
@@ -72,7 +84,7 @@ def prepare(model: IterModel, options: InferenceOptions) -> IterModel:
     model.packing = packing.can_pack(config) if options.packing is None else options.packing
     dtype = PRECISIONS[options.precision]
     model.to(dtype)
-    if dtype == torch.float16:  # T5's feed-forward outputs are past what it holds
+    if dtype == torch.float16:  # T5's feed-forward outputs exceed the range of float16
         kept = getattr(model.encoder, "_keep_in_fp32_modules", None) or ()
         for name, module in model.encoder.named_modules():
             if name.rpartition(".")[2] in kept:
@@ -83,7 +95,7 @@ def prepare(model: IterModel, options: InferenceOptions) -> IterModel:
         for head in heads:
             head.replace_projections(Int8Linear)
     elif device.type == "cpu" and PrepackedLinear.available(dtype):
-        if not options.compile:  # which lays weights out itself
+        if not options.compile:  # the compiler packs weights itself
             replace_linears(model.encoder, PrepackedLinear)
         for head in heads:
             head.replace_projections(PrepackedLinear)

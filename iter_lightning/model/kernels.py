@@ -14,10 +14,9 @@ from iter_lightning.model.linear import Int8Linear, PrepackedLinear
 _NEEDED: dict[str, tuple[str, str] | None] = {
     "bf16": ("avx512_bf16", "AVX-512 BF16"), "int8": ("avx512_vnni", "AVX-512 VNNI"), "fp16": None,
 }  # fmt: skip
-"""Precision -> the instruction set that makes it faster than fp32 on a CPU (its flag in Linux, its name), None for no
-such set.
+"""Precision -> instruction set that makes it faster than fp32 on a CPU (flag in Linux, name); None if there is none.
 
-Other processors count as slow until somebody measures them. With AVX2 alone bf16, fp16 and int8 take 7, 5 and 23 times
+Processors without it count as slow until they are measured. With AVX2 only, bf16, fp16 and int8 take 7, 5 and 23 times
 as long as fp32 (MiniLM, batch 8).
 """
 _AMX = "amx_tile"
@@ -28,19 +27,19 @@ _UNUSED = {
     "AVX512_CORE_BF16": frozenset({_AMX}),
     "AVX512_CORE_FP16": frozenset({_AMX}),
 }
-"""Value of oneDNN's own variable ONEDNN_MAX_CPU_ISA -> instruction sets that oneDNN then leaves unused."""
+"""Value of oneDNN's variable ONEDNN_MAX_CPU_ISA -> instruction sets that oneDNN then does not use."""
 
 
 def check_precision(precision: str, device: torch.device, allow_slow: bool = False) -> None:
-    """Check that a device computes a precision, and not more slowly than fp32.
+    """Check that a device supports a precision, and computes it no slower than fp32.
 
     Args:
         precision: fp32, bf16, fp16 or int8.
-        device: where the model will run. Other devices than a CPU are only refused int8.
+        device: where the model will run. On devices other than a CPU, only int8 is refused.
         allow_slow: accept a precision that is slower than fp32.
 
     Raises:
-        ConfigError: int8 on another device than a CPU, or a precision that is slow on this CPU.
+        ConfigError: int8 on a device other than a CPU, or a precision that is slow on this CPU.
     """
     if device.type != "cpu":
         if precision == "int8":
@@ -55,7 +54,7 @@ def check_precision(precision: str, device: torch.device, allow_slow: bool = Fal
 
 
 def slow_because(precision: str) -> str | None:
-    """Why this CPU computes a precision more slowly than fp32; None if it does not."""
+    """Return why this CPU computes a precision more slowly than fp32; None if it does not."""
     if precision == "fp32":
         return None
     needed = _NEEDED[precision]
@@ -70,7 +69,7 @@ def slow_because(precision: str) -> str | None:
 
 @cache
 def instruction_sets() -> frozenset[str]:
-    """The processor's instruction sets, by their flags in Linux; empty if they cannot be found out."""
+    """Return the processor's instruction sets, by their flags in Linux; empty if they are unknown."""
     ask = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch do not have it
     if ask is not None:
         return frozenset(name for name, value in ask().items() if value is True)
@@ -81,19 +80,19 @@ def instruction_sets() -> frozenset[str]:
 
 
 def parse_cpuinfo(text: str) -> frozenset[str]:
-    """The flags that every processor of an x86 machine's `/proc/cpuinfo` has; empty for other machines."""
+    """Return the flags that all processors in an x86 machine's `/proc/cpuinfo` share; empty for other machines."""
     lines = (line.partition(":") for line in text.splitlines())
     flags = [frozenset(value.split()) for name, _, value in lines if name.strip() == "flags"]
     return frozenset.intersection(*flags) if flags else frozenset()
 
 
 def usable_instruction_sets() -> frozenset[str]:
-    """`instruction_sets` without those that the user has forbidden oneDNN by ONEDNN_MAX_CPU_ISA."""
+    """Return `instruction_sets` without those that the user has disabled in oneDNN by ONEDNN_MAX_CPU_ISA."""
     return instruction_sets() - _UNUSED.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), frozenset())
 
 
 def describe(precision: str, device: torch.device, compiled: bool = False) -> str:
-    """The kernels that a prepared model runs on, as in `torch 2.13.0, cpu (AVX2): fp32, prepacked by oneDNN`."""
+    """Describe the kernels that a prepared model uses, as `torch 2.13.0, cpu (AVX2): fp32, prepacked by oneDNN`."""
     if device.type == "cpu":
         where, how = f"cpu ({_capability()})", _cpu_kernels(precision, compiled)
     else:
@@ -115,5 +114,5 @@ def _cpu_kernels(precision: str, compiled: bool) -> str:
 
 
 def _capability() -> str:
-    """What torch's own kernels are compiled for, as `AVX2`; the user may have limited it by ATEN_CPU_CAPABILITY."""
+    """Return the instruction set of torch's own kernels, as `AVX2`; ATEN_CPU_CAPABILITY may limit it."""
     return torch.backends.cpu.get_cpu_capability()

@@ -1,4 +1,4 @@
-"""Models from folders: files are checked against each other before memory is allocated, and tried out afterwards."""
+"""Load models from folders: check files against each other before allocating memory, and try the model afterwards."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def load(source: Path, model_class: type[IterModel]) -> IterModel:
-    """Load what `save_pretrained` wrote, in `eval()` mode; nothing in the folder is executed.
+    """Load a folder that `save_pretrained` wrote, in `eval()` mode; nothing in the folder is executed.
 
     Raises:
-        EncoderError: a file is missing or damaged, or files do not fit each other.
+        EncoderError: a file is missing or damaged, or files do not match each other.
     """
     missing = [name for name in ("config.json", "model.safetensors") if not (source / name).exists()]
     if missing:
@@ -38,14 +38,14 @@ def load(source: Path, model_class: type[IterModel]) -> IterModel:
         model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         raise EncoderError(f"{file} does not fit config.json: {reason(error)}") from error
-    if (source / "tokenizer_config.json").exists():  # a model of ready-made batches is saved without
+    if (source / "tokenizer_config.json").exists():  # a model that is only given batches has no tokenizer
         model.tokenizer = pretrained.load_tokenizer(str(source))
     try_out(source, model.eval())
     return model
 
 
 def plan(source: Path, config: IterConfig, model_class: type[IterModel]) -> IterModel:
-    """Build a model without memory for its tensors, which have the sizes that `build` would give them.
+    """Build a model whose tensors have shapes but no memory.
 
     Raises:
         EncoderError: values of the configuration do not fit each other.
@@ -69,12 +69,12 @@ def build(source: Path, config: IterConfig, model_class: type[IterModel]) -> Ite
 
 @torch.no_grad()
 def try_out(source: Path | str, model: IterModel) -> None:
-    """Read a few words, so that files that fit by their sizes but cannot work together are found when loading.
+    """Read a few words, so that files with matching sizes that do not work together are found on loading.
 
     Heads are tried in `eval()` mode only: in training their dropout would draw random numbers.
 
     Raises:
-        EncoderError: the tokenizer or the network cannot read them.
+        EncoderError: the tokenizer or the network fails.
     """
     try:
         if model.tokenizer is None:
@@ -87,10 +87,10 @@ def try_out(source: Path | str, model: IterModel) -> None:
         if model.training:
             model.encode(batch)
         else:
-            model.decode(batch, 1.0)  # no link is that probable: none is built
+            model.decode(batch, 1.0)  # no link is that probable, so none is built
     except IterError as error:
         raise EncoderError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
-    except Exception as error:  # torch and transformers raise nearly anything for values that do not fit
+    except Exception as error:  # torch and transformers raise many kinds of errors for wrong values
         raise EncoderError(f"{source}: the model cannot read text: {type(error).__name__}: {reason(error)}") from error
 
 
@@ -98,7 +98,7 @@ def _check_tensors(file: Path, stored: dict[str, tuple[str, list[int]]], model: 
     """Compare names, types and shapes of stored tensors with those of a model.
 
     Raises:
-        EncoderError: naming the first that differ.
+        EncoderError: they differ; names the first differences.
     """
     own = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     alive = {name for name, _ in model.named_parameters()}  # tied tensors are stored once

@@ -1,8 +1,10 @@
-"""A trained model over many examples: tokenisation ahead of it, conversion of its results behind it.
+"""Run a trained model over many examples: tokenize ahead of the model, and convert its results behind it.
 
-Examples are taken a pool at a time, sorted by length inside it, cut into batches by number and token budget, and
-given back in their order. With workers, pools are tokenised and batched in processes of their own. On a GPU a batch's
-encoder is put to work before the spans of the one before are waited for; predictions are built in a thread.
+- Examples are read one pool at a time, sorted by length inside the pool, split into batches by number and token budget,
+  and returned in their original order.
+- With workers, separate processes tokenize and batch the pools.
+- On a GPU, the encoder of a batch is started before the spans of the previous batch are waited for.
+- Predictions are built in a thread.
 """
 
 from __future__ import annotations
@@ -32,12 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["POOL", "Batcher", "stream"]
 _AHEAD = 2
-"""Batches whose predictions may still be under way."""
+"""Batches whose predictions may be unfinished when the next batch starts."""
 
 
 @dataclass(frozen=True)
 class Batcher:
-    """Examples into batches; a plain value, so that worker processes can receive it."""
+    """Splits examples into batches; a plain value, so that it can be sent to worker processes."""
 
     aligner: Aligner
     pad_id: int
@@ -47,19 +49,19 @@ class Batcher:
 
     @classmethod
     def of(cls, model: IterModel, batch_size: int | None, max_tokens: int | None = None) -> Batcher:
-        """The model's, see `stream`.
+        """Build the batcher of a model; see `stream`.
 
         Raises:
-            ConfigError: nothing bounds a batch, or a bound below one.
+            ConfigError: both bounds are missing, or one is less than 1.
         """
         if batch_size is None and max_tokens is None:
-            raise ConfigError("a batch needs a bound: batch_size, max_tokens or both")
+            raise ConfigError("batches need a limit: give batch_size, max_tokens or both")
         _at_least(1, batch_size=batch_size, max_tokens=max_tokens)
         budget = max_tokens or (batch_size or 1) * model.max_subwords
         return cls(model.aligner(), model.pad_id, model.config.respect_word_boundaries, batch_size, budget)
 
     def __call__(self, examples: Sequence[Example]) -> list[tuple[list[int], Batch]]:
-        """Batches of similar length, the longest first, each with the places of its examples."""
+        """Return batches of similar length, longest first, each with the indices of its examples."""
         return [
             (places, collate(windows, self.pad_id, self.respect_word_boundaries))
             for places, windows in batched_windows(self.aligner, examples, self.batch_size, self.max_tokens)
@@ -70,20 +72,23 @@ def stream(
     model: IterModel, examples: Iterable[Example], batch_size: int | None = 32, *,
     link_threshold: float | None = None, max_tokens: int | None = None, workers: int = 0, pool: int = POOL,
 ) -> Iterator[Prediction]:  # fmt: skip
-    """Predictions in the order of the examples, as they come; holds a pool of them at a time.
+    """Predict entities and relations of a stream of examples, keeping one pool of them in memory.
 
     Args:
-        model: is switched to `eval()` and, at the end, back.
-        examples: only their words (and context) matter; may be endless.
-        batch_size: examples a batch, at most; None: `max_tokens` alone decides.
+        model: the model; it is in `eval()` mode until the iterator ends.
+        examples: may be endless; only words and context are used.
+        batch_size: most examples per batch; None if only `max_tokens` limits a batch.
         link_threshold: lambda; None is the configured one.
-        max_tokens: padded subwords a batch, at most; None is what `batch_size` of the longest windows would take.
-        workers: processes that tokenise ahead; 0 does it in this one. They are spawned: a script that uses them
-            needs `if __name__ == "__main__":`.
-        pool: examples sorted together.
+        max_tokens: most padded subwords per batch; None is the size of `batch_size` of the longest windows.
+        workers: processes that tokenize ahead; 0 tokenizes in this process. They are spawned, so a script that uses
+            them needs `if __name__ == "__main__":`.
+        pool: number of examples that are sorted by length together.
+
+    Returns:
+        an iterator over predictions, in the order of the examples.
 
     Raises:
-        ConfigError: nothing bounds a batch, or a bound below one.
+        ConfigError: both limits of a batch are missing, or a value is too small.
     """
     _at_least(1, pool=pool)
     _at_least(0, workers=workers)
@@ -113,9 +118,9 @@ def _pool_predictions(
     model: IterModel, batches: Sequence[tuple[list[int], Batch]], link_threshold: float | None,
     converter: ThreadPoolExecutor,
 ) -> list[Prediction]:  # fmt: skip
-    """All predictions of a pool, in its order."""
+    """Predict the examples of a pool, in their order."""
     device = next(model.parameters()).device
-    held = 1 if device.type == "cuda" else 0  # proposals whose links wait until the next batch is under way
+    held = 1 if device.type == "cuda" else 0  # proposals whose links wait until the next batch has started
     proposed: deque[tuple[list[int], SpanProposals]] = deque()
     converting: deque[tuple[list[int], Future[list[Prediction]]]] = deque()
     found: dict[int, Prediction] = {}
@@ -140,11 +145,11 @@ def _pool_predictions(
 def _batched(
     pools: Iterator[list[Example]], batcher: Batcher, workers: int
 ) -> Iterator[Iterator[list[tuple[list[int], Batch]]]]:
-    """The pools as batches, made in worker processes that stay two pools ahead each."""
+    """Provide the pools as batches; each worker process stays two pools ahead."""
     if not workers:
         yield map(batcher, pools)
         return
-    # spawned: a fork would copy the threads of torch in whatever state they are
+    # spawned, because a fork would copy torch's threads in an undefined state
     executor = ProcessPoolExecutor(workers, get_context("spawn"), _take_batcher, (batcher,))
     try:
         yield _in_order(executor, pools, 2 * workers)
@@ -163,7 +168,7 @@ def _in_order(
 
 
 _batcher: Batcher | None = None
-"""A worker's own, received once."""
+"""The batcher of a worker process, set once."""
 
 
 def _take_batcher(batcher: Batcher) -> None:
@@ -173,6 +178,6 @@ def _take_batcher(batcher: Batcher) -> None:
 
 
 def _make_batches(examples: list[Example]) -> bytes:
-    """Pickled here, by value: torch's own way would keep a file open for every tensor."""
-    assert _batcher is not None  # the initializer has run
+    """Batch examples and pickle the batches by value; torch's own way would keep a file open for every tensor."""
+    assert _batcher is not None  # set by the initializer
     return pickle.dumps(_batcher(examples))

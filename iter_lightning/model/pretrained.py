@@ -1,4 +1,4 @@
-"""Pretrained models by name: their configurations and tokenizers, read without torch."""
+"""Read configurations and tokenizers of pretrained models, without torch."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from iter_lightning.model.hub import check_files, read_json
 from iter_lightning.types import Example
 
 PROBE = ("Ada", "of", "a\u0301", "\u2603", "\u5317\u4eac", "don't", "3.14", "Donaudampfschiff") * 2
-"""Words that are read once when a model is loaded: what its files cannot do is reported then, not later."""
+"""Words that every model reads once when it is loaded, so that unusable files are reported early."""
 _UNBOUNDED = 1024
-"""Window of encoders with relative positions alone, which set no limit themselves."""
+"""Window of encoders with relative positions only, which set no limit themselves."""
 _TOKENIZERS = {
     "BartTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "GPT2Tokenizer", "LlamaTokenizer", "MBart50Tokenizer",
     "PreTrainedTokenizer", "TokenizersBackend", *(TOKENIZER_MAPPING_NAMES.get(family) for family in FAMILIES),
 }  # fmt: skip
-"""Tokenizer classes that may be loaded, without the ending Fast. By other names transformers finds any class it has."""
+"""Tokenizer classes that may be loaded, without the suffix Fast; transformers itself would load any of its classes."""
 
 
 def resolve(name: str) -> str:
-    """The folder or hub id behind a name; `package:NAME` is the model folder an installed package carries.
+    """Return the folder or hub id of a name; `package:NAME` is the model folder inside an installed package.
 
     Raises:
-        EncoderError: no such package, or no model in it.
+        EncoderError: the package is not installed or contains no model.
     """
     if not name.startswith("package:"):
         return name
@@ -46,7 +46,7 @@ def resolve(name: str) -> str:
         )
     found = sorted(p.parent for p in Path(spec.origin).parent.rglob("model.safetensors"))
     if not found:
-        raise EncoderError(f"encoder {name!r}: the package {package!r} holds no model.safetensors")
+        raise EncoderError(f"encoder {name!r}: the package {package!r} contains no model.safetensors")
     return str(found[0])
 
 
@@ -54,7 +54,7 @@ def load_config(name: str) -> PretrainedConfig:
     """Load the configuration of a folder, hub id or `package:NAME`.
 
     Raises:
-        EncoderError: there is none, or it is not one of an encoder; see `encoder_config.config_from_dict`.
+        EncoderError: it is missing, or does not describe an encoder; see `encoder_config.config_from_dict`.
     """
     path, values = _read_config(name)
     try:
@@ -66,10 +66,10 @@ def load_config(name: str) -> PretrainedConfig:
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """Load the fast tokenizer, made to accept pre-split words.
+    """Load a fast tokenizer, set up for pre-split words.
 
     Raises:
-        EncoderError: there is none, a file of it is damaged, or its class is none that encoders have.
+        EncoderError: it is missing, a file is damaged, or its class is not allowed.
     """
     config = _tokenizer_config(name)
     tokenizer: Any = load_quietly(
@@ -90,7 +90,7 @@ def _tokenizer_config(name: str) -> PretrainedConfig:
         EncoderError: the class is not one of `_TOKENIZERS`.
     """
     path, values = _read_config(name)
-    known = values.get("model_type") in FAMILIES  # an ITER model holds its encoder's configuration inside its own
+    known = values.get("model_type") in FAMILIES  # the config.json of an ITER model contains that of its encoder
     config = config_from_dict({"model_type": values["model_type"]}) if known else PretrainedConfig()
     config.name_or_path = path
     file = Path(path) / "tokenizer_config.json"
@@ -116,10 +116,10 @@ def _hub_tokenizer_config(path: str, trust_remote_code: bool) -> dict[str, Any]:
 
 
 def _read_config(name: str) -> tuple[str, dict[str, Any]]:
-    """Return where a name leads, and the config.json there.
+    """Return the folder or hub id of a name, and its config.json.
 
     Raises:
-        EncoderError: nowhere, or there is none.
+        EncoderError: it cannot be found or read.
     """
     path = resolve(name)
     file = Path(path) / "config.json"
@@ -134,12 +134,12 @@ def _read_config(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def hidden_size(config: PretrainedConfig) -> int:
-    """H, the size of a hidden state."""
+    """Return H, the size of a hidden state."""
     return int(getattr(config, "d_model", None) or config.hidden_size)
 
 
 def feed_forward_size(config: PretrainedConfig) -> int:
-    """d_ff, the inner width of the encoder's own feed-forward layers.
+    """Return d_ff, the inner width of the encoder's own feed-forward layers.
 
     Raises:
         EncoderError: the configuration names no such width.
@@ -168,7 +168,7 @@ def position_limit(config: PretrainedConfig) -> int:
 
 
 def has_absolute_positions(config: PretrainedConfig) -> bool:
-    """Whether inputs past `position_limit` cannot be read at all, and not just were not trained for."""
+    """Return whether inputs longer than `position_limit` fail, instead of only being unseen in training."""
     relative = config.model_type in {"t5", "mt5", "umt5", "longt5"} or (
         getattr(config, "relative_attention", False) and not getattr(config, "position_biased_input", True)
     )
@@ -176,21 +176,21 @@ def has_absolute_positions(config: PretrainedConfig) -> bool:
 
 
 def longest_window(config: IterConfig) -> int:
-    """Subwords of a model's longest window.
+    """Return the length of a model's longest window, in subwords.
 
     Raises:
-        ConfigError: it is set past what the encoder reads.
-        EncoderError: the encoder's configuration is none.
+        ConfigError: `max_subwords` exceeds the encoder's limit.
+        EncoderError: the encoder's configuration is invalid.
     """
     hf_config = config_from_dict(config.encoder)
     limit = position_limit(hf_config)
     if config.max_subwords and config.max_subwords > limit and has_absolute_positions(hf_config):
-        raise ConfigError(f"max_subwords {config.max_subwords} is past the encoder's limit of {limit} positions")
+        raise ConfigError(f"max_subwords {config.max_subwords} exceeds the encoder's limit of {limit} positions")
     return config.max_subwords or limit
 
 
 def build_aligner(tokenizer: PreTrainedTokenizerBase, config: IterConfig, max_subwords: int) -> Aligner:
-    """The aligner of a model with this tokenizer, its windows `max_subwords` long."""
+    """Build the aligner of a model with this tokenizer and windows of `max_subwords`."""
     overlap = min(config.window_overlap, max(0, max_subwords // 2 - 8))
     return Aligner(tokenizer, config.schema, config.omega, max_subwords, overlap, config.self_links)
 
@@ -198,16 +198,16 @@ def build_aligner(tokenizer: PreTrainedTokenizerBase, config: IterConfig, max_su
 def check_tokenizer(
     tokenizer: PreTrainedTokenizerBase, config: IterConfig, max_subwords: int, place: str | Path
 ) -> Aligner:
-    """Return the aligner, after checks that the tokenizer reads text and the encoder embeds all that it makes of text.
+    """Check that the tokenizer reads text and that the encoder has an embedding for every id; return the aligner.
 
     Args:
-        tokenizer: the model's.
-        config: the model's.
+        tokenizer: tokenizer of the model.
+        config: configuration of the model.
         max_subwords: see `build_aligner`.
         place: file or encoder that errors name.
 
     Raises:
-        EncoderError: it does not.
+        EncoderError: a check fails.
     """
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     try:
@@ -215,11 +215,11 @@ def check_tokenizer(
         (encoded,) = aligner.encode([Example(PROBE)])
         ids = {i for window in encoded.windows for i in window.input_ids} | {padding_id(tokenizer)}
         ids.update(backend.get_vocab(with_added_tokens=False).values())
-        # special tokens in a text are text
+        # special tokens inside a text are read as text
         ids.update(i for i, token in tokenizer.added_tokens_decoder.items() if not token.special)
     except IterError as error:
         raise EncoderError(f"{place}: {error}") from error
-    except BaseException as error:  # those of the tokenizers package have no common class
+    except BaseException as error:  # errors of the tokenizers package have no common class
         if not is_fault(error):
             raise
         raise EncoderError(f"{place}: the tokenizer cannot read text: {reason(error)}") from error
@@ -227,13 +227,13 @@ def check_tokenizer(
     if max(ids) >= size:
         raise EncoderError(
             f"{place}: the tokenizer makes ids up to {max(ids)}, but the encoder has embeddings for {size} "
-            "(encoder.vocab_size): the files are of different models"
+            "(encoder.vocab_size): the files belong to different models"
         )
     return aligner
 
 
 def padding_id(tokenizer: PreTrainedTokenizerBase | None) -> int:
-    """The token that fills; 0 where the tokenizer names none."""
+    """Return the id of the padding token; 0 if the tokenizer has none."""
     pad_id = tokenizer.pad_token_id if tokenizer is not None else None
     return 0 if pad_id is None else int(pad_id)
 
@@ -242,7 +242,7 @@ def read_config(source: Path) -> IterConfig:
     """Read the configuration of an ITER model from its folder.
 
     Raises:
-        EncoderError: it is missing, cannot be read, or has a wrong key or value.
+        EncoderError: it is missing or unreadable, or has a wrong key or value.
     """
     check_files(source)
     path = source / "config.json"
@@ -257,7 +257,7 @@ def read_config(source: Path) -> IterConfig:
 
 
 def load_quietly(name: str, load: Any, **options: Any) -> Any:
-    """Call a `from_pretrained`; any failure becomes an `EncoderError` of one line and a hint."""
+    """Call a `from_pretrained` function; any failure becomes an `EncoderError` with a hint."""
     path = resolve(name)
     quiet = transformers.utils.logging.get_verbosity()
     bars = transformers.utils.logging.is_progress_bar_enabled()
@@ -265,7 +265,7 @@ def load_quietly(name: str, load: Any, **options: Any) -> Any:
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return load(path, trust_remote_code=False, **options)
-    except BaseException as error:  # what libraries raise for damaged files has no common class
+    except BaseException as error:  # errors for damaged files have no common class
         if not is_fault(error):
             raise
         raise EncoderError(_unreachable(name, error)) from error
@@ -279,5 +279,5 @@ def _unreachable(name: str, error: BaseException) -> str:
     return (
         f"encoder {name!r} cannot be loaded: {reason(error)}\n"
         "  expected: a folder with config.json, model.safetensors and a tokenizer, the id of a model on the hub "
-        "(needs a network or a filled cache), or package:NAME of an installed package that carries one"
+        "(needs a network or a filled cache), or package:NAME of an installed package that contains one"
     )

@@ -1,15 +1,14 @@
-"""Checkpoints of the published ITER code (GitHub fleonce/ITER, hub ids `fleonce/iter-*`), read as `IterModel`s.
+"""Read checkpoints of the published ITER code (GitHub fleonce/ITER, hub ids `fleonce/iter-*`) as `IterModel`s.
 
-Their layout: config.json holds the encoder's configuration under `transformer_config` and a bit field `features`;
-tensors are `model.*` (the encoder) and `is_l`, `lr_score`, `rr_score` (IsLeft, IsSpan, IsLink), each with `gate` (our
-W_a), `wi` and `wo`, without biases. What is laid out otherwise than ours is converted exactly:
+Layout of these checkpoints: config.json contains the encoder's configuration under `transformer_config` and a bit field
+`features`. Tensors are `model.*` (the encoder) and `is_l`, `lr_score`, `rr_score` (IsLeft, IsSpan, IsLink), each with
+`gate` (our W_a), `wi` and `wo`, without biases. Differences from our layout are converted exactly:
 
-- IsLink reads [tail; head]; for omega > 1 a span is the *sum* of its two ends, and W (l + r) = [W W] [l; r].
-- For omega > 1 IsSpan has a last row "none", and the best of all rows is the decision; ours is relative to a "none" of
-  logit 0, so that row is taken from the others.
-
-What they call negative samples from inverted link types is our `inverse_links`: a second set of rows in IsLink; in
-their decisions, too, a link is found that either set finds.
+- IsLink reads [tail; head]. For omega > 1 a span is the *sum* of its two ends, and W (l + r) = [W W] [l; r].
+- For omega > 1 IsSpan has a last row "none", and the row with the best logit is the decision. Our "none" has the logit
+  0, so that row is subtracted from the others.
+- Negative samples from inverted link types are our `inverse_links`: a second set of rows in IsLink. In both codes, a
+  link is found if either set finds it.
 """
 
 from __future__ import annotations
@@ -37,17 +36,17 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _NONE_TYPE, _NONE_LINK, _BATCH_MEAN, _NESTED, _NER_ONLY, _INVERSE_LINKS, _ENTITY_PAIRS = 5, 7, 8, 9, 11, 18, 20
-"""Bits of `features` that change what is computed; others are of their data and evaluation."""
+"""Bits of `features` that change the computation; the others describe data and evaluation."""
 _REFUSED = {0: "entities from an earlier layer", 1: "summed pairs", 6: "a T5 decoder", 12: "a T5 decoder"}
 _REFUSED_LINKS = {4: "one link a pair", 15: "one link a pair"}
 _NOT_THE_ENCODERS = {"max_length", "torch_dtype", "dtype", "architectures", "transformers_version"}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "spm.model", "vocab.txt")
 _LEFT_OUT = re.compile(r"model\.(pooler\.|decoder\.|shared\.weight$|(encoder\.)?embed_tokens\.weight$|.*position_ids$)")
-"""Tensors of their encoders that ours do without: poolers, decoders, second names of tied embeddings, indices."""
+"""Unused tensors of these encoders: poolers, decoders, second names of tied embeddings, position indices."""
 
 
 def found_in(source: Path) -> bool:
-    """Whether the folder's config.json is one of theirs; ours are of `model_type` iter, too."""
+    """Return whether a folder has a config.json of the published code; our own also has the `model_type` iter."""
     try:
         values = read_json(source / "config.json")
     except EncoderError:
@@ -56,11 +55,15 @@ def found_in(source: Path) -> bool:
 
 
 def load(source: Path, model_class: type[IterModel]) -> IterModel:
-    """The model of a folder that one is `found_in`, in `eval()` mode; nothing in the folder is executed.
+    """Load a checkpoint of the published code, in `eval()` mode; nothing in the folder is executed.
+
+    Args:
+        source: a folder for which `found_in` is true.
+        model_class: class of the model to build.
 
     Raises:
-        EncoderError: a file is missing or cannot be read, a key or a tensor does not fit, or it is a variant of the
-            published code that has no equal here.
+        EncoderError: a file is missing or unreadable, a key or a tensor does not match, or the checkpoint uses a
+            variant of the published code that is not supported.
     """
     hub.check_files(source)
     published = read(source)
@@ -76,18 +79,18 @@ def load(source: Path, model_class: type[IterModel]) -> IterModel:
 
 @dataclass(frozen=True)
 class Published:
-    """A checkpoint that was read: our configuration and their tensors."""
+    """A checkpoint: our configuration and the published tensors."""
 
     source: Path
     config: IterConfig
     features: frozenset[int]
     base: str
-    """The name of the encoder it was trained from; empty where the file does not say."""
+    """The name of the pretrained encoder; empty if the file does not contain it."""
     weights: Path
     tensors: dict[str, Tensor]
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The folder's; theirs are saved without, then it is that of the encoder it was trained from.
+        """Load the tokenizer of the folder or, since most checkpoints are saved without, of the pretrained encoder.
 
         Raises:
             EncoderError: neither can be loaded.
@@ -95,17 +98,17 @@ class Published:
         if any((self.source / name).is_file() for name in _TOKENIZER_FILES):
             return encoders.load_tokenizer(str(self.source))
         if not self.base:
-            raise EncoderError(f"{self.source} holds no tokenizer, and its config.json does not say whose it is")
+            raise EncoderError(f"{self.source} contains no tokenizer, and its config.json does not name the encoder")
         try:
             return encoders.load_tokenizer(self.base)
         except EncoderError as error:
             raise EncoderError(
-                f"{self.source} holds no tokenizer, and that of {self.base}, from which the model was trained, cannot "
-                f"be had; save it into the folder: {error}"
+                f"{self.source} contains no tokenizer, and that of its encoder {self.base} cannot be loaded; "
+                f"save the tokenizer into the folder: {error}"
             ) from error
 
     def fitted(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return the tensors as the parameters of a model of `config` take them.
+        """Convert the tensors to the parameters of a model with `config`.
 
         Raises:
             EncoderError: one is missing, unexpected or has another shape.
@@ -115,14 +118,14 @@ class Published:
         for name, parameter in own.items():
             if name not in fitted:
                 fitted[name] = self._take(rest, _encoder_names(name), list(parameter.shape))
-        idle = () if self.config.schema.relation_types else ("rr_score.",)  # is stored where it was not trained, too
+        idle = () if self.config.schema.relation_types else ("rr_score.",)  # stored even if it was not trained
         unexpected = sorted(name for name in rest if not (_LEFT_OUT.match(name) or name.startswith(idle)))
         if unexpected:
             raise EncoderError(f"{self.weights}: unexpected {unexpected[:3]}, expected an encoder and three heads")
         return fitted
 
     def _heads(self, rest: dict[str, Tensor], shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
-        """Our heads' tensors, of the given shapes, from theirs."""
+        """Convert the heads' tensors to ours, of the given shapes."""
         types, links = len(self.config.schema.entity_types), self.config.link_outputs
         sides = 1 if self.config.omega == 1 else 2
         fitted: dict[str, Tensor] = {}
@@ -146,10 +149,10 @@ class Published:
         return fitted
 
     def _take(self, rest: dict[str, Tensor], names: list[str], shape: list[int]) -> Tensor:
-        """Take the first of these tensors that there is out of `rest`, in float32."""
+        """Remove the first of these tensors that exists from `rest`, and return it in float32."""
         name = next((name for name in names if name in rest), None)
         if name is None:
-            raise EncoderError(f"{self.weights}: {names[0]}: found no such tensor, expected one of shape {shape}")
+            raise EncoderError(f"{self.weights}: {names[0]}: no such tensor; expected one of shape {shape}")
         found = rest.pop(name)
         if list(found.shape) != shape:
             raise EncoderError(f"{self.weights}: {name}: found shape {list(found.shape)}, expected {shape}")
@@ -182,7 +185,7 @@ def read(source: Path) -> Published:
 
 
 def _value(values: Mapping[str, Any], key: str, kind: type[_T], default: _T | None = None) -> _T:
-    """The value of a key, checked for its type."""
+    """Return the value of a key after checking its type."""
     value = values.get(key, default)
     if isinstance(value, int) and kind is float:
         value = float(value)
@@ -192,10 +195,10 @@ def _value(values: Mapping[str, Any], key: str, kind: type[_T], default: _T | No
 
 
 def _features(values: Mapping[str, Any]) -> frozenset[int]:
-    """The bits that are set; a list of them is read, too.
+    """Return the bits of `features` that are set; the file contains a number or a list of bits.
 
     Raises:
-        ConfigError: one of a variant that has no equal here.
+        ConfigError: a bit stands for a variant that is not supported.
     """
     given = values.get("features", 0)
     if isinstance(given, list):
@@ -207,19 +210,19 @@ def _features(values: Mapping[str, Any]) -> frozenset[int]:
         features = frozenset(bit for bit in range(number.bit_length()) if number >> bit & 1)
     for bit, what in {**_REFUSED, **({} if _NER_ONLY in features else _REFUSED_LINKS)}.items():
         if bit in features:
-            raise ConfigError(f"features: found bit {bit} ({what}), which has no equal here")
+            raise ConfigError(f"features: found bit {bit} ({what}), which is not supported")
     if (_NESTED in features) != (_NONE_TYPE in features):
         raise ConfigError(f"features: found one of the bits {_NESTED} and {_NONE_TYPE}, expected both or neither")
-    if {_NONE_LINK, _INVERSE_LINKS} <= features and _NER_ONLY not in features:  # their own code mixes up the rows
-        raise ConfigError(f"features: found the bits {_NONE_LINK} and {_INVERSE_LINKS}, expected one of them at most")
+    if {_NONE_LINK, _INVERSE_LINKS} <= features and _NER_ONLY not in features:  # the published code confuses the rows
+        raise ConfigError(f"features: found the bits {_NONE_LINK} and {_INVERSE_LINKS}, expected at most one of them")
     for key, expected in (("use_gate", True), ("use_mlp", True), ("use_bias", False)):
         if _value(values, key, bool, expected) is not expected:
-            raise ConfigError(f"{key}: found {not expected}, which has no equal here; expected {expected}")
+            raise ConfigError(f"{key}: found {not expected}, which is not supported; expected {expected}")
     return features
 
 
 def _schema(values: Mapping[str, Any], features: frozenset[int]) -> Schema:
-    """Their types. Which links are symmetric is not stored: none is taken to be, as in their decisions."""
+    """Read the types. Symmetric links are not recorded; the published code treats none as symmetric."""
     types: dict[str, tuple[str, ...]] = {"link_types": ()}
     for key, number, none in (("entity_types", "num_types", _NONE_TYPE), ("link_types", "num_links", _NONE_LINK)):
         if key == "link_types" and _NER_ONLY in features:
@@ -232,7 +235,7 @@ def _schema(values: Mapping[str, Any], features: frozenset[int]) -> Schema:
 
 
 def _options(values: Mapping[str, Any], features: frozenset[int]) -> dict[str, Any]:
-    """What else their file says of the model."""
+    """Read all other options of the model."""
     activation = _value(values, "activation_fn", str, "gelu")
     if activation not in ACTIVATIONS:
         raise ConfigError(f"activation_fn: found {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
@@ -253,13 +256,16 @@ def _options(values: Mapping[str, Any], features: frozenset[int]) -> dict[str, A
 
 
 def _base(values: Mapping[str, Any]) -> str:
-    """The name of the encoder it was trained from, as the authors' machine knew it."""
+    """Return the name of the pretrained encoder, which may be a path on the authors' machine."""
     nested = _value(values, "transformer_config", dict, {})
     return str(nested.get("_name_or_path") or values.get("transformer_name") or "")
 
 
 def _encoder(values: Mapping[str, Any], base: str) -> dict[str, Any]:
-    """The encoder's configuration: in the file all that differs from its family's defaults, else its base's."""
+    """Return the encoder's configuration.
+
+    The file contains values that differ from the family's defaults or, without a `model_type`, from the base encoder's.
+    """
     nested = _value(values, "transformer_config", dict, {})
     own = {k: v for k, v in nested.items() if not k.startswith("_") and k not in _NOT_THE_ENCODERS}
     if "model_type" in own:
@@ -270,7 +276,7 @@ def _encoder(values: Mapping[str, Any], base: str) -> dict[str, Any]:
 
 
 def _window(values: Mapping[str, Any], encoder: Mapping[str, Any]) -> int | None:
-    """Their longest input, within what the encoder's positions allow."""
+    """Return the longest input, limited by the encoder's positions."""
     longest = values.get("max_length", _value(values, "transformer_config", dict, {}).get("max_length"))
     if longest is None:
         return None
@@ -282,7 +288,7 @@ def _window(values: Mapping[str, Any], encoder: Mapping[str, Any]) -> int | None
 
 
 def _encoder_names(ours: str) -> list[str]:
-    """What one of our encoder's tensors may be called there; tied embeddings are stored under one of their names."""
+    """Return the names that an encoder tensor may have there; tied embeddings are stored under only one of them."""
     name = ours.removeprefix("encoder.")
     names = [f"model.{name}", f"model.encoder.{name}"]
     if name in {"shared.weight", "embed_tokens.weight", "encoder.embed_tokens.weight"}:
@@ -291,7 +297,7 @@ def _encoder_names(ours: str) -> list[str]:
 
 
 def _width(weights: Path, tensors: Mapping[str, Tensor], head: str) -> int:
-    """F of a head."""
+    """Return F, the inner width of a head."""
     name = f"{head}.wo.weight"
     if name not in tensors or tensors[name].dim() != 2:
         found = f"shape {list(tensors[name].shape)}" if name in tensors else "no such tensor"

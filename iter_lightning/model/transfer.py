@@ -1,8 +1,8 @@
-"""A new model that starts from a trained one of another corpus (Appendix E).
+"""Initialize a new model from a model that was trained on another corpus (Appendix E).
 
-The encoder is taken whole. Of the heads every tensor of equal name and shape is taken, whatever the types are called
-that its rows stand for; the others stay as they were drawn: output layers of another number of types, and IsLink's
-inner layer between omega 1 and more.
+The whole encoder is copied. Each tensor of the heads is copied if name and shape match, even if its rows stand for
+other types. The rest keeps its random initialization: output layers with another number of types, and IsLink's inner
+layer if omega is 1 in one model and greater in the other.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ ENCODER = "encoder."
 
 @dataclass(frozen=True)
 class Transfer:
-    """Names of a model's tensors, in its order: those it takes and those that stay fresh."""
+    """Names of a model's tensors, in its order: copied ones and newly initialized ones."""
 
     taken: tuple[str, ...]
+    """Tensors that are copied."""
     fresh: tuple[str, ...]
+    """Tensors that keep their random initialization."""
 
     def to_dict(self) -> dict[str, int | list[str]]:
-        """For a manifest: the encoder's tensors are counted, the heads' named."""
+        """Return a summary for a manifest: the number of the encoder's tensors, and the names of the heads'."""
         heads = [name for name in self.taken if not name.startswith(ENCODER)]
         return {"encoder_tensors": len(self.taken) - len(heads), "taken": heads, "fresh": list(self.fresh)}
 
@@ -40,39 +42,50 @@ class Transfer:
 
 
 def transferable(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Transfer:
-    """Which tensors of a model (`own`, tied ones once) a trained one can give.
+    """Return which tensors of a new model can be copied from a trained one.
+
+    Args:
+        own: tensors of the new model, without second names of tied ones.
+        given: tensors of the trained model.
 
     Raises:
-        ConfigError: the encoders differ: naming a tensor that only one has, or that has another shape.
+        ConfigError: the encoders differ; names a tensor that is missing or has another shape.
     """
     for name in sorted({*own, *given}):
         mine, other = (list(side[name].shape) if name in side else None for side in (own, given))
         if name.startswith(ENCODER) and mine != other:
-            raise ConfigError(f"another encoder: {name} is {other or 'missing'} there, {mine or 'missing'} here")
+            raise ConfigError(f"the encoders differ: {name} is {other or 'missing'} there, {mine or 'missing'} here")
     taken = tuple(name for name in own if name in given and own[name].shape == given[name].shape)
     return Transfer(taken, tuple(name for name in own if name not in taken))
 
 
 def model_folder(path: str | Path) -> Path:
-    """The exported model that `path` is, or that the run folder `path` holds.
+    """Return the folder of an exported model: `path` itself, or `model/` of the run folder `path`.
 
     Raises:
-        ConfigError: neither, with what was expected.
+        ConfigError: there is no model in either.
     """
     for folder in (Path(path) / "model", Path(path)):
         if all((folder / name).is_file() for name in ("config.json", "model.safetensors")):
             return folder
     raise ConfigError(
-        f"init_from {path}: no model there; expected the folder of a run of `fit` (with model/ in it), or an exported "
+        f"init_from {path}: no model found; expected the folder of a run of `fit` (with model/ in it), or an exported "
         "model's folder with config.json and model.safetensors"
     )
 
 
 def start_from(model: IterModel, path: str | Path) -> Transfer:
-    """Give `model` the weights of a run or an exported model, as far as they fit.
+    """Copy the weights of a run or an exported model into `model`, as far as they match.
+
+    Args:
+        model: a newly built model; it is changed in place.
+        path: folder of a run or of an exported model.
+
+    Returns:
+        the names of copied and of newly initialized tensors.
 
     Raises:
-        ConfigError: no model in `path`, one that cannot be read, or one with another encoder or vocabulary.
+        ConfigError: `path` contains no model, or one that cannot be read or has another encoder or vocabulary.
     """
     folder = model_folder(path)
     try:
@@ -85,9 +98,13 @@ def start_from(model: IterModel, path: str | Path) -> Transfer:
     try:
         transfer = transferable(own, {name: tensor for name, tensor in given.items() if name not in tied})
     except ConfigError as error:
-        raise ConfigError(f"init_from {path}: {error}; give the --model.encoder that it was trained from") from error
+        raise ConfigError(
+            f"init_from {path}: {error}; set --model.encoder to the encoder that it was trained from"
+        ) from error
     if not _same_vocabulary(model, folder):
-        raise ConfigError(f"init_from {path}: another vocabulary; give the --model.encoder that it was trained from")
+        raise ConfigError(
+            f"init_from {path}: the vocabularies differ; set --model.encoder to the encoder that it was trained from"
+        )
     with torch.no_grad():
         for name in transfer.taken:
             own[name].copy_(given[name])
@@ -95,13 +112,13 @@ def start_from(model: IterModel, path: str | Path) -> Transfer:
 
 
 def _tied(model: IterModel) -> set[str]:
-    """Second names of tied parameters."""
+    """Return the second names of tied parameters."""
     first = {name for name, _ in model.named_parameters()}
     return {name for name, _ in model.named_parameters(remove_duplicate=False)} - first
 
 
 def _same_vocabulary(model: IterModel, folder: Path) -> bool:
-    """Equal shapes do not say so; where one has no tokenizer, nothing else does."""
+    """Compare vocabularies, which may differ despite equal shapes; true if one model has no tokenizer."""
     if model.tokenizer is None or not (folder / "tokenizer_config.json").is_file():
         return True
     return load_tokenizer(str(folder)).get_vocab() == model.tokenizer.get_vocab()

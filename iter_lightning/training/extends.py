@@ -1,4 +1,4 @@
-"""`extends:` in a YAML: the file it names comes before it, recursively. Light: nothing here needs torch."""
+"""`extends:` in YAML files: a file builds on the file that it names, recursively. Does not import torch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.training.yaml_files import read_yaml
 
 MAX_CHAIN = 32
-"""Files that may extend each other."""
+"""Longest chain of files."""
 
 
 def with_extends(arguments: list[str]) -> list[str]:
-    """Put the files that a `--config` file names under `extends:` before it, recursively."""
+    """Insert the files that a `--config` file extends before it, recursively."""
     result: list[str] = []
     i = 0
     while i < len(arguments):
@@ -28,19 +28,21 @@ def with_extends(arguments: list[str]) -> list[str]:
                 i += 1
                 value = arguments[i] if i < len(arguments) else ""
             for path in chain(Path(value)):
-                if str(path) not in result:  # what two files extend comes once, before both
+                if str(path) not in result:  # a common parent of two files appears once, before both
                     result += ["--config", str(path)]
         i += 1
     return result
 
 
 def chain(path: Path, below: tuple[Path, ...] = ()) -> list[Path]:
-    """List a file and all it extends, the furthest first.
+    """List a file and all files that it extends, the most distant first.
 
     Raises:
-        ConfigError: a file that cannot be read, does not hold keys and values, or extends itself.
+        ConfigError: a file cannot be read, does not contain keys and values, or extends itself.
     """
-    parent = read_yaml(path).get("extends")  # read first: it refuses a path with a NUL, which cannot be resolved
+    parent = read_yaml(path).get(
+        "extends"
+    )  # read first, because this refuses a path with a NUL, which cannot be resolved
     if path.resolve() in below:
         raise ConfigError(f"{path} extends itself: {' <- '.join(map(str, (*below, path.resolve())))}")
     if len(below) >= MAX_CHAIN:
@@ -49,12 +51,12 @@ def chain(path: Path, below: tuple[Path, ...] = ()) -> list[Path]:
         return [path]
     if not isinstance(parent, str) or "\0" in parent:
         raise ConfigError(f"{path}: extends: expected the path of a YAML file, found {parent!r:.80}")
-    # resolved, so that `..` climbs from where a linked folder really is, as the path was written
+    # resolved, so that `..` starts at the real location of a linked folder, and otherwise the path as written
     return [*chain((path.parent / parent).resolve(), (*below, path.resolve())), path]
 
 
 def merged(path: Path) -> dict[str, Any]:
-    """A file over all it extends, as plain values: maps are merged, everything else is replaced."""
+    """Merge a file over all files that it extends, as plain values."""
     result: dict[str, Any] = {}
     for file in chain(path):
         result = merge(result, read_yaml(file))
@@ -62,7 +64,7 @@ def merged(path: Path) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` over `below`: maps are merged, everything else is replaced."""
+    """Merge `above` over `below`: maps are merged, other values are replaced."""
     result = dict(below)
     for key, value in above.items():
         both_maps = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
@@ -71,7 +73,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lookup(config: Mapping[str, Any], name: str) -> Any:
-    """Return what a nested configuration holds under a dotted name; None if it has nothing there."""
+    """Return the value of a nested configuration under a dotted name; None if there is none."""
     place: Any = config
     for key in name.split("."):
         place = place.get(key) if isinstance(place, Mapping) else None

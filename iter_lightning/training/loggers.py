@@ -1,4 +1,4 @@
-"""Loggers beside W&B: what `--trainer.logger` names, built when a run really starts, their files in the run folder."""
+"""Loggers besides W&B: named by `--trainer.logger`, built when a run starts, with files in the run folder."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from iter_lightning.errors import ConfigError
 
 LoggerOption = bool | str | dict[str, Any] | list[str | dict[str, Any]] | None
 _FOLDERS = ("save_dir", "root_dir")
-"""Options by which loggers take the folder of their files."""
+"""Options of loggers for the folder of their files."""
 _EXAMPLE = "expected a name (CSVLogger), {class_path: CSVLogger, init_args: {...}}, or a list of them"
 
 
 class TrainerOptions(lightning.Trainer):
-    """Lightning's Trainer as the command line declares it: `logger` names what is built only when a run starts.
+    """Lightning's Trainer as declared on the command line; loggers are built only when a run starts.
 
     Args:
-        logger: loggers beside W&B, by name or class path (CSVLogger), or {class_path, init_args}, or a list of them;
-            true is Lightning's default logger. They record training, in the run folder unless told otherwise.
-        options: all others, as Lightning has them.
+        logger: loggers besides W&B, by name or class path (CSVLogger), or {class_path, init_args}, or a list of them;
+            true is Lightning's default logger. They record training, by default in the run folder.
+        options: all other options of Lightning's Trainer.
     """
 
     def __init__(self, *, logger: LoggerOption = None, **options: Any) -> None:
@@ -34,13 +34,13 @@ class TrainerOptions(lightning.Trainer):
 
 
 class LoggerSpec:
-    """One logger: its class and its options, checked before anything is created.
+    """The class and options of a logger, checked before anything is created.
 
     Args:
         value: an item of `--trainer.logger`.
 
     Raises:
-        ConfigError: no such class, one that is not a logger, W&B's, or options that it does not have.
+        ConfigError: the class does not exist, is not a logger, or is W&B's, or an option does not exist.
     """
 
     def __init__(self, value: Any) -> None:
@@ -61,23 +61,23 @@ class LoggerSpec:
             raise ConfigError(f"trainer.logger: {name}: {error}") from error
 
     def build(self, folder: Path) -> Logger:
-        """Build the logger; without a folder of its own its files go into `folder`.
+        """Build the logger; its files go into `folder` unless its options name another folder.
 
         Raises:
-            ConfigError: it cannot be built, for instance since its package is missing.
+            ConfigError: it cannot be built, for instance because its package is not installed.
         """
         takes = inspect.signature(self.type).parameters
         default = folder / "mlruns" if self.name.rpartition(".")[2] == "MLFlowLogger" else folder
         places = {key: str(default) for key in _FOLDERS if key in takes}
         try:
             return self.type(**{**places, **self.options})
-        except Exception as error:  # each logger has errors of its own
+        except Exception as error:  # each logger raises its own errors
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ConfigError(f"trainer.logger: {self.name} cannot be used: {reason}") from error
 
 
 def logger_specs(value: LoggerOption) -> list[LoggerSpec]:
-    """The loggers that `--trainer.logger` asks for beside W&B.
+    """Check the value of `--trainer.logger`, and return its loggers.
 
     Raises:
         ConfigError: see `LoggerSpec`.

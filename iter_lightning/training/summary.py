@@ -1,10 +1,10 @@
-"""What W&B shows beyond losses and scores: learning rates while a run trains, and an analysis of it when it is done.
+"""Callbacks that log learning rates during training, and an analysis of the best model after it.
 
 analysis.json   split, definition, link_threshold (the model's lambda)
                 link_curve, best_link_threshold       RE and RE+ at each lambda; empty and null without relation types
                 per_type                              task -> type -> scores, at the model's lambda
                 confusion                             task -> rows, columns, counts
-                throughput                            of predicting dev once: sentences and words a second
+                throughput                            of one prediction of dev: sentences and words per second
 """
 
 from __future__ import annotations
@@ -28,32 +28,35 @@ from iter_lightning.training.run import RunFolder
 from iter_lightning.types import Example, Prediction
 
 KEYS = {"NER": "ner", "RE": "re", "RE+": "re_plus"}
-"""Task -> how the names of logged values spell it."""
+"""Task -> its name in logged values."""
 
 
 class LearningRates(Callback):
-    """Logs `lr/encoder` and `lr/heads` as they are at each step; metrics.jsonl has those of an epoch's last."""
+    """Logs `lr/encoder` and `lr/heads` at each step; metrics.jsonl contains those of an epoch's last step."""
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """The rates of the step to come."""
+        """Log the rates of the coming step."""
         groups = trainer.optimizers[0].param_groups  # the encoder's come first (`parameter_groups`)
         for name, group in (("encoder", groups[0]), ("heads", groups[-1])):
-            pl_module.log(f"lr/{name}", torch.tensor(group["lr"]))  # on the host: nothing waits for the device
+            pl_module.log(f"lr/{name}", torch.tensor(group["lr"]))  # on the host, so that nothing waits for the device
 
 
 class RunSummary(Callback):
-    """Writes analysis.json of a finished run and shows it in W&B; comes after `BestModel`, whose model it loads.
+    """Writes analysis.json of a finished run and logs it to W&B; runs after `BestModel`, whose model it loads.
 
-    The run is finished before: what goes wrong with files, memory or the device here is a warning.
+    The run is already finished, so errors of files, memory or the device are only warnings here.
+
+    Args:
+        run: the run folder.
     """
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """On the first rank alone, and without waiting for others."""
+        """Analyze the best model on the first rank; other ranks do not wait."""
         if trainer.interrupted or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, IterModule)
@@ -81,12 +84,12 @@ def analyse(
 
     Args:
         model: the best one, where it shall run.
-        examples: the dev split with the corpus's gold.
-        definition: what the scores mean.
-        batch_size: examples a batch.
+        examples: the dev split with the gold of the corpus.
+        definition: the evaluation definition of the scores.
+        batch_size: examples per batch.
     """
     schema, threshold = model.config.schema, model.config.link_threshold
-    lowest = min(threshold, *LINK_THRESHOLDS)  # what larger ones would give follows from the scores
+    lowest = min(threshold, *LINK_THRESHOLDS)  # results of larger thresholds follow from the scores
     predictions, seconds = timed_predictions(model, examples, batch_size, lowest)
     pairs = list(zip(examples, predictions, strict=True))
     kept = [(example, above(prediction, threshold)) for example, prediction in pairs]
@@ -111,7 +114,7 @@ def analyse(
 def timed_predictions(
     model: IterModel, examples: Sequence[Example], batch_size: int, link_threshold: float
 ) -> tuple[list[Prediction], float]:
-    """Predictions and the seconds they took, from words to entities and relations; a first batch is not timed."""
+    """Return predictions and the seconds that they took, after a first batch that is not timed."""
     model.predict(examples[:batch_size], batch_size, link_threshold)
     started = time.perf_counter()
     predictions = model.predict(examples, batch_size, link_threshold)
@@ -119,7 +122,7 @@ def timed_predictions(
 
 
 def log_analysis(logger: WandbLogger, analysis: dict[str, Any]) -> None:
-    """Show an analysis in W&B, under the names that the panels of `studies/dashboard.yaml` have."""
+    """Log an analysis to W&B, under the names that the panels of `studies/dashboard.yaml` use."""
     curve = curve_rows(analysis)
     if curve:
         logger.experiment.define_metric("link/threshold")
@@ -133,7 +136,7 @@ def log_analysis(logger: WandbLogger, analysis: dict[str, Any]) -> None:
 
 
 def curve_rows(analysis: dict[str, Any]) -> list[dict[str, float]]:
-    """A row a lambda: `link/threshold`, `link/re_precision` ... `link/re_plus_f1`."""
+    """Return one row per lambda: `link/threshold`, `link/re_precision` ... `link/re_plus_f1`."""
     return [
         {"link/threshold": point["lambda"]}
         | {f"link/{KEYS[task]}_{name}": v for task in ("RE", "RE+") for name, v in point[task].items()}
@@ -142,7 +145,7 @@ def curve_rows(analysis: dict[str, Any]) -> list[dict[str, float]]:
 
 
 def scalars(analysis: dict[str, Any]) -> dict[str, float]:
-    """`throughput/...`, and `link/best_threshold` where there is a curve."""
+    """Return `throughput/...` and, if there is a curve, `link/best_threshold`."""
     found = {f"throughput/{name}_per_second": analysis["throughput"][f"{name}_per_second"]
              for name in ("sentences", "words")}  # fmt: skip
     best = analysis["best_link_threshold"]
@@ -150,7 +153,7 @@ def scalars(analysis: dict[str, Any]) -> dict[str, float]:
 
 
 def tables(analysis: dict[str, Any]) -> dict[str, tuple[list[str], list[list[Any]]]]:
-    """Name -> columns and rows: `dev/per_type`, `dev/confusion_ner` and `dev/confusion_re_plus`, a row a cell."""
+    """Return columns and rows of `dev/per_type`, `dev/confusion_ner` and `dev/confusion_re_plus` (a row per cell)."""
     names = ["precision", "recall", "f1", "support"]
     found: dict[str, tuple[list[str], list[list[Any]]]] = {
         "dev/per_type": (

@@ -1,4 +1,4 @@
-"""Predictions in a terminal: entities in colour, nested ones in brackets, relations beneath."""
+"""Show predictions in a terminal: colored entities in nested brackets, with relations below."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red", "bright_cyan", "
 def show_predictions(
     pairs: Sequence[tuple[Example, Prediction]], count: int = 5, console: Console | None = None
 ) -> None:
-    """Print the first `count` sentences that hold a relation (else an entity).
+    """Print the first `count` sentences with a relation and, if there are fewer, sentences with an entity.
 
-    Colour is used where the terminal takes it, or `FORCE_COLOR` is set.
+    Colors are used if the terminal supports them or `FORCE_COLOR` is set.
     """
     console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
     chosen = [pair for pair in pairs if pair[1].relations][:count]
@@ -31,9 +31,9 @@ def show_predictions(
 
 
 def render(example: Example, prediction: Prediction, colours: dict[str, str]) -> Text:
-    """One sentence: `[Ada Lovelace Person]`, then a line a relation with its score."""
+    """Render a sentence as `[Ada Lovelace Person]`, then one line per relation with its score."""
     text = Text()
-    # an entity that opens earlier or reaches further is the outer one
+    # an entity that starts earlier or ends later is the outer one
     order = sorted(prediction.entities, key=lambda e: (e.start, -e.end, e.type))
     open_entities: list[tuple[int, str]] = []
     for position, word in enumerate(example.words):
@@ -43,7 +43,7 @@ def render(example: Example, prediction: Prediction, colours: dict[str, str]) ->
                 text.append("[", style=colours[entity.type])
                 open_entities.append((entity.end, entity.type))
         text.append(word, style=f"bold {colours[open_entities[-1][1]]}" if open_entities else "")
-        for end, kind in [e for e in reversed(open_entities) if e[0] == position + 1]:  # the inner one first
+        for end, kind in [e for e in reversed(open_entities) if e[0] == position + 1]:  # inner entities first
             text.append(f" {kind}]", style=colours[kind])
             open_entities.remove((end, kind))
     for relation, score in zip(prediction.relations, prediction.relation_scores, strict=True):

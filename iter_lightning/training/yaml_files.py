@@ -1,7 +1,7 @@
-"""YAML of users (experiments, plans, sweeps), read in one way and within limits.
+"""Read YAML files of users (experiments, plans, sweeps) within limits.
 
-A file may have at most `MAX_BYTES` bytes, be nested at most `MAX_DEPTH` levels deep, and hold at most `MAX_VALUES` keys
-and values once aliases (`*name`) are replaced by what they stand for. Everything larger is refused before it is built.
+A file may have at most `MAX_BYTES` bytes, `MAX_DEPTH` levels of nesting, and `MAX_VALUES` keys and values after aliases
+(`*name`) are expanded. Larger files are refused before anything is built.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of keys and values.
 
     Raises:
-        ConfigError: it cannot be read, is past a limit (see above), or holds something else.
+        ConfigError: it cannot be read, exceeds a limit, or contains something else.
     """
     name = f"the configuration {path}"
     try:
@@ -53,30 +53,34 @@ def parse_yaml(text: str, name: str) -> Any:
 
     Args:
         text: the YAML.
-        name: what messages call it.
+        name: name of the text in messages.
 
     Raises:
-        ConfigError: not YAML, or past a limit.
+        ConfigError: it is not valid YAML, or exceeds a limit.
     """
     try:
         check_limits(text)
         return yaml.safe_load(text)
     except LimitError as error:
         raise ConfigError(f"{name}: {error}") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: no such date, or too long a number
+    except (
+        yaml.YAMLError,
+        ValueError,
+        OverflowError,
+    ) as error:  # ValueError: an impossible date, or a number that is too long
         raise ConfigError(f"{name} is not valid YAML: {_one_line(error)}") from error
 
 
 class LimitError(ValueError):
-    """YAML that is past a limit."""
+    """YAML that exceeds a limit."""
 
 
 def check_limits(text: str) -> None:
-    """Check YAML without building what it stands for.
+    """Check YAML without building its values.
 
     Raises:
-        LimitError: nested too deeply, too many values once aliases are replaced, or an alias inside its own anchor.
-        yaml.YAMLError: it is not YAML.
+        LimitError: it is nested too deeply, has too many values, or an alias lies inside its own anchor.
+        yaml.YAMLError: it is not valid YAML.
     """
     counting = _Counting()
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -85,12 +89,12 @@ def check_limits(text: str) -> None:
 
 @dataclass
 class _Counting:
-    """Values so far, those that aliases stand for included."""
+    """Number of values so far, including expanded aliases."""
 
     sizes: dict[str, int] = field(default_factory=dict)
-    """Anchor -> number of values below it; of finished ones."""
+    """Anchor -> number of values below it, for closed lists and maps."""
     open: list[tuple[str | None, int]] = field(default_factory=list)
-    """Lists and maps that are not finished: anchor, and the total before them."""
+    """Open lists and maps: anchor, and the total before them."""
     total: int = 0
 
     def take(self, event: yaml.Event) -> None:
@@ -122,7 +126,7 @@ class _Counting:
 
 
 def _key_that_is_not_text(content: Any) -> str | None:
-    """The first key that is not text, as a message shows it; else None."""
+    """Return the first key that is not text, as shown in messages; None if all are text."""
     if isinstance(content, dict):
         for key, value in content.items():
             if not isinstance(key, str):
@@ -135,5 +139,5 @@ def _key_that_is_not_text(content: Any) -> str | None:
 
 
 def _one_line(error: Exception) -> str:
-    """What PyYAML says, on one line."""
+    """Return PyYAML's message as one line."""
     return " ".join(str(error).split())[:300]

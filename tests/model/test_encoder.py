@@ -277,7 +277,7 @@ def test_a_missing_package_is_told() -> None:
     for name in ("no_such_package_here", "no-such", "", "a.b"):
         with pytest.raises(EncoderError, match=r"the package '.*' is not installed"):
             encoders.resolve(f"package:{name}")
-    with pytest.raises(EncoderError, match=r"holds no model\.safetensors"):
+    with pytest.raises(EncoderError, match=r"contains no model\.safetensors"):
         encoders.resolve("package:safetensors")
 
 

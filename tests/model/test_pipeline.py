@@ -78,7 +78,7 @@ def test_a_budget_bounds_every_batch(model: IterModel, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"batch_size": None}, "a batch needs a bound"), ({"batch_size": 0}, "batch_size must be at least 1, found 0"),
+    ({"batch_size": None}, "batches need a limit"), ({"batch_size": 0}, "batch_size must be at least 1, found 0"),
     ({"max_tokens": 0}, "max_tokens must be at least 1"), ({"workers": -1}, "workers must be at least 0, found -1"),
     ({"pool": 0}, "pool must be at least 1"),
 ])  # fmt: skip

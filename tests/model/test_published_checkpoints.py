@@ -307,7 +307,7 @@ def test_files_that_are_none_are_told(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=r"model\.safetensors: cannot be read as tensors"):
         IterModel.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(EncoderError, match=r"no model weights in .*none of model\.safetensors, .*json is there"):
+    with pytest.raises(EncoderError, match=r"no model weights in .*expected one of model\.safetensors, .*json"):
         IterModel.from_pretrained(folder)
     for weight_map in ({"a": "../../elsewhere.safetensors"}, None, [1]):
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
@@ -319,13 +319,13 @@ def test_files_that_are_none_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [
-    ("lr_score.gate.weight", None, r"found no such tensor, expected one of shape \[48, 64\]"),
+    ("lr_score.gate.weight", None, r"no such tensor; expected one of shape \[48, 64\]"),
     ("lr_score.wo.weight", None, "found no such tensor, expected a matrix"),
     ("is_l.wo.weight", torch.zeros(3), r"found shape \[3\], expected a matrix"),
     ("is_l.wi.weight", torch.zeros(24, 31), r"found shape \[24, 31\], expected \[24, 32\]"),
     ("rr_score.wo.weight", torch.zeros(5, 48), r"found shape \[5, 48\], expected \[2, 48\]"),
     ("lr_score.wo.weight", torch.zeros(4, 48), r"found shape \[4, 48\], expected \[3, 48\]"),
-    ("model.embeddings.word_embeddings.weight", None, "found no such tensor"),
+    ("model.embeddings.word_embeddings.weight", None, "no such tensor"),
     ("sum.hi.weight", torch.zeros(2), r"unexpected \['sum\.hi\.weight'\]"),
     ("rr_score.wo.bias", torch.zeros(2), r"unexpected \['rr_score\.wo\.bias'\]"),
 ])  # fmt: skip
@@ -370,12 +370,14 @@ def test_a_config_that_cannot_work_is_told(tmp_path: Path, values: dict[str, Any
 
 def test_a_missing_tokenizer_is_told(tmp_path: Path) -> None:
     folder = publish(tmp_path / "model", tokenizer=False)
-    with pytest.raises(EncoderError, match=r"model holds no tokenizer, and that of .*_base, .* cannot be had; save it"):
+    with pytest.raises(
+        EncoderError, match=r"model contains no tokenizer, and that of its encoder .*_base cannot be loaded; save the"
+    ):
         IterModel.from_pretrained(folder)
     values = json.loads((folder / "config.json").read_text())
     del values["transformer_config"]["_name_or_path"]
     (folder / "config.json").write_text(json.dumps(values))
-    with pytest.raises(EncoderError, match=r"holds no tokenizer, and its config\.json does not say whose"):
+    with pytest.raises(EncoderError, match=r"contains no tokenizer, and its config\.json does not name"):
         IterModel.from_pretrained(folder)
 
 
@@ -388,7 +390,7 @@ def test_a_hub_id_without_network_is_told(monkeypatch: pytest.MonkeyPatch, tmp_p
     with pytest.raises(EncoderError) as told:
         IterModel.from_pretrained("fleonce/iter-none-deberta-large", revision="main")
     assert str(told.value).startswith(
-        "no ITER model fleonce/iter-none-deberta-large at main: there is no such folder, and the hub gave none: "
+        "no ITER model fleonce/iter-none-deberta-large at main: there is no such folder, and the hub returned an error: "
     )
     assert "\n" not in str(told.value)
 
@@ -407,7 +409,7 @@ def test_a_hub_id_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     IterModel.from_pretrained(str(folder))
     assert asked == [("fleonce/iter-conll04-deberta-large", "v1")]
     (folder / "config.json").unlink()
-    with pytest.raises(EncoderError, match=r"what the hub has of that name holds no config\.json"):
+    with pytest.raises(EncoderError, match=r"the hub's repository has no config\.json"):
         IterModel.from_pretrained("fleonce/iter-conll04-deberta-large")
 
 

@@ -63,7 +63,7 @@ def test_another_encoder_is_refused_and_nothing_is_taken(family: str, tmp_path: 
     tiny_model(family, seed=1).save_pretrained(tmp_path)
     fresh = tiny_model(seed=2)
     before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
-    with pytest.raises(ConfigError, match=r"another encoder: encoder\.\S+ is .* there, .* here; give the --model.enc"):
+    with pytest.raises(ConfigError, match=r"the encoders differ: encoder\.\S+ is .* there, .* here; set --model.enc"):
         start_from(fresh, tmp_path)
     assert same(before, fresh.state_dict()) == set(before)
 
@@ -76,7 +76,7 @@ def test_another_vocabulary_is_refused(tmp_path: Path) -> None:
     vocabulary = tokenizer["model"]["vocab"]
     vocabulary["Ada"], vocabulary["the"] = vocabulary["the"], vocabulary["Ada"]
     file.write_text(json.dumps(tokenizer))
-    with pytest.raises(ConfigError, match="another vocabulary"):
+    with pytest.raises(ConfigError, match="the vocabularies differ"):
         start_from(tiny_model(), tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_layers_too_many_or_too_few_are_another_encoder() -> None:
 
 def test_folders_without_a_model(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(ConfigError, match=r"no model there; expected the folder of a run of `fit`"):
+        with pytest.raises(ConfigError, match=r"no model found; expected the folder of a run of `fit`"):
             model_folder(path)
     tiny_model().save_pretrained(tmp_path)
     assert model_folder(tmp_path) == tmp_path

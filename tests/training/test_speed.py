@@ -127,7 +127,7 @@ def test_a_machine_that_cannot_compile_says_so_before_anything_is_written(
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "/nowhere/g++"))
     assert main(["fit", *arguments, "--model.compile=true"]) == 2
     said = capsys.readouterr().err
-    assert "compile: nothing can be compiled for cpu here" in said
+    assert "compile: torch.compile does not work for cpu on this machine" in said
     assert "install a C++ compiler" in said
     assert not (tmp_path / "run").exists()
 
