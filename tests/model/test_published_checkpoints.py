@@ -390,7 +390,8 @@ def test_a_hub_id_without_network_is_told(monkeypatch: pytest.MonkeyPatch, tmp_p
     with pytest.raises(EncoderError) as told:
         IterModel.from_pretrained("fleonce/iter-none-deberta-large", revision="main")
     assert str(told.value).startswith(
-        "no ITER model fleonce/iter-none-deberta-large at main: there is no such folder, and the hub returned an error: "
+        "no ITER model fleonce/iter-none-deberta-large at main: there is no such folder, and the hub returned "
+        "an error: "
     )
     assert "\n" not in str(told.value)
 
