@@ -64,7 +64,7 @@ def _report(plan: TablePlan, cells: Sequence[Cell], command: str) -> Report:
 def _tasks(plan: TablePlan, column: Column) -> list[tuple[str, str]]:
     """(task, symmetric) of a column."""
     tasks = [task for task in plan.tasks if column.tasks is None or task in column.tasks]
-    once = [(task, "once") for task in tasks]
+    once: list[tuple[str, str]] = [(task, "once") for task in tasks]
     return once + [(task, "twice") for task in tasks if column.both_symmetric and task != "NER"]
 
 
