@@ -82,7 +82,7 @@ def read_all(run: RunFolder) -> None:
         return
     identity(manifest.get("config") or {})
     gaps(manifest)
-    commits_of([run])
+    commits_of([manifest])
     run.read_metrics()
     _ = run.analysis, run.model_config, run.finished
     read_results(run.results_file)

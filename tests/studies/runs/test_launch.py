@@ -115,8 +115,8 @@ def test_local_processes_share_cores_and_gpus(tmp_path: Path, monkeypatch: pytes
 
 
 def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="launcher 'slurm' is none of local, ray"):
-        make_launcher("slurm", 1)
+    with pytest.raises(ConfigError, match="launcher 'slurm' is not one of local, ray"):
+        make_launcher("slurm", 1)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="jobs must be at least 1"):
         make_launcher("local", 0)
     monkeypatch.setitem(sys.modules, "ray", None)
