@@ -13,7 +13,7 @@ import torch
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.files import write_atomically
-from iter_lightning.training.run import describe
+from iter_lightning.training.manifest import describe
 
 VERSION = 1
 """Of the file's layout."""

@@ -222,7 +222,8 @@ def by_reason(pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 def splits_of(folder: RunFolder, data_dir: Path) -> dict[str, list[Example]]:
     """The splits a run was made on, by its own configuration."""
-    from iter_lightning.training.cli import build_cli, quiet
+    from iter_lightning.training.building import quiet
+    from iter_lightning.training.cli import build_cli
 
     quiet()
     before = os.environ.get("ITER_DATA")
