@@ -17,7 +17,7 @@ import torch
 from benchmarks.sections import STAGES
 from iter_lightning.errors import ConfigError
 from iter_lightning.files import write_atomically
-from iter_lightning.training.run import describe
+from iter_lightning.training.manifest import describe
 
 VERSION = 2
 """Layout of the JSON file."""

@@ -1,9 +1,12 @@
-"""From arguments to objects: what jsonargparse, OmegaConf and Lightning raise on the way becomes one line."""
+"""Set up parsing, check values, and convert errors of jsonargparse, OmegaConf and Lightning to one line."""
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import typing
+import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping
 from functools import cache
@@ -23,16 +26,30 @@ from iter_lightning.training.yaml_files import LimitError, check_limits
 
 PARSER_MODE = "omegaconf+"
 _LONGEST = 600
-"""Characters of a message of a library."""
+"""Most characters of a library's message that are shown."""
+
+
+def quiet() -> None:
+    """Silence messages of libraries that are meant for developers."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    for text in (
+        ".*does not have many workers.*", ".*LeafSpec.*", ".*isinstance.treespec.*", ".*logging interval.*",
+        ".*in eval mode at the start of training.*", ".*custom batch sampler `LengthBatchSampler`.*",
+        "Checkpoint directory .* exists and is not empty.*", "The dirpath has changed from .*",
+    ):  # fmt: skip
+        warnings.filterwarnings("ignore", text)
 
 
 @cache
 def set_up_parsing() -> None:
-    """Set what holds for every parser: `${}` by relative path, and the limits of YAML for values, too."""
+    """Set options of all parsers: `${}` by relative path, and limits of YAML in values."""
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     parser = ArgumentParser(parser_mode=PARSER_MODE)
     parser.add_argument("--any", type=dict)
-    parser.parse_args(["--any={a: b}"])  # with the first value comes the mode's own loader
+    parser.parse_args(["--any={a: b}"])  # the mode's loader is set with the first value
     load = get_loader(PARSER_MODE)
 
     def load_within_limits(text: str) -> Any:
@@ -43,16 +60,16 @@ def set_up_parsing() -> None:
             raise ConfigError(f"a value of the configuration ({text[:40]!r} ...): {error}") from error
         except yaml.YAMLError:
             raise
-        except (ValueError, OverflowError) as error:  # no such date, too long a number: it stays text
+        except (ValueError, OverflowError) as error:  # an impossible date or a number that is too long stays text
             raise yaml.YAMLError(str(error)) from error
 
     set_loader(PARSER_MODE, load_within_limits, (yaml.YAMLError,))
 
 
 def as_config_error(error: BaseException) -> IterError:
-    """The error to report for one that was raised while a configuration was parsed or built.
+    """Convert an error that was raised while a configuration was parsed or built.
 
-    An `IterError` that the libraries have wrapped is reported itself.
+    If libraries have wrapped an `IterError`, it is returned unchanged.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -63,7 +80,7 @@ def as_config_error(error: BaseException) -> IterError:
 
 
 def trainer_error(error: Exception, options: Mapping[str, Any]) -> ConfigError:
-    """The error to report when Lightning refuses to build a trainer of `options`; names the option if it can."""
+    """Convert Lightning's error about building a trainer; names the option if the message contains it."""
     said = _one_line(str(error)) or type(error).__name__
     named = [
         f"trainer.{name} {value!r:.80}"
@@ -76,20 +93,20 @@ def trainer_error(error: Exception, options: Mapping[str, Any]) -> ConfigError:
 def check_values(config: Mapping[str, Any]) -> None:
     """Check values of a verb's configuration that no class checks.
 
-    Null is refused for options whose type does not include it, which jsonargparse takes for "not given".
+    Null is refused for options whose type does not include it; jsonargparse treats it as "not given".
 
     Args:
         config: plain values.
 
     Raises:
-        ConfigError: every wrong value, one a line.
+        ConfigError: lists every wrong value, one per line.
     """
     faults = [f"{name}: null is not allowed; expected text" for name in _TEXTS if lookup(config, name) is None]
     seed = config.get("seed_everything")
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         faults.append(f"seed_everything: expected a whole number from 0 to {2**32 - 1}, found {seed}")
     if "\0" in f"{config.get('run_dir')}{config.get('experiment')}":
-        faults.append("run_dir, experiment: found a NUL character; expected what can be the name of a folder")
+        faults.append("run_dir, experiment: found a NUL character; expected a valid folder name")
     for name in ("optimizer", "lr_scheduler"):
         if config.get(name) is not None:
             faults.append(f"{name}: set learning_rate, weight_decay, schedule and warmup_ratio of model.encoder_group "
@@ -118,7 +135,7 @@ def _class(path: Any) -> type | None:
 
 @cache
 def _hints(owner: type) -> dict[str, Any]:
-    """Option -> type, those that a class hands on to its parents included."""
+    """Return option -> type, including options that a class passes to its parents."""
     found: dict[str, Any] = {}
     for parent in reversed(owner.__mro__):
         if "__init__" in vars(parent) and parent.__module__.startswith(("iter_lightning", "lightning.pytorch")):
@@ -131,7 +148,7 @@ def _allows_none(hint: Any) -> bool:
 
 
 def _readable(error: BaseException) -> str:
-    """An error of a library as one line: the option, what was found, what was expected."""
+    """Convert a library's error to one line: the option, the value, and the expected values."""
     said = str(error)
     key = re.search(r'Parser key "([^"]+)"|full_key: (\S+)', said)
     option = "" if key is None else re.sub(r"^(fit|validate|test|predict)\.", "", key[1] or key[2]) + ": "
@@ -153,9 +170,10 @@ _CHAFF = ("Parser key", "Does not validate", "Subtypes:", "Errors:", "Given valu
 
 
 def _type_name(line: str) -> str:
-    """`Expected a <class 'int'>. Got value: x` -> `int`."""
+    """Return the type in `Expected a <class 'int'>. Got value: x`, as `int`; choices of a `Literal` are listed."""
     name = re.sub(r"^Expected an? |\.? Got value: .*$|, but got .*$", "", line)
     name = re.sub(r"<class '([^']*)'>", r"\1", name).replace("typing.", "").replace("NoneType", "null")
+    name = re.sub(r"Literal\[([^\]]*)\]", lambda found: f"one of {found[1].replace(chr(39), '')}", name)
     return "the name or the path of a class" if name.startswith("dot import path") else name[:120]
 
 

@@ -1,15 +1,16 @@
-"""What happens around training: the run folder is written, the best model kept, predictions shown."""
+"""Callbacks of training: write the run folder, keep the best model, and log predictions."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -23,7 +24,11 @@ from iter_lightning.types import Example, Prediction
 
 
 class BestModel(Callback):
-    """Keeps the model with the best `dev/f1` as `model/` of the run folder, and its report in results.json."""
+    """Keeps the model with the best `dev/f1` as `model/` of the run folder, and its scores in results.json.
+
+    Args:
+        run: the run folder.
+    """
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
@@ -33,11 +38,11 @@ class BestModel(Callback):
         self._seconds_before = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Carried in last.ckpt, so that a continued run knows what it has to beat."""
+        """Return the best score so far, which last.ckpt keeps for a resumed run."""
         return {"best_score": self.best_score, "best_epoch": self.best_epoch, "seconds": self._seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Restore what `state_dict` returned."""
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
         self._seconds_before = state_dict["seconds"]
 
@@ -45,7 +50,7 @@ class BestModel(Callback):
         return self._seconds_before + time.monotonic() - self._attempt_started
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Count what the encoding of train and dev cannot express, in the manifest, and say so."""
+        """Record gold annotation that the encoding of train and dev cannot represent in the manifest, and report it."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if trainer.is_global_zero:
             reports = {split: encoding_report(data.encoded(split)) for split in ("train", "dev")}
@@ -55,7 +60,7 @@ class BestModel(Callback):
                     print(f"{split}: {lost}")
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Export on improvement; every rank takes part where the strategy shards parameters."""
+        """Export the model if it improved; every rank takes part, in case the strategy shards parameters."""
         score = trainer.callback_metrics.get("dev/f1")
         if trainer.state.fn != "fit" or trainer.sanity_checking or score is None or float(score) <= self.best_score:
             return
@@ -69,7 +74,7 @@ class BestModel(Callback):
         trainer.strategy.barrier()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """A line of metrics.jsonl."""
+        """Append a line to metrics.jsonl."""
         if trainer.is_global_zero:
             values = {name: float(value) for name, value in trainer.callback_metrics.items()}
             self.run.append_metrics({"epoch": trainer.current_epoch, "seconds": round(self._seconds(), 1), **values})
@@ -91,16 +96,20 @@ class BestModel(Callback):
 
 
 class MovingAverage(Callback):
-    """Evaluates and keeps an exponential moving average of the weights instead of the weights themselves.
+    """Evaluates and exports an exponential moving average of the weights; training continues from the weights.
 
-    A small dev split judges the average more steadily than the weights of one step, so that the best epoch is less
-    a matter of luck. Training goes on from the weights themselves.
+    On a small dev split, scores of the average vary less than scores of the weights after a single step, so that the
+    choice of the best epoch depends less on chance.
+
+    Lightning's `EMAWeightAveraging` (2.6.6) is not used, because it swaps the weights back in
+    `on_validation_epoch_end`. At that point `dev/f1` is not computed yet, so `BestModel` could not export the model
+    that was scored. It also copies the whole module, with its metrics and tokenizer, instead of the weights only.
 
     Args:
-        decay: share of the average that an optimiser step leaves, between 0 and 1.
+        decay: weight of the previous average in each optimizer step, between 0 and 1.
 
     Raises:
-        ConfigError: a decay outside its range.
+        ConfigError: `decay` is outside its range.
     """
 
     def __init__(self, decay: float = 0.99) -> None:
@@ -111,15 +120,15 @@ class MovingAverage(Callback):
         self._step = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Carried in last.ckpt."""
+        """Return the average, which last.ckpt keeps for a resumed run."""
         return {"average": self.average, "step": self._step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Restore what `state_dict` returned."""
         self.average, self._step = state_dict["average"], state_dict["step"]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Begin with the weights as they are, or go on with those of the checkpoint."""
+        """Start with the current weights, or with the average of the checkpoint."""
         weights = list(pl_module.parameters())
         known = self.average or [weight.detach().clone() for weight in weights]
         self.average = [average.to(weight.device) for average, weight in zip(known, weights, strict=True)]
@@ -128,21 +137,21 @@ class MovingAverage(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any,
         batch_idx: int,
     ) -> None:  # fmt: skip
-        """Move towards the weights where the optimiser has made a step."""
+        """Update the average if the optimizer has made a step."""
         if trainer.global_step != self._step:
             self._step = trainer.global_step
             self._update(self.average, [weight.detach() for weight in pl_module.parameters()], self._step)
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Evaluate the average."""
+        """Swap the average in for evaluation."""
         self._swap(pl_module)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Back to the weights; `BestModel` has been here before and has exported the average."""
+        """Swap the weights back in; `BestModel` runs before this callback and has exported the average."""
         self._swap(pl_module)
 
     def _swap(self, module: lightning.LightningModule) -> None:
-        """Exchange values in place; nothing before training has begun."""
+        """Exchange weights and average in place; does nothing before training has started."""
         with torch.no_grad():
             for average, weight in zip(self.average, module.parameters(), strict=False):
                 kept = weight.clone()
@@ -150,14 +159,37 @@ class MovingAverage(Callback):
                 average.copy_(kept)
 
 
+class EpochLine(ProgressBar):
+    """Prints one line per epoch to stderr, in place of a progress bar that would fill a log file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Print nothing; Lightning calls this on all ranks except the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Print again."""
+        self._enabled = True
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Print loss and dev score of the epoch."""
+        if self._enabled:
+            metrics = trainer.callback_metrics
+            scores = [f"{name} {float(metrics[name]):.4g}" for name in ("train/loss", "dev/f1") if name in metrics]
+            print(f"epoch {trainer.current_epoch}: {', '.join(scores)}", file=sys.stderr, flush=True)
+
+
 def export_model(module: IterModule, folder: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write the model next to `folder` and swap it in: at any time a whole one is there, or as `.old` beside it."""
+    """Export a model and replace `folder` by it; at any time, `folder` or `folder.old` is a complete model."""
     fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         module.network.save_pretrained(fresh, tensors)
         finish_folder(fresh)
-    except Exception as error:  # each of the libraries that write here has errors of its own
+    except Exception as error:  # each library that writes here raises its own errors
         shutil.rmtree(fresh, ignore_errors=True)
         raise IterError(f"the model cannot be written to {folder}: {error}") from error
     shutil.rmtree(old, ignore_errors=True)
@@ -168,10 +200,10 @@ def export_model(module: IterModule, folder: Path, tensors: dict[str, torch.Tens
 
 
 class PredictionTable(Callback):
-    """Logs one W&B table: gold and predictions of the first dev sentences of the corpus, from the best epoch.
+    """Logs a W&B table with gold and predictions of the first dev sentences, from the best epoch.
 
     Args:
-        size: how many sentences.
+        size: number of sentences.
     """
 
     def __init__(self, size: int = 50) -> None:
@@ -181,19 +213,19 @@ class PredictionTable(Callback):
         self._rows: list[list[str]] = []
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start anew."""
+        """Clear the rows of the previous evaluation."""
         self._current = []
 
     def on_validation_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Batch,
         batch_idx: int, dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Keep the sentences that come first in the corpus; batches come by length."""
+        """Keep the first sentences of the corpus; batches are sorted by length."""
         if isinstance(outputs, dict):
             self._current.extend(row for row in outputs["rows"] if row[0] < self.size)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Remember the table of the best epoch."""
+        """Keep the table of the best epoch."""
         score = trainer.callback_metrics.get("dev/f1")
         if score is not None and float(score) > self._best:
             self._best = float(score)
@@ -201,15 +233,15 @@ class PredictionTable(Callback):
             self._rows = [_table_row(example, prediction) for _, example, prediction in ordered]
 
     def state_dict(self) -> dict[str, Any]:
-        """Carried in last.ckpt, so that a continued run logs the best epoch of all."""
+        """Return the best table so far, which last.ckpt keeps for a resumed run."""
         return {"best": self._best, "rows": self._rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Restore what `state_dict` returned."""
         self._best, self._rows = state_dict["best"], state_dict["rows"]
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Log it, once."""
+        """Log the table once."""
         columns = ["id", "text", "gold entities", "predicted entities", "gold relations", "predicted relations",
                    "missed", "spurious"]  # fmt: skip
         for logger in trainer.loggers:

@@ -1,4 +1,4 @@
-"""Checkpoints to resume training from: written whole, and checked before they are read."""
+"""Checkpoints to resume training from: written atomically, and verified before they are read."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from iter_lightning.errors import IterError
 from iter_lightning.files import sweep, whole_file
 
 _KEYS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "epoch", "global_step")
-"""What training resumes from."""
+"""Keys that resuming needs."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Lightning's plugin for local files, whose writes a kill, a crash or a full disk cannot cut short.
+    """Writes checkpoints atomically, so that a kill, a crash or a full disk cannot leave a partial file.
 
-    Lightning itself writes to TMPDIR and moves the file: between two file systems that is a copy, which a kill leaves
-    incomplete in the place of the last good checkpoint. Here the file is written beside its place, synced and renamed.
-    It serves every `ModelCheckpoint` of the trainer.
+    Lightning itself writes to TMPDIR and moves the file. Between two file systems a move is a copy, and a kill would
+    leave an incomplete copy in place of the last good checkpoint. This class writes the file next to its destination,
+    syncs it and renames it. It serves every `ModelCheckpoint` of the trainer.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint.
 
         Raises:
-            IterError: the file cannot be written; names it and says why. An earlier one of this name is unchanged.
+            IterError: the file cannot be written; names it and the reason. An earlier file of this name is unchanged.
         """
-        if "://" in str(path):  # another machine's, through fsspec
+        if "://" in str(path):  # a remote file, written through fsspec
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         path = Path(path)
@@ -53,28 +53,28 @@ class WholeCheckpointIO(TorchCheckpointIO):
         self, path: str | Path, map_location: Callable[..., Any] | None = lambda storage, _: storage,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Read a checkpoint, of tensors and plain values alone whatever `weights_only` says: no code is run.
+        """Read a checkpoint of tensors and plain values, whatever `weights_only` says; no code is executed.
 
         Raises:
             IterError: the file cannot be read.
         """
         try:
             return super().load_checkpoint(path, map_location, weights_only=True)
-        except Exception as error:  # a damaged pickle raises anything
+        except Exception as error:  # a damaged pickle raises any kind of error
             raise _unreadable(path, _reason(error), "") from error
 
 
 def check_checkpoint(path: str | Path, advice: str) -> None:
-    """Read all of a checkpoint once, before anything depends on it.
+    """Verify a checkpoint by reading it completely, before training starts from it.
 
-    Every checksum is compared, which `torch.load` does not do: it takes over changed bytes silently.
+    Every checksum is compared, which `torch.load` does not do: it reads changed bytes silently.
 
     Args:
         path: a file, a folder written by a sharding strategy, or a URL, which is not read here.
-        advice: what users can do if it is not readable.
+        advice: what users can do if it cannot be read.
 
     Raises:
-        IterError: it is missing, damaged, or no checkpoint of a training.
+        IterError: it is missing or damaged, or not a training checkpoint.
     """
     if "://" in str(path):
         return
@@ -87,11 +87,11 @@ def check_checkpoint(path: str | Path, advice: str) -> None:
         if damaged:
             raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except Exception as error:  # a damaged pickle raises anything
+    except Exception as error:  # a damaged pickle raises any kind of error
         raise _unreadable(path, _reason(error), advice) from error
     missing = [key for key in _KEYS if not isinstance(found, dict) or key not in found]
     if missing:
-        raise _unreadable(path, f"it is no checkpoint of a training ({', '.join(missing)} missing)", advice)
+        raise _unreadable(path, f"it is not a training checkpoint ({', '.join(missing)} missing)", advice)
 
 
 def _unreadable(path: str | Path, reason: str, advice: str) -> IterError:
@@ -104,7 +104,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return str(error.strerror or error).lower()
     if isinstance(error, pickle.UnpicklingError):
-        return "it holds more than tensors and plain values, which could run code"
+        return "it contains more than tensors and plain values, which could run code"
     if isinstance(error, zipfile.BadZipFile):
         return f"it is damaged or was not written by `fit` ({error})"
     first = (str(error).strip().splitlines() or [""])[0]
@@ -112,7 +112,7 @@ def _reason(error: Exception) -> str:
 
 
 def _file_error(error: BaseException | None) -> OSError | None:
-    """The file system's error behind another: `torch.save` hides it in a `RuntimeError` about positions."""
+    """Return the file system's error behind another; `torch.save` hides it in a `RuntimeError` about positions."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error

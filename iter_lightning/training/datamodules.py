@@ -1,10 +1,10 @@
-"""A data module for each corpus of the catalogue, for the generated one, and for a user's own."""
+"""Data modules: one per corpus of the catalog, one for the generated corpus, and one for custom corpora."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from iter_lightning.corpora import (
     SCIERC_DOCUMENTS,
@@ -23,6 +23,8 @@ from iter_lightning.model.config import check_language
 from iter_lightning.training.data import CorpusDataModule, Splits
 from iter_lightning.types import Schema
 
+Level = Literal["document", "sentence"]
+
 
 class CoNLL04(CorpusDataModule):
     """News, 4 entity and 5 relation types; `paper` trains on train + dev (1,153 sentences)."""
@@ -30,7 +32,7 @@ class CoNLL04(CorpusDataModule):
     corpus = "conll04"
 
     def protocol_splits(self, splits: Splits) -> Splits:
-        """Train grows by dev under `paper`; dev then lies inside train, as published."""
+        """Under `paper`, add dev to train, as published; dev is then part of train."""
         if self.split_protocol == "paper" and "dev" in splits:
             return {**splits, "train": splits["train"] + splits["dev"]}
         return super().protocol_splits(splits)
@@ -41,6 +43,10 @@ class ADE(CorpusDataModule):
 
     Args:
         fold: 0 to 9.
+        options: see `CorpusDataModule`.
+
+    Raises:
+        ConfigError: `fold` is outside its range.
     """
 
     corpus = "ade"
@@ -52,15 +58,15 @@ class ADE(CorpusDataModule):
         self.fold = fold
 
     def title(self) -> str:
-        """With the fold."""
+        """Return the title with the fold."""
         return f"{super().title()} fold {self.fold}"
 
     def files(self) -> list[Path]:
-        """The fold's two files."""
+        """Return the two files of the fold."""
         return data_files(self.corpus, self.data_dir, fold=self.fold)
 
     def load(self) -> Splits:
-        """The fold's train and test."""
+        """Load train and test of the fold."""
         return load_corpus(self.corpus, self.data_dir, fold=self.fold)
 
 
@@ -68,12 +74,13 @@ class SciERC(CorpusDataModule):
     """Abstracts of AI papers, 6 entity and 7 relation types, two of them symmetric.
 
     Args:
-        coreference: whole abstracts instead of sentences, and an eighth type, the symmetric `Coreference` between all
-            mentions of a cluster; needs the files in DyGIE's layout. Scored as any relation type, pair by pair: not
-            by the measures of coreference resolution.
+        coreference: read whole abstracts instead of sentences, and add an eighth type, the symmetric `Coreference`
+            between all mentions of a cluster. Needs files in DyGIE's layout. It is scored like any relation type, pair
+            by pair, not by measures of coreference resolution.
+        options: see `CorpusDataModule`.
 
     Raises:
-        ConfigError: `coreference` with `mention_swap`, after which mentions of a cluster would name different things.
+        ConfigError: `coreference` is combined with `mention_swap`, which would replace mentions of a cluster.
     """
 
     corpus = "scierc"
@@ -81,29 +88,29 @@ class SciERC(CorpusDataModule):
     def __init__(self, coreference: bool = False, **options: Any) -> None:
         super().__init__(**options)
         if coreference and self.mention_swap:
-            raise ConfigError(f"mention_swap {self.mention_swap} would replace mentions that corefer: set it to 0")
+            raise ConfigError(f"mention_swap {self.mention_swap} would replace coreferent mentions; set it to 0")
         self.coreference = coreference
 
     @property
     def schema(self) -> Schema:
-        """With the symmetric type where asked for."""
+        """Return the schema, with `Coreference` if enabled."""
         return SCIERC_DOCUMENTS.schema if self.coreference else super().schema
 
     @property
     def unit(self) -> str:
-        """Documents with coreference, else sentences."""
+        """Return `documents` with coreference, else `sentences`."""
         return SCIERC_DOCUMENTS.unit if self.coreference else super().unit
 
     def title(self) -> str:
-        """Says which form it is."""
+        """Return the title, which names the unit."""
         return SCIERC_DOCUMENTS.title if self.coreference else super().title()
 
     def files(self) -> list[Path]:
-        """The files of the form that is read."""
+        """Return the files of the chosen unit."""
         return list(coreference_files(self.data_dir).values()) if self.coreference else super().files()
 
     def load(self) -> Splits:
-        """Sentences, or documents with coreference."""
+        """Load sentences, or documents with coreference."""
         return load_coreference(self.data_dir) if self.coreference else super().load()
 
 
@@ -113,7 +120,7 @@ class GENIA(CorpusDataModule):
     corpus = "genia"
 
     def protocol_splits(self, splits: Splits) -> Splits:
-        """The usual dev split, or the published selection on test."""
+        """Split dev off train as usual or, under `paper`, select on test."""
         if self.split_protocol == "paper" or "dev" in splits:
             return super().protocol_splits(splits)
         train = splits["train"]
@@ -121,61 +128,71 @@ class GENIA(CorpusDataModule):
 
 
 class CoNLL03(CorpusDataModule):
-    """News, 4 entity types, whole documents or sentences (licensed: `prepare conll03` tells how to get it).
+    """News, 4 entity types, documents or sentences (licensed; `prepare conll03` explains how to get it).
 
     Args:
-        level: `document`, as the paper, or `sentence`.
+        level: `document`, as in the paper, or `sentence`.
+        options: see `CorpusDataModule`.
+
+    Raises:
+        ConfigError: `level` has another value.
     """
 
     corpus = "conll03"
 
-    def __init__(self, level: str = "document", **options: Any) -> None:
+    def __init__(self, level: Level = "document", **options: Any) -> None:
         super().__init__(**options)
-        if level not in ("document", "sentence"):
-            raise ConfigError(f"level {level!r} is neither document nor sentence")
+        if level not in get_args(Level):
+            raise ConfigError(f"level: expected one of {', '.join(get_args(Level))}, found {level!r}")
         self.level = level
 
     @property
     def unit(self) -> str:
-        """Documents or sentences."""
+        """Return `documents` or `sentences`."""
         return f"{self.level}s"
 
     def load(self) -> Splits:
-        """Documents or sentences."""
+        """Load documents or sentences."""
         return load_corpus(self.corpus, self.data_dir, level=self.level)
 
 
 class ACE05(CorpusDataModule):
-    """News and conversation, 7 entity and 6 relation types (licensed: `prepare ace05` tells how to get it).
+    """News and conversation, 7 entity and 6 relation types (licensed; `prepare ace05` explains how to get it).
 
-    `paper` leaves out sentences with entities but no relation, in test too.
+    `paper` leaves out sentences with entities but no relation, also in test.
     """
 
     corpus = "ace05"
 
     def protocol_splits(self, splits: Splits) -> Splits:
-        """All sentences, or those the published numbers used."""
+        """Return all sentences or, under `paper`, those that the published numbers used."""
         if self.split_protocol == "paper":
             splits = {k: [e for e in split if e.relations or not e.entities] for k, split in splits.items()}
         return super().protocol_splits(splits)
 
 
 class NYT(CorpusDataModule):
-    """New York Times, 24 relation types labelled by distant supervision."""
+    """New York Times, 24 relation types labeled by distant supervision."""
 
     corpus = "nyt"
 
 
 class Custom(CorpusDataModule):
-    """Your own corpus in SpERT JSON: needs no code.
+    """Your own corpus in SpERT's JSON, without writing code.
 
     Args:
-        train, dev, test: the files; without `dev` a share of train becomes it, without `test` nothing can be tested.
-        types: SpERT's types file, or JSON with entity_types, relation_types, symmetric; None infers the schema.
-        symmetric: symmetric relation types, where the schema is inferred.
-        nesting: omega; None takes what the training split needs.
-        language: spaCy's code for the language of the texts (`de`; `xx` for several), by which the trained model splits
-            raw text into words; None leaves it at English.
+        train: file of the training split.
+        dev: file of the dev split; null uses a share of train.
+        test: file of the test split; null disables testing.
+        types: SpERT's types file, or JSON with entity_types, relation_types and symmetric; null infers the schema.
+        symmetric: symmetric relation types, if the schema is inferred.
+        nesting: omega; null uses the smallest that represents the training split.
+        language: spaCy code of the language (`de`; `xx` for several), whose rules split raw text into words; null is
+            English.
+        options: see `CorpusDataModule`.
+
+    Raises:
+        ConfigError: `language` is not a code.
     """
 
     def __init__(
@@ -194,44 +211,45 @@ class Custom(CorpusDataModule):
 
     @property
     def schema(self) -> Schema:
-        """Given or inferred; reads the files."""
+        """Return the given or inferred schema; reads the files."""
         return self._loaded[0]
 
     @property
     def omega(self) -> int:
-        """Given, or what train needs; reads the files."""
+        """Return the given omega, or the smallest that represents train; reads the files."""
         return self.nesting or max([omega_needed(example) for example in self._loaded[1]["train"]] + [1])
 
     @property
     def flat(self) -> bool:
-        """Whether no entities of train overlap; reads the files."""
+        """Return whether no entities of train overlap; reads the files."""
         return is_flat(self._loaded[1]["train"])
 
     @property
     def language(self) -> str | None:
-        """Given, or not known."""
+        """Return the given language, or None."""
         return self._language
 
     def title(self) -> str:
-        """The training file's name."""
+        """Return the name of the training file."""
         return Path(self.train_path).stem
 
     def files(self) -> list[Path]:
-        """The files given."""
+        """Return the given files."""
         return [Path(path) for path in (*self.paths.values(), self.types) if path is not None]
 
     def load(self) -> Splits:
-        """The splits given."""
+        """Load the given splits."""
         return self._loaded[1]
 
 
 class Synthetic(CorpusDataModule):
-    """The generated corpus of nested entities that comes with the package.
+    """A generated corpus of nested entities, which needs no files.
 
     Args:
-        sentences: of train; dev and test get a quarter each.
-        depth: of nesting, 1 to 4.
-        corpus_seed: of the generator.
+        sentences: number of training sentences; dev and test each have a quarter of it.
+        depth: depth of nesting, 1 to 4.
+        corpus_seed: seed of the generator.
+        options: see `CorpusDataModule`.
     """
 
     def __init__(self, sentences: int = 1200, depth: int = 3, corpus_seed: int = 0, **options: Any) -> None:
@@ -240,27 +258,27 @@ class Synthetic(CorpusDataModule):
 
     @property
     def schema(self) -> Schema:
-        """The generator's types."""
+        """Return the generator's schema."""
         return SYNTHETIC_SCHEMA
 
     @cached_property
     def omega(self) -> int:
-        """What the generated sentences need."""
+        """Return the smallest omega that represents the generated sentences."""
         return max(omega_needed(example) for split in self.splits().values() for example in split)
 
     @property
     def flat(self) -> bool:
-        """Whether no generated entities overlap."""
+        """Return whether no generated entities overlap."""
         return all(is_flat(split) for split in self.splits().values())
 
     def title(self) -> str:
-        """Synthetic."""
+        """Return the title."""
         return "Synthetic"
 
     def files(self) -> list[Path]:
-        """None: the manifest's digest of the splits stands for them."""
+        """Return no files; the manifest contains the digest of the splits."""
         return []
 
     def load(self) -> Splits:
-        """Generated, the same everywhere."""
+        """Generate the splits, identically on every machine."""
         return synthetic_splits(self.config)

@@ -49,10 +49,10 @@ def build_page() -> str:
     from jsonargparse import ArgumentParser
 
     from iter_lightning.training import datamodules
-    from iter_lightning.training.cli import LINKED, TRAINER_DEFAULTS, add_project_options
     from iter_lightning.training.data import CorpusDataModule
     from iter_lightning.training.loggers import TrainerOptions
     from iter_lightning.training.module import IterModule
+    from iter_lightning.training.options import LINKED, TRAINER_DEFAULTS, add_project_options
 
     corpora = [cls for cls in vars(datamodules).values() if isinstance(cls, type) and issubclass(cls, CorpusDataModule)]
     sections = [_USAGE]

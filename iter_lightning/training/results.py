@@ -1,8 +1,8 @@
-"""What `test` and `predict` leave in the run folder: scores, counts a sentence, predictions.
+"""Callbacks that write the results of `test` and `predict` into the run folder.
 
-results.json           test: an entry a definition, each with its link threshold
-test_sentences.jsonl   a line a test sentence: its counts under every definition, for intervals and paired tests
-predictions.jsonl      what was found, in the layout of SpERT's JSON, with scores
+results.json           test: one entry per evaluation definition, with its link threshold
+test_sentences.jsonl   one line per test sentence: counts under every definition, for intervals and paired tests
+predictions.jsonl      predictions with scores, in the layout of SpERT's JSON
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from lightning.pytorch.callbacks import Callback
 from iter_lightning.files import write_atomically
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.metrics.functional import count_entities, count_relations, micro
+from iter_lightning.training.manifest import digest
 from iter_lightning.training.module import IterModule
-from iter_lightning.training.run import RunFolder, digest
+from iter_lightning.training.run import RunFolder
 from iter_lightning.types import Example, Prediction, Schema
 
 TestRow = tuple[int, Example, Example, Prediction]
-"""Place in the split, gold of the corpus, gold that survived encoding, prediction."""
+"""Index in the split, gold of the corpus, gold that survived encoding, prediction."""
 
 
 class TestResults(Callback):
-    """Writes what came of `test`, in the corpus's order."""
+    """Writes the results of `test`, in corpus order."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
@@ -39,11 +40,11 @@ class TestResults(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any,
         batch_idx: int, dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Collect; a split fits into memory, since the data module holds it there."""
+        """Collect the rows; a split fits into memory, because the data module keeps it there."""
         self._rows.extend(outputs["rows"])
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Once, on the first rank; results.json comes last, so that where it is the other files are."""
+        """Write the files on the first rank; results.json comes last, so that it implies the other files."""
         assert isinstance(pl_module, IterModule)
         rows = sorted(gather_rows(self._rows), key=lambda row: row[0])
         self._rows = []
@@ -61,18 +62,18 @@ class PredictionFile(Callback):
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self.pairs: list[tuple[Example, Prediction]] = []
-        """Every example of the split with what was found in it; empty before the end and on all ranks but the first."""
+        """All examples with their predictions; empty before the end, and on all ranks except the first."""
         self._rows: list[tuple[int, Example, Prediction]] = []
 
     def on_predict_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any,
         batch_idx: int, dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Collect; a split fits into memory, since the data module holds it there."""
+        """Collect the rows; a split fits into memory, because the data module keeps it there."""
         self._rows.extend(outputs)
 
     def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the file as a whole, on the first rank."""
+        """Write the file on the first rank."""
         rows = gather_rows(self._rows)
         if trainer.is_global_zero:
             self.pairs = [(example, prediction) for _, example, prediction in sorted(rows, key=lambda row: row[0])]
@@ -80,7 +81,7 @@ class PredictionFile(Callback):
 
 
 def sentence_counts(row: TestRow, schema: Schema, definitions: Sequence[EvaluationDefinition]) -> dict[str, Any]:
-    """A line of test_sentences.jsonl: `counts[task][i]` is [tp, fp, fn] under `definitions[i]`."""
+    """Return a line of test_sentences.jsonl: `counts[task][i]` is [tp, fp, fn] under `definitions[i]`."""
     _, corpus_gold, encoded_gold, prediction = row
     counts: dict[str, list[list[int]]] = {}
     for definition in definitions:
@@ -94,13 +95,13 @@ def sentence_counts(row: TestRow, schema: Schema, definitions: Sequence[Evaluati
 
 
 def write_predictions(run: RunFolder, pairs: Sequence[tuple[Example, Prediction]]) -> None:
-    """Replace predictions.jsonl as a whole."""
+    """Write predictions.jsonl atomically."""
     lines = [json.dumps(as_record(*pair), ensure_ascii=False) + "\n" for pair in pairs]
     write_atomically(run.predictions_file, "".join(lines))
 
 
 def gather_rows(rows: list[Any]) -> list[Any]:
-    """The rows of all ranks; every rank must call it."""
+    """Return the rows of all ranks; every rank must call this."""
     if not torch.distributed.is_initialized():
         return rows
     parts: list[list[Any]] = [[] for _ in range(torch.distributed.get_world_size())]
@@ -109,7 +110,7 @@ def gather_rows(rows: list[Any]) -> list[Any]:
 
 
 def as_record(example: Example, prediction: Prediction) -> dict[str, Any]:
-    """A prediction in the layout of SpERT's JSON, with scores."""
+    """Convert a prediction to the layout of SpERT's JSON, with scores."""
     index = {entity: i for i, entity in enumerate(prediction.entities)}
     return {
         "orig_id": example.id,

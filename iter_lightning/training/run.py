@@ -1,27 +1,22 @@
-"""The run folder: what a training was, and what came of it.
+"""The run folder: configuration, state, and results of a training run.
 
 config.yaml      the resolved configuration
 manifest.json    status, versions, commit, data and tokenizer digests, seed, device, evaluation definition
-metrics.jsonl    a line an epoch
+metrics.jsonl    one line per epoch
 model/           the best model so far, in Hugging Face layout
 checkpoints/     last.ckpt, to continue a killed run; removed when the run is finished
 results.json     scores by split and evaluation definition
-analysis.json    what the best model does on dev, see `summary`
+analysis.json    analysis of the best model on dev, see `summary`
 test_sentences.jsonl, predictions.jsonl   see `results`
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
-import platform
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +25,6 @@ from iter_lightning.files import locked, sweep, write_atomically
 from iter_lightning.json_files import ANALYSIS, MANIFEST, NUMBER, RESULTS, check_shape, parse_object, read_object
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.status import FINISHED, UNFINISHED_KEY, check_finished, is_finished
-from iter_lightning.types import Example
 
 NOT_IDENTITY = ("config", "experiment", "run_dir", "wandb", "ckpt_path", "weights_only", "verbose", "extends",
                 "allow_unfinished")  # fmt: skip
@@ -39,13 +33,16 @@ NOT_IDENTITY_IN = {
     "data.init_args": ("data_dir", "num_workers", "eval_batch_size"),
     "model": ("init_from",),
 }
-"""Settings that do not change what a run computes; data and weights are known by their digest, not by their folder."""
+"""Settings that do not change what a run computes; data and weights are identified by digest, not by folder."""
 _AWAY = "move the folder away to train this run from the start"
-PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "torchmetrics", "numpy", "omegaconf", "jsonargparse")
 
 
 class RunFolder:
-    """Paths and atomic writes inside one run's folder."""
+    """Paths inside a run folder, and atomic reading and writing of its files.
+
+    Args:
+        path: the folder, which may not exist yet.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -60,7 +57,7 @@ class RunFolder:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What manifest.json holds; empty if there is none.
+        """Return the content of manifest.json; empty if there is no file.
 
         Raises:
             ConfigError: the file is damaged.
@@ -69,7 +66,7 @@ class RunFolder:
 
     @property
     def model_config(self) -> dict[str, Any]:
-        """What the exported model's config.json holds, with its `schema`; empty if there is none.
+        """Return the exported model's config.json, with its `schema`; empty if there is no file.
 
         Raises:
             ConfigError: the file is damaged.
@@ -79,7 +76,7 @@ class RunFolder:
 
     @property
     def analysis(self) -> dict[str, Any]:
-        """What analysis.json holds; empty if there is none.
+        """Return the content of analysis.json; empty if there is no file.
 
         Raises:
             ConfigError: the file is damaged.
@@ -89,26 +86,29 @@ class RunFolder:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing is in the folder but the lock that `open` holds."""
+        """Return whether the folder contains nothing except the lock of `open`."""
         return not self.path.exists() or {path.name for path in self.path.iterdir()} <= {".lock"}
 
     def remove(self) -> None:
-        """Remove the folder of a run in which nothing was trained."""
+        """Remove the folder of a run that has not trained anything."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     @property
     def finished(self) -> bool:
-        """Whether a training ran here to its end."""
+        """Return whether the run has finished."""
         return is_finished(self.manifest)
 
     def check_finished(self, allowed: bool) -> bool:
-        """Refuse an unfinished run unless `allowed`; returns whether it is unfinished. See `status.check_finished`."""
+        """Refuse an unfinished run unless `allowed`; return whether it is unfinished. See `status.check_finished`."""
         return check_finished(self.path, self.manifest, allowed)
 
     def finish(self, **values: Any) -> None:
-        """Mark the run as finished, with more entries of the manifest, and remove its checkpoint.
+        """Mark the run as finished, with further entries of the manifest, and remove its checkpoint.
 
-        Test scores made while it was unfinished (`--allow-unfinished`) are dropped: its best model may be another now.
+        Test scores of the unfinished run (`--allow-unfinished`) are removed, because its best model may have changed.
+
+        Args:
+            values: entries of the manifest.
         """
         results = self.read_results()
         kept = {
@@ -122,10 +122,10 @@ class RunFolder:
         shutil.rmtree(self.last_checkpoint.parent, ignore_errors=True)
 
     def check(self, config: dict[str, Any]) -> None:
-        """Whether a run with this configuration, new or continued, belongs here.
+        """Check that this folder is new or belongs to a run with this configuration.
 
         Raises:
-            ConfigError: the folder holds a run of another configuration.
+            ConfigError: the folder contains a run with another configuration.
         """
         before = self.manifest.get("config")
         changed = [] if before is None else sorted(differences(identity(before), identity(config)))
@@ -133,10 +133,10 @@ class RunFolder:
             raise self._other("configuration", changed)
 
     def check_origin(self, origin: dict[str, Any]) -> None:
-        """Whether the run here was made of the same data, tokenizer and weights (`origin` of a manifest).
+        """Check that the run in this folder used the same data, tokenizer and weights (`origin` in the manifest).
 
         Raises:
-            ConfigError: it was made of others.
+            ConfigError: it used others.
         """
         before = self.manifest.get("origin")
         changed = [] if before is None else sorted(differences(before, origin))
@@ -152,10 +152,10 @@ class RunFolder:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Make the folder and hold it: no other process may train in it meanwhile.
+        """Create and lock the folder, so that no other process trains in it.
 
         Raises:
-            ConfigError: it cannot be written, or another process trains in it.
+            ConfigError: the folder cannot be written, or another process trains in it.
         """
         with self._writable():
             self.path.mkdir(parents=True, exist_ok=True)
@@ -168,9 +168,9 @@ class RunFolder:
             yield
 
     def _recover(self) -> None:
-        """Put in order what a killed attempt left."""
+        """Repair what a killed attempt left behind."""
         old = self.model.with_name(self.model.name + ".old")
-        if old.exists() and not self.model.exists():  # killed while a better model was put in its place
+        if old.exists() and not self.model.exists():  # killed while the model was replaced by a better one
             old.replace(self.model)
         for path in (self.last_checkpoint, self.manifest_file, self.metrics_file):
             sweep(path)
@@ -183,7 +183,7 @@ class RunFolder:
             raise ConfigError(f"the run folder {self.path} cannot be written: {error.strerror or error}") from error
 
     def write_json(self, path: Path, value: Any) -> None:
-        """Replace a JSON file as a whole."""
+        """Write a JSON file atomically."""
         write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def update_manifest(self, **values: Any) -> None:
@@ -191,12 +191,12 @@ class RunFolder:
         self.write_json(self.manifest_file, {**self.manifest, **values})
 
     def add_results(self, split: str, results: list[dict[str, Any]], unfinished: bool = False) -> None:
-        """Set one split's scores in results.json; those of an unfinished run say so."""
+        """Set the scores of a split in results.json; scores of an unfinished run are marked."""
         mark = {UNFINISHED_KEY: True} if unfinished else {}
         self.write_json(self.results_file, {**self.read_results(), split: [{**entry, **mark} for entry in results]})
 
     def read_results(self) -> dict[str, list[dict[str, Any]]]:
-        """What results.json holds: split -> a list of {definition, scores}; empty if there is no file.
+        """Return the content of results.json: split -> a list of {definition, scores}; empty if there is no file.
 
         Raises:
             ConfigError: the file is damaged.
@@ -214,19 +214,19 @@ class RunFolder:
         return found
 
     def tested(self, allow_unfinished: bool = False) -> bool:
-        """Whether `test` has scored the run: the finished one, or the unfinished one too where that is allowed."""
+        """Return whether `test` has scored the finished run or, if allowed, the unfinished one."""
         scores = self.read_results().get("test") or []
         if not scores or not self.sentences_file.exists():
             return False
         return allow_unfinished or not any(entry.get(UNFINISHED_KEY) for entry in scores)
 
     def append_metrics(self, line: dict[str, Any]) -> None:
-        """Add an epoch to metrics.jsonl, in place of what a killed attempt may have written of it."""
+        """Add an epoch to metrics.jsonl, replacing lines of a killed attempt from this epoch on."""
         lines = [old for old in self.read_metrics() if old["epoch"] < line["epoch"]]
         write_atomically(self.metrics_file, "".join(json.dumps(entry) + "\n" for entry in [*lines, line]))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The epochs so far.
+        """Return the epochs so far.
 
         Raises:
             ConfigError: a line is damaged.
@@ -247,7 +247,7 @@ class RunFolder:
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """What of a resolved configuration decides what a run computes."""
+    """Return the part of a resolved configuration that determines what a run computes."""
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     for path, names in NOT_IDENTITY_IN.items():
         place = kept
@@ -260,88 +260,11 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterable[str]:
-    """One line for each leaf in which two configurations differ."""
+    """Return one line for each value in which two configurations differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
             if key not in before and after[key] in (None, False, 0, "", [], {}):
-                continue  # an option that came after that run, at the value that changes nothing
+                continue  # option added after the run was made; its default is a no-op
             yield from differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
     elif before != after:
         yield f"{path}: {before!r} there, {after!r} now"
-
-
-def describe(device: str) -> dict[str, Any]:
-    """What a manifest says of the code and the machine."""
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": device,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in ("iter-lightning", *PACKAGES)},
-        **_commit(),
-    }
-
-
-def describe_data(
-    title: str, files: Iterable[Path], splits: dict[str, list[Example]], unit: str = "sentences"
-) -> dict[str, Any]:
-    """Sizes and digests of what was read (files) and of what was used (splits, after the split protocol).
-
-    The key `sentences` of a split counts its examples, whatever their `unit` is.
-    """
-    return {
-        "title": title,
-        "unit": unit,
-        "files": _file_digests(list(files)),
-        "splits": {
-            name: {
-                "sentences": len(split),
-                "entities": sum(len(e.entities) for e in split),
-                "relations": sum(len(e.relations) for e in split),
-                "sha256": digest(split),
-            }
-            for name, split in splits.items()
-        },
-    }
-
-
-def _file_digests(files: list[Path]) -> dict[str, str]:
-    """By name; by path where two files share a name."""
-    names = [path.name for path in files]
-    return {
-        path.name if names.count(path.name) == 1 else str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
-
-
-def digest(examples: Iterable[Example]) -> str:
-    """SHA-256 over the words and annotation of examples, in order."""
-    sha = hashlib.sha256()
-    for e in examples:
-        entities = [(x.start, x.end, x.type) for x in e.entities]
-        relations = [(r.head.span, r.head.type, r.tail.span, r.tail.type, r.type) for r in e.relations]
-        sha.update(json.dumps([e.left_context, e.words, e.right_context, entities, relations]).encode())
-    return sha.hexdigest()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> dict[str, Any]:
-    """The commit of the package's own source, where it is run from a checkout."""
-    root = Path(__file__).parents[2]
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10)
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=root, capture_output=True, text=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return {"commit": None, "commit_clean": None}
-    if head.returncode or not (root / "pyproject.toml").exists():
-        return {"commit": None, "commit_clean": None}
-    return {"commit": head.stdout.strip(), "commit_clean": not status.stdout.strip()}

@@ -80,10 +80,10 @@ class RunSummary(Callback):
 def analyse(
     model: IterModel, examples: Sequence[Example], definition: EvaluationDefinition, batch_size: int
 ) -> dict[str, Any]:
-    """What analysis.json holds.
+    """Compute the content of analysis.json.
 
     Args:
-        model: the best one, where it shall run.
+        model: the best model, on the device where it runs.
         examples: the dev split with the gold of the corpus.
         definition: the evaluation definition of the scores.
         batch_size: examples per batch.

@@ -1,4 +1,4 @@
-"""The W&B side of a run: a view of its folder, kept offline where there is no key; nothing ever asks."""
+"""W&B logging of a run. Without an API key, runs are logged offline and users are never prompted."""
 
 from __future__ import annotations
 
@@ -7,32 +7,28 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from iter_lightning.errors import ConfigError
-
-MODES = ("auto", "online", "offline", "disabled")
+WandbMode = Literal["auto", "online", "offline", "disabled"]
+WandbJobType = Literal["fit", "fold", "trial"]
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
-"""Under which `wandb login` keeps a key, before 0.31 and since."""
-
-
-def check_mode(mode: str) -> None:
-    """Raises `ConfigError` for a mode there is not."""
-    if mode not in MODES:
-        raise ConfigError(f"wandb.mode {mode!r} is none of {', '.join(MODES)}")
+"""Hosts under which `wandb login` stores a key, before version 0.31 and since."""
 
 
 def wandb_loggers(config: Mapping[str, Any], folder: Path, tags: Sequence[str]) -> list[Logger]:
-    """One W&B run an attempt, grouped by experiment; none where the mode is `disabled`.
+    """Build the W&B logger of an attempt, grouped by experiment; no logger if the mode is `disabled`.
 
     Args:
-        config: the run's whole configuration; its part `wandb` says mode, project, tags and job type.
-        folder: of the run; its name tells runs of a group apart.
-        tags: besides those of the configuration.
+        config: the run's resolved configuration; `wandb` contains mode, project, tags and job type.
+        folder: the run folder; its name distinguishes the runs of a group.
+        tags: tags in addition to those of the configuration.
+
+    Returns:
+        one logger or none.
     """
     options = config["wandb"]
     mode = options["mode"]
@@ -52,14 +48,14 @@ def wandb_loggers(config: Mapping[str, Any], folder: Path, tags: Sequence[str]) 
 
 @rank_zero_only
 def _start() -> None:
-    """Start W&B with the environment's settings, so that it does not warn of options that Lightning's logger sets."""
+    """Start W&B with the environment's settings, so that it does not warn about options of Lightning's logger."""
     import wandb
 
     wandb.setup()
 
 
 def wandb_key() -> bool:
-    """Whether W&B would find a key; asked without W&B, which would start a session to answer."""
+    """Return whether W&B would find an API key, without importing W&B, which would start a session."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     own = os.environ.get("WANDB_BASE_URL")
@@ -71,7 +67,7 @@ def wandb_key() -> bool:
 
 
 def finish_wandb() -> None:
-    """End this process's W&B run as failed, if one has started."""
+    """Finish this process's W&B run as failed, if one has started."""
     wandb: Any = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
         wandb.finish(exit_code=1)

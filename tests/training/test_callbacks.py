@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.training.callbacks import MovingAverage
+from iter_lightning.training.callbacks import EpochLine, MovingAverage
 
 
 class Line(lightning.LightningModule):
@@ -66,3 +66,12 @@ def test_validation_before_training_sees_the_weights() -> None:
 def test_a_decay_outside_its_range_is_refused(decay: float) -> None:
     with pytest.raises(ConfigError, match="decay must lie between 0 and 1"):
         MovingAverage(decay)
+
+
+def test_epoch_line_prints_one_line_per_epoch_unless_disabled(capsys: pytest.CaptureFixture[str]) -> None:
+    line = EpochLine()
+    trainer: Any = SimpleNamespace(current_epoch=3, callback_metrics={"dev/f1": torch.tensor(0.5), "lr/heads": 1.0})
+    line.on_train_epoch_end(trainer, lightning.LightningModule())
+    line.disable()
+    line.on_train_epoch_end(trainer, lightning.LightningModule())
+    assert capsys.readouterr().err == "epoch 3: dev/f1 0.5\n"

@@ -48,7 +48,7 @@ def test_full_disk_names_the_checkpoint_and_keeps_the_last_one(tmp_path: Path, m
     ("content", "expected"),
     [
         (None, "there is no such file"), (b"", "damaged"), (b"junk", "damaged"), ({"epoch": 1}, "state_dict"),
-        ([1], "no checkpoint of a training"),
+        ([1], "not a training checkpoint"),
     ],
 )  # fmt: skip
 def test_check_checkpoint_refuses_in_one_line(content: Any, expected: str, tmp_path: Path) -> None:

@@ -105,8 +105,10 @@ def test_unwritable_run_folder(arguments: list[str], tmp_path: Path, capsys: pyt
 
 
 def test_values_outside_their_range(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert "model.type_decision: expected" in said(["fit", *arguments, "--model.type_decision=best"], capsys)
-    assert "wandb.mode 'on'" in said(["fit", *arguments, "--wandb.mode=on"], capsys)
+    text = said(["fit", *arguments, "--model.type_decision=best"], capsys)
+    assert "model.type_decision: expected one of argmax, all, sum, found best" in text
+    text = said(["fit", *arguments, "--wandb.mode=on"], capsys)
+    assert "wandb.mode: expected one of auto, online, offline, disabled, found on" in text
     assert "folds 0 to 9" in said(["fit", "--data=ADE", "--data.fold=10"], capsys)
 
 
@@ -151,7 +153,7 @@ def test_a_model_is_not_scored_under_another_configuration(
     before = (tmp_path / "run" / "results.json").read_text()
     for option in ("--data.split_protocol=paper", "--model.link_threshold=0.3", "--model.resolve_overlaps=false"):
         text = said(["test", *arguments, option], capsys)
-        assert "was trained under another configuration" in text
+        assert "was trained with another configuration" in text
         assert option.partition("=")[0].rpartition(".")[2] in text
     assert (tmp_path / "run" / "results.json").read_text() == before
     assert main(["test", *arguments, "--data.eval_batch_size=4", "--data.num_workers=0"]) == 0  # changes no score

@@ -153,7 +153,7 @@ def test_scierc_takes_coreference_on_request(tmp_path: Path) -> None:
     assert {name: len(split) for name, split in module.splits().items()} == {"train": 1, "dev": 1, "test": 1}
     with pytest.raises(CorpusError, match="prepare scierc"):
         plain.files()
-    with pytest.raises(ConfigError, match=r"mention_swap 0.2 would replace mentions that corefer"):
+    with pytest.raises(ConfigError, match=r"mention_swap 0.2 would replace coreferent mentions"):
         SciERC(coreference=True, mention_swap=0.2)
 
 

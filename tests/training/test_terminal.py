@@ -1,4 +1,4 @@
-"""Sentences in colour."""
+"""Sentences in color."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def test_nested_entities_close_inside_out() -> None:
     person = Entity(5, 6, "Person")
     example = Example(("the", "University", "of", "Dasberg", "hired", "Ada"))
     found = Prediction((outer, inner, person), (Relation(person, outer, "Works_For"),), (1.0, 1.0, 1.0), (0.875,))
-    colours = {"Organization": "red", "Zone": "green", "Person": "blue"}
-    sentence, relation = render(example, found, colours).plain.split("\n")
+    colors = {"Organization": "red", "Zone": "green", "Person": "blue"}
+    sentence, relation = render(example, found, colors).plain.split("\n")
     assert sentence == "[the University of [Dasberg Zone] Organization] hired [Ada Person]"
     assert relation.split("  ")[2:] == ["Ada", "Works_For", "the University of Dasberg", "0.88"]

@@ -115,7 +115,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/model", operation_id="model", summary="The model and the limits")
     async def model() -> schemas.ModelResponse:
         extractor, link = service.extractor, service.options.link_threshold
-        limits = service.options.model_dump(include=set(ServeOptions.model_fields))
+        limits = ServeOptions(**service.options.model_dump(include=set(ServeOptions.model_fields)))
         return schemas.ModelResponse(
             **service.info.model_dump(), schema=extractor.backend.schema.to_dict(), context=extractor.context,
             link_threshold=extractor.backend.link_threshold if link is None else link,

@@ -84,7 +84,8 @@ def splits_of(folder: RunFolder, data_dir: Path) -> dict[str, list[Example]]:
         folder: The run.
         data_dir: The folder of corpora, unless the run's configuration names one.
     """
-    from iter_lightning.training.cli import build_cli, quiet
+    from iter_lightning.training.building import quiet
+    from iter_lightning.training.cli import build_cli
 
     quiet()
     config = folder.path / "config.yaml"

@@ -5,13 +5,10 @@ Measured from words to `Prediction`s, tokenization and batching included (the pa
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
-from itertools import cycle
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +19,7 @@ from iter_lightning.studies.runs.stored import commits_of, gaps, load_model, spl
 from iter_lightning.studies.runs.survey import Run
 from iter_lightning.studies.tables.published import corpus_title, published
 from iter_lightning.studies.tables.render import DASH, Grid, Report, pyplot, write_report
-from iter_lightning.types import Example
+from iter_lightning.timing import Measured, measure, samples_of_length
 
 if TYPE_CHECKING:
     from iter_lightning.model import IterModel
@@ -32,19 +29,6 @@ LENGTHS = (32, 64, 128, 256, 512)
 PASSES = 5
 _COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#4a4a4a")
 _MARKERS = ("^", "v", "x", "o", "s", "D")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Samples a second over several passes."""
-
-    median: float
-    low: float
-    high: float
-    samples: int
-    subwords: int
-    """Mean length of a sample with its special tokens, or the length asked for."""
-    batch_size: int
 
 
 def write_table3(
@@ -61,7 +45,9 @@ def write_table3(
         examples = splits_of(run.folder, data_dir)["test"]
         lengths = [sum(map(len, encoded.windows)) for encoded in model.aligner().encode(list(examples))]
         for size in batch_sizes:
-            found = measure(partial(model.predict, examples, size), len(examples), round(np.mean(lengths)), size)
+            found = measure(
+                partial(model.predict, examples, size), len(examples), round(np.mean(lengths)), size, PASSES
+            )
             data.append({"corpus": run.spec.corpus, "row": run.spec.row, "device": device, **asdict(found)})
             rows.append((
                 corpus_title(run.spec.corpus), run.spec.row, millions, f"{found.median:.0f}",
@@ -99,7 +85,7 @@ def write_figure3(
         manifests.append(run.manifest)
         for length in (n for n in LENGTHS if n <= model.max_subwords):
             cut = samples_of_length(model, examples, length, count=max(batch_size, 2048 // length))
-            found = measure(partial(model.predict, cut, batch_size), len(cut), length, batch_size)
+            found = measure(partial(model.predict, cut, batch_size), len(cut), length, batch_size, PASSES)
             measured.setdefault(label, []).append(found)
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "figure3.png"
@@ -119,37 +105,6 @@ def write_figure3(
     report = Report("figure3", "Figure 3: throughput over sequence length", command, intro,
                     (Grid("", columns, rows),), (), data, "figure3.png")  # fmt: skip
     return [picture, *write_report(report, folder)]
-
-
-def measure(run: Callable[[], object], samples: int, subwords: int, batch_size: int) -> Measured:
-    """Time a pass over `samples` examples `PASSES` times, after one pass that is not counted."""
-    rates = []
-    for _ in range(PASSES + 1):
-        start = time.perf_counter()
-        run()
-        rates.append(samples / (time.perf_counter() - start))
-    return Measured(median(rates[1:]), min(rates[1:]), max(rates[1:]), samples, subwords, batch_size)
-
-
-def samples_of_length(model: IterModel, examples: Sequence[Example], subwords: int, count: int) -> list[Example]:
-    """Make `count` samples of the examples' words, each of at most `subwords` with special tokens, at least a word."""
-    aligner = model.aligner()
-    special = len(aligner.prefix) + len(aligner.suffix)
-    distinct = sorted({word for example in examples for word in example.words})
-    encoded = aligner.encode([Example((word,)) for word in distinct])
-    lengths = {word: len(e) - special for word, e in zip(distinct, encoded, strict=True)}
-    words = cycle(word for example in examples for word in example.words)
-    samples: list[Example] = []
-    taken: list[str] = []
-    used = special
-    while len(samples) < count:
-        word = next(words)
-        if taken and used + lengths[word] > subwords:
-            samples.append(Example(tuple(taken)))
-            taken, used = [], special
-        taken.append(word)
-        used += lengths[word]
-    return samples
 
 
 def draw(measured: Mapping[str, Sequence[Measured]], device: str, path: Path) -> None:
