@@ -181,7 +181,7 @@ def prepare(arguments: list[str]) -> None:
 def inspect(arguments: list[str]) -> None:
     """Print statistics of a corpus and the best scores that a model can reach on it."""
     parser = argparse.ArgumentParser(prog="python -m iter_lightning inspect", description=inspect.__doc__)
-    parser.add_argument("name", metavar="NAME", help="a corpus of the catalogue, or synthetic")
+    parser.add_argument("name", metavar="NAME", help="a corpus of the catalog, or synthetic")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="default: ITER_DATA, else data")
     parser.add_argument(
         "--encoder",

@@ -15,22 +15,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "iter_lightning"
-COVERED = [
-    "__init__.py", "__main__.py", "errors.py", "files.py", "heap.py", "inspection.py", "json_files.py", "machine.py",
-    "processes.py", "status.py", "types.py", "worker.py", "corpora", "features", "metrics", "extraction/__init__.py",
-    "extraction/boundaries.py", "extraction/cli.py", "extraction/cluster.py", "extraction/documents.py",
-    "extraction/extractor.py", "extraction/grouping.py", "extraction/page", "extraction/parts.py",
-    "extraction/places.py", "extraction/progress.py", "extraction/run.py", "extraction/splitting.py",
-]  # fmt: skip
-"""Files and packages that follow the rules. Add a package here when its text has been rewritten."""
-LATER = {"corpora/conll.py"}
-"""Files of covered packages whose text is still to be rewritten."""
 BANNED = {
     "British spelling": r"""
         \b(?: optimis | initialis | normalis | tokenis | vectoris | recognis | organis | summaris | serialis | quantis
         | synchronis | minimis | maximis | generalis | utilis | analys(?=e[sd]?\b|ing) | capitalis | emphasis(?=e|ing)
         | catalogue | licenc | (?:mis)?behaviour | artefact | colour | favour | honour | neighbour | labell | modell
-        | cancell(?=ed|ing) | travell | centre | fibre | defence | grey\b | whilst | amongst | towards
+        | travell | centre | fibre | defence | grey\b | whilst | amongst | towards
         )""",
     "'told' or 'tells' for reporting": r"\btold\b | \btells\b",
     "'anew'": r"\banew\b",
@@ -40,19 +30,18 @@ BANNED = {
     "'none of' for an invalid choice": r"(?<!there\ )\b(?: is | are )\ (?-i:none)\b",
     "'where it' for if or when": r"\bwhere\ (?: it | they | there | that )\b",
     "'as it is'": r"(?<!soon\ )\bas\ (?: it\ is | they\ are )\b",
-    "programs that believe, want, or know": r"\b(?: believes? | wants? | knows )\b",
+    "programs that believe, want, or know": r"(?<!you\ )\b(?: believes? | wants? | knows )\b",
 }
 ALLOWED = {
     "corpora/synthetic_lexicon.py": r"told reporters|Harbours|neighbours",  # sentences of the corpus
     "corpora/catalog.py": r"catalog\.ldc",
+    "studies/sweeps/journal.py": r"\"told\"|^told$",  # an event of journals that exist
 }
 """Texts that are data, by file."""
 
 
 def covered_files() -> list[Path]:
-    paths = [PACKAGE / name for name in COVERED]
-    files = {file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])}
-    return sorted(files - {PACKAGE / name for name in LATER})
+    return sorted(PACKAGE.rglob("*.py"))
 
 
 def texts(source: str) -> Iterator[tuple[int, str]]:

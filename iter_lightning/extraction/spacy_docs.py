@@ -47,7 +47,7 @@ def to_document(doc: Doc, id: str = "") -> Document:
 
     Args:
         doc: its tokens, except white space, are the words. Its sentences are kept; if it has none, spaCy's rules and
-            empty lines end sentences. The Doc stays as it is.
+            empty lines end sentences. The Doc is not changed.
         id: the document's id.
     """
     tokens = [token for token in doc if not token.is_space]

@@ -161,7 +161,7 @@ class PairFeedForward(GatedFeedForward):
         first_X2F, second_YH = project_first(first_XH), second_YH.to(first_XH.dtype)
         pairs = self._rows(first_XH, self.memory * (1 if first_XH.device.type == "cpu" else _GPU_CHUNKS))
 
-        # IsSpan: pairs are ordered by right, so rights are projected as they are needed.
+        # IsSpan: pairs are ordered by right, so each right is projected when it is needed.
         if per_second is not None:
             return _float(streamed.right_logits(
                 first_X2F, second_YH, project_second, w_out, first_P, per_second, self.activation, pairs

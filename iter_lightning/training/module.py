@@ -77,7 +77,7 @@ class IterModule(lightning.LightningModule):
         self.transfer: Transfer | None = None
         """What was taken from `init_from`; set by `configure_model`."""
         self.groups = (encoder_group, head_group)
-        # checks the options before anything is built; this call also tells jsonargparse what `options` are
+        # checks the options before anything is built; jsonargparse also reads from this call what `options` are
         config = IterConfig(schema=schema, encoder={}, self_links=self_links, **options)
         self.config = replace(config, flat=config.flat and resolve_overlaps)
         """The network's configuration, without the encoder's."""

@@ -70,7 +70,7 @@ class RunSummary(Callback):
                 found = analyse(model, data.splits()["dev"], definition, data.eval_batch_size)
             self.run.write_json(self.run.analysis_file, found)
         except (OSError, RuntimeError, IterError) as error:
-            warnings.warn(f"the run is finished, but could not be analysed: {error}", stacklevel=2)
+            warnings.warn(f"the run is finished, but could not be analyzed: {error}", stacklevel=2)
             return
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -83,7 +83,7 @@ def analyse(
     """Compute the content of analysis.json.
 
     Args:
-        model: the best model, on the device where it runs.
+        model: the best model, on its device.
         examples: the dev split with the gold of the corpus.
         definition: the evaluation definition of the scores.
         batch_size: examples per batch.

@@ -119,7 +119,7 @@ def test_what_goes_wrong_leaves_the_run_finished(
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(summary, "analyse", fail)
-    with pytest.warns(UserWarning, match="could not be analysed: out of memory"):
+    with pytest.warns(UserWarning, match="could not be analyzed: out of memory"):
         assert main(["fit", *arguments, "--trainer.max_epochs=1"]) == 0
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "finished"
     assert not (tmp_path / "run" / "analysis.json").exists()

@@ -155,7 +155,7 @@ def read_results(path: Path) -> tuple[Scored, ...]:
 
 
 def public_name(name: str) -> str:
-    """Return a hub id or `package:NAME` as it is, and the last part of a folder: the rest describes a machine."""
+    """Return a hub id or `package:NAME` unchanged, and the last part of a folder: the rest describes a machine."""
     if name.startswith((".", "~", "/")) or name.count("/") > 1 or Path(name).exists():
         return Path(name).name
     return name

@@ -172,7 +172,7 @@ def nearest_lefts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pair each right with its `omega` closest lefts of the same row, nearest first.
 
-    `model.brackets.span_candidates` does the same in torch, where it must not wait for a GPU.
+    `model.brackets.span_candidates` does the same in torch, without waiting for a GPU.
 
     Args:
         left_slots_D: slots of the lefts, ascending.

@@ -85,7 +85,7 @@ def load(model: str, command: ServeCommand) -> tuple[Extractor, ModelInfo]:
 
 
 def name_of(model: str) -> str:
-    """Return a hub id as it is, and the last names of a folder: the rest of its path is a secret of the machine."""
+    """Return a hub id unchanged, and the last names of a folder: the rest of its path is a secret of the machine."""
     path = Path(model)
     if not path.exists():
         return model

@@ -73,7 +73,7 @@ def verdict(ended: Sequence[Trial], best: Trial | None, task: str) -> str:
         )
     if best is not first:
         return (
-            f"Trial {best.number} beats the experiment as it is: {percent(best.f1)} dev F1 ({task}) against "
+            f"Trial {best.number} beats the unchanged experiment: {percent(best.f1)} dev F1 ({task}) against "
             f"{percent(first.f1)}, {100 * (first.cost - best.cost):.2f} more. Each is one training, on one seed."
         )
     others = [trial for trial in ended if trial is not first and trial.f1 is not None and trial.epochs == first.epochs]
@@ -81,7 +81,7 @@ def verdict(ended: Sequence[Trial], best: Trial | None, task: str) -> str:
     beside = "no other trial has finished with the full budget"
     if rest is not None:
         beside = f"the best of {len(others)} others with the full budget, trial {rest.number}, has {percent(rest.f1)}"
-    return f"No trial beats the experiment as it is ({percent(first.f1)} dev F1, {task}): {beside}."
+    return f"No trial beats the unchanged experiment ({percent(first.f1)} dev F1, {task}): {beside}."
 
 
 def corpus_of(config: SweepConfig) -> str:
@@ -129,7 +129,7 @@ def _hyperparameters(config: SweepConfig, facts: dict[str, Any], best: Trial | N
     columns = (
         "",
         "paper, Table 5",
-        "the experiment as it is (trial 1)",
+        "the unchanged experiment (trial 1)",
         f"best (trial {best.number if best else DASH})",
     )
     return Grid("Hyperparameters", columns, tuple(rows))
@@ -170,7 +170,7 @@ def _notes(config: SweepConfig, facts: dict[str, Any], own: dict[str, Any]) -> l
         notes.append("The paper's Table 5 has no row for this corpus.")
     if facts["default"]["dev_f1"] is not None and (beyond := outside(build_space(config.dimensions), own)):
         notes.append(
-            f"The experiment as it is lies outside the space, so it is not reported to SMAC: {', '.join(beyond)}."
+            f"The unchanged experiment lies outside the space, so it is not reported to SMAC: {', '.join(beyond)}."
         )
     return notes
 

@@ -150,7 +150,7 @@ class Sweep:
         self._running[name] = trial
         budget = "" if trial.epochs is None else f", {_epochs(trial.epochs)}"
         values = ", ".join(f"{short(name)} {_rounded(value)}" for name, value in trial.proposal.values.items())
-        self.say(f"{name} of {config.trials}{budget}: {values or 'the experiment as it is'}")
+        self.say(f"{name} of {config.trials}{budget}: {values or 'the unchanged experiment'}")
 
     def _finish(self, outcome: Outcome) -> None:
         trial = self._running.pop(outcome.task.name)
@@ -161,7 +161,7 @@ class Sweep:
             return
         if found is None and trial.number == 1 and outcome.status == _CANNOT:
             raise ConfigError(
-                f"the experiment as it is (trial 1) cannot be trained; from {outcome.task.log}:\n"
+                f"the unchanged experiment (trial 1) cannot be trained; from {outcome.task.log}:\n"
                 f"{log_tail(outcome.task.log)}"
             )
         if found is None:

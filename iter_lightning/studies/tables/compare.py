@@ -285,7 +285,7 @@ def _legend(found: Comparison) -> list[str]:
         lines.append(f"{row.corpus} {row.task}: {sides}")
     lines += [
         f"p: two-sided, {found.resamples:,} permutations of sentences between A and B; corrected for {tests} "
-        f"test{'s' if tests > 1 else ''} (Holm); evidence where that is at most {found.alpha:g}",
+        f"test{'s' if tests > 1 else ''} (Holm); evidence if that is at most {found.alpha:g}",
         f"interval: of A - B in points, {found.resamples:,} bootstrap resamples of sentences; not corrected; "
         f"seed {found.seed}",
         "both describe other sentences, not other seeds; ± is how far seeds move a score",

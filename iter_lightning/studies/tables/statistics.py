@@ -2,7 +2,7 @@
 
 Shapes: R runs, S sentences, N resamples; the last axis holds true positives, false positives, false negatives. A score
 is micro F1 over all sentences of a run; for several runs, the mean of theirs. Sentences are resampled: the results
-hold for the runs as they are, on other sentences like these. `Summary.std` says how far other seeds move a score.
+hold for these runs, on other sentences like these. `Summary.std` says how far other seeds move a score.
 """
 
 from __future__ import annotations

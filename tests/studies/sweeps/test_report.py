@@ -23,7 +23,7 @@ def test_report(undisturbed: tuple[SweepConfig, Path]) -> None:
     found = json.loads((folder / "whole" / "report.json").read_text())
     assert (found["trials"], found["crashed"], found["beats_default"]) == (8, 1, True)
     assert found["commits"] == ["0123456"]
-    assert f"Trial {found['incumbent']['trial']} beats the experiment as it is" in text
+    assert f"Trial {found['incumbent']['trial']} beats the unchanged experiment" in text
     assert "| encoder.learning_rate | 5e-05 | 0.001 | " in text  # the paper's, the experiment's, the best
     assert "| activation | ReLU | relu | " in text
     assert "8 trials, 1 crashed" in text
@@ -36,10 +36,10 @@ def test_report(undisturbed: tuple[SweepConfig, Path]) -> None:
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
-        ([0.5, 0.6, 0.55], "Trial 2 beats the experiment as it is: 60.00 dev F1 (RE+) against 50.00, 10.00 more."),
-        ([0.5, 0.4, 0.45], "No trial beats the experiment as it is (50.00 dev F1, RE+): the best of 2 others with the "
+        ([0.5, 0.6, 0.55], "Trial 2 beats the unchanged experiment: 60.00 dev F1 (RE+) against 50.00, 10.00 more."),
+        ([0.5, 0.4, 0.45], "No trial beats the unchanged experiment (50.00 dev F1, RE+): the best of 2 others with the "
                            "full budget, trial 3, has 45.00."),
-        ([0.5, 0.5], "No trial beats the experiment as it is"),
+        ([0.5, 0.5], "No trial beats the unchanged experiment"),
         ([0.5], "no other trial has finished with the full budget."),
         ([], "No trial has finished with the full budget yet."),
     ],

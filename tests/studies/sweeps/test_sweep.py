@@ -166,7 +166,7 @@ def test_a_damaged_line_is_told(undisturbed: tuple[SweepConfig, Path]) -> None:
 def test_a_space_that_is_exhausted_ends_the_sweep(tmp_path: Path) -> None:
     config = sweep_config(tmp_path, trials=9, space={**SPACE, RATE: None, BATCH: [8, 16], "model.activation": None})
     said = run_sweep(config, tmp_path / "sweep")
-    assert said[-1] == "the space has nothing new after 2 trials"  # one of its two is the experiment as it is
+    assert said[-1] == "the space has nothing new after 2 trials"  # one of its two is the unchanged experiment
 
 
 def test_an_experiment_that_cannot_be_trained_ends_the_sweep(tmp_path: Path) -> None:

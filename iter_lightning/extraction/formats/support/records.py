@@ -62,8 +62,8 @@ def record_item(
     Args:
         record: the parsed record, or the `ValueError` that says why there is none.
         options: how it is read.
-        source: where it is from.
-        place: its place there.
+        source: file or stream of the record.
+        place: position of the record in it.
         raw: returns its text; by default it is written as JSON.
     """
     try:

@@ -48,7 +48,7 @@ class TextWriter(Writer):
     """Writes a UTF-8 file as `self.file`; see `Writer` for the arguments.
 
     The file is compressed if its path ends in `.gz` (without a time stamp, so equal text gives equal bytes). Line
-    endings are written as they are given.
+    endings are written unchanged.
     """
 
     def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
