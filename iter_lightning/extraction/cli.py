@@ -22,6 +22,7 @@ from iter_lightning.extraction.progress import show_progress
 from iter_lightning.extraction.run import Executor, ExtractionConfig, Summary, extract, run_here
 from iter_lightning.heap import limit_onednn_cache, return_large_buffers
 from iter_lightning.machine import require_standard_output
+from iter_lightning.model.startup import allow_quick_import
 from iter_lightning.processes import advise
 from iter_lightning.status import unfinished_note
 
@@ -44,6 +45,7 @@ def main(arguments: list[str]) -> None:
     logging.getLogger("iter_lightning").setLevel(logging.ERROR if options.quiet else logging.WARNING)
     limit_onednn_cache()
     return_large_buffers()
+    allow_quick_import()
     config = _config(options)
     if not options.quiet and (note := unfinished_note(options.model)):
         print(note, file=sys.stderr)

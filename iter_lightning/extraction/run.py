@@ -76,6 +76,9 @@ class ExtractionConfig:
         options = None
         if self.backend == "torch":
             check_torch()
+            from iter_lightning.model.startup import import_if_allowed
+
+            import_if_allowed()
             from iter_lightning.model.inference import InferenceOptions
 
             options = InferenceOptions(self.precision, self.compile, allow_slow=self.allow_slow)

@@ -19,7 +19,20 @@ from unittest import mock
 _COMPILER = ("torch._dynamo", "torch._dynamo._trace_wrapped_higher_order_op")
 _MODULES = ("modeling_utils", "masking_utils", "integrations.sdpa_attention", "models.auto", "generation.utils")
 """What the modules of encoders import."""
+_allowed = False
 _logger = logging.getLogger(__name__)
+
+
+def allow_quick_import() -> None:
+    """Let this process import transformers quickly when it first loads a model for extraction."""
+    global _allowed
+    _allowed = True
+
+
+def import_if_allowed() -> None:
+    """Import transformers quickly if `allow_quick_import` was called."""
+    if _allowed:
+        import_transformers_quickly()
 
 
 def import_transformers_quickly() -> bool:
