@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.heap import freeze_heap, limit_onednn_cache, return_large_buffers
+from iter_lightning.model.startup import import_transformers_quickly
 from iter_lightning.status import unfinished_note
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> None:
     return_large_buffers()
     if command.threads:  # read by torch when it is imported, and by the onnx backend
         os.environ["OMP_NUM_THREADS"] = str(command.threads)
+    if command.backend == "torch":
+        import_transformers_quickly()
     from iter_lightning.apps.serve.app import create_app
     from iter_lightning.apps.serve.server import bind, run
 

@@ -95,7 +95,7 @@ def limited_protocol(limit: int, header_timeout: float, request_timeout: float) 
 
 
 def watched(app: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an ASGI application that notifies its connection when a request begins and ends."""
+    """Return an ASGI application that reports the start and end of each request to its connection."""
 
     async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

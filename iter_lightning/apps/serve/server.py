@@ -103,7 +103,7 @@ def _logging(access_log: bool) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "loggers": {
             "iter_lightning": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
-            "uvicorn": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
+            "uvicorn": {"level": "ERROR", "handlers": ["stderr"], "propagate": False},
             "uvicorn.access": {
                 "level": "INFO" if access_log else "WARNING", "handlers": ["stderr"], "propagate": False,
             },

@@ -155,9 +155,13 @@ def served(*arguments: str, shell: str = "") -> Iterator[tuple[subprocess.Popen[
     with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            first = process.stderr.readline()
-            found = re.search(r"INFO serving .* on (http://\S+)$", first)
-            assert found, first + process.stderr.read()
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if found := re.search(r"INFO serving .* on (http://\S+)$", line):
+                    break
+            else:
+                raise AssertionError("".join(lines))
             yield process, found[1]
         finally:
             process.kill()

