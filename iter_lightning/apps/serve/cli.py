@@ -40,14 +40,14 @@ def main(arguments: list[str]) -> None:
     return_large_buffers()
     if command.threads:  # read by torch when it is imported, and by the onnx backend
         os.environ["OMP_NUM_THREADS"] = str(command.threads)
-    if command.backend == "torch":
-        import_transformers_quickly()
     from iter_lightning.apps.serve.app import create_app
     from iter_lightning.apps.serve.server import bind, run
 
     with bind(command.host, command.port) as bound:  # before the model is loaded, which takes longer
         if note := unfinished_note(model):
             print(note, file=sys.stderr)
+        if command.backend == "torch":
+            import_transformers_quickly()
         extractor, info = load(model, command)
         app = create_app(extractor, command, info)
         freeze_heap()
