@@ -124,7 +124,11 @@ class IterModule(lightning.LightningModule):
                 self.transfer = None if self.init_from is None else start_from(model, self.init_from)
                 self._speed_up(model)
                 self.model = model
-        if self._trainer is not None and (data := getattr(self.trainer, "datamodule", None)) is not None:
+        try:
+            data = getattr(self.trainer, "datamodule", None)
+        except RuntimeError:  # this module is not attached to a Trainer
+            data = None
+        if data is not None:
             data.connect(self.model.aligner(), self.model.collate)
 
     def _speed_up(self, model: IterModel) -> None:
