@@ -53,7 +53,7 @@ def test_experiment_is_built(path: Path, built: dict[str, IterCLI]) -> None:
     assert isinstance(cli.datamodule, CorpusDataModule)
     assert isinstance(cli.model, IterModule)
     assert cli.model.schema == cli.datamodule.schema
-    assert cli.model.options["omega"] == cli.datamodule.omega
+    assert cli.model.config.omega == cli.datamodule.omega
     assert cli.trainer.gradient_clip_val == 1.0
     if path.stem.startswith("ade_fold"):
         assert cli.datamodule.title() == f"ADE fold {path.stem[-1]}"
@@ -68,7 +68,7 @@ def test_hyperparameters_are_those_of_table_5(name: str, built: dict[str, IterCL
             rate, schedule, warmup, decay,
         )  # fmt: skip
     assert cli.datamodule.batch_size == TABLE_5[name][2]
-    assert cli.model.options["activation"] == "relu"
+    assert cli.model.config.activation == "relu"
 
 
 def test_command_line_wins_over_files_and_later_files_over_earlier(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_command_line_wins_over_files_and_later_files_over_earlier(tmp_path: Pat
     assert [Path(a).name for a in chain if a.endswith(".yaml")] == ["base.yaml", "mine.yaml"]
     cli = build_cli("fit", [f"--config={tmp_path / 'mine.yaml'}", "--model.encoder=some/where",
                             f"--run_dir={tmp_path / 'run'}"])  # fmt: skip
-    assert cli.model.options["dropout"] == 0.1
+    assert cli.model.config.dropout == 0.1
     assert cli.model.encoder_name == "some/where"
     assert cli.config.fit.experiment == "mine"
 

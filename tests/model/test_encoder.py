@@ -368,7 +368,7 @@ def test_a_model_without_tokenizer_is_saved_and_loaded(tmp_path: Path) -> None:
 def test_windows_past_absolute_positions_are_refused() -> None:
     config = tiny_config("bert")
     options = {"schema": SCHEMA, "encoder": config.to_dict(), "max_subwords": config.max_position_embeddings + 1}
-    with pytest.raises(ConfigError, match="past the encoder's limit"):
+    with pytest.raises(ConfigError, match="exceeds the encoder's limit"):
         IterModel(IterConfig(**options), encoders.build_encoder(config))
     relative = tiny_config("t5")
     model = IterModel(

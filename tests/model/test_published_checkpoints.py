@@ -10,7 +10,6 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
-from builders import FAMILIES, TOKENIZERS, build_example, tiny_config
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,6 +19,7 @@ from iter_lightning.errors import EncoderError
 from iter_lightning.model import IterModel, hub
 from iter_lightning.model.brackets import ordered_pairs, span_candidates
 from iter_lightning.model.iter import ModelHeads
+from tests.builders import FAMILIES, TOKENIZERS, build_example, tiny_config
 
 TYPES, LINKS = ["Loc", "Org", "Peop"], ["Kill", "Live_In"]
 NESTED, NER_ONLY, INVERSE = 1 << 5 | 1 << 9, 1 << 11, 1 << 18

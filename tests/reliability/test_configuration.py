@@ -96,7 +96,7 @@ def write(folder: Path, name: str, content: Any) -> Path:
     ("option", "expected"),
     [
         ("--model.dropout=99", "dropout 99.0 is outside"),
-        ("--model.max_subwords=9999", "past the encoder's limit"),
+        ("--model.max_subwords=9999", "exceeds the encoder's limit"),
         ("--ckpt_path=/no/such.ckpt", "no such file"),
         ("--data.num_workers=-1", "num_workers must be at least 0"),
         ("--data.mention_swap=null", "data.mention_swap: null is not allowed"),

@@ -123,7 +123,7 @@ def test_seeds_of_one_experiment(experiments: Path, place: Path, capfd: pytest.C
     said = capfd.readouterr().out
     assert "2 runs: 2 finished, 0 to do" in said  # Table 2's runs are this experiment's
     assert "RE+" in said
-    assert main(["seeds", *options, "--seeds", "1", "9", "--set", "model.type_decision=best"]) == 2
+    assert main(["seeds", *options, "--seeds", "1", "9", "--set", "model.max_subwords=9999"]) == 2
     captured = capfd.readouterr()
     assert "FAILED mine-" in captured.out
     assert "2 of 2 runs are not finished" in captured.err

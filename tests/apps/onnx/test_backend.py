@@ -147,7 +147,7 @@ def test_options_out_of_range_are_refused(exported: Path) -> None:
 
 
 def test_values_read_without_torch_equal_network() -> None:
-    assert tuple(heads.ACTIVATIONS) == config_module.ACTIVATIONS
+    assert tuple(heads.ACTIVATIONS) == get_args(config_module.Activation)
     for family in builders.FAMILIES:
         model = tiny_model(family)
         assert pretrained.longest_window(model.config) == model.max_subwords
