@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def run(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -28,6 +30,7 @@ def test_import_transformers_quickly_leaves_out_optional_modules() -> None:
     assert out.splitlines() == ["True False", "[]", "True", "(1, 3)"]
 
 
+@pytest.mark.slow
 def test_import_transformers_quickly_that_fails_leaves_the_usual_import() -> None:
     out = run(
         "import sys\n"

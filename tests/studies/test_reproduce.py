@@ -18,6 +18,7 @@ from iter_lightning.cli import main
 from iter_lightning.model import IterModel
 from iter_lightning.studies.tables import throughput
 
+pytestmark = pytest.mark.slow
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

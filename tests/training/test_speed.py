@@ -93,6 +93,7 @@ def test_one_graph_serves_batches_of_every_shape(family: str) -> None:
 
 
 @pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.slow
 def test_a_compiled_run_leaves_what_a_plain_one_leaves(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

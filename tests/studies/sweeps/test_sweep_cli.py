@@ -44,6 +44,7 @@ def sweep(tmp_path: Path, encoder_dir: Path, corpus_dir: Path, monkeypatch: pyte
     return tmp_path / "sweep.yaml"
 
 
+@pytest.mark.slow
 def test_a_sweep_is_killed_and_goes_on(sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "sweep"
     arguments = ["sweep", f"--config={sweep}", f"--folder={folder}", "--jobs=2", f"--report={tmp_path / 'reports'}"]
