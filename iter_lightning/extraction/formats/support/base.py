@@ -108,7 +108,7 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Format:
-    """A document format: one declaration for reading and writing.
+    r"""A document format: one declaration for reading and writing.
 
     Args:
         name: as `--format` and `--input-format` take it.
@@ -130,7 +130,7 @@ class Format:
         >>> from iter_lightning.extraction.formats import Format, TextWriter
         >>> class Names(TextWriter):
         ...     def write(self, document):
-        ...         self.file.writelines(f"{entity.text}\\n" for entity in document.entities)
+        ...         self.file.writelines(f"{entity.text}\n" for entity in document.entities)
         >>> Format("names", "a name per line", (".names",), write=Names).summary
         'a name per line'
     """
