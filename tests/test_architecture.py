@@ -58,3 +58,25 @@ def test_studies_import_downwards(path: Path) -> None:
     for name in imports(path):
         if name.startswith("iter_lightning.studies.") and (other := name.split(".")[2]) != own:
             assert levels[other] < levels[own], f"{path.name} imports {name}"
+
+
+TESTS = Path(__file__).parent
+ACROSS_MODULES = {
+    "apps/serve/test_attack.py", "corpora/test_readers.py", "extraction/test_extraction_corpora.py",
+    "metrics/test_functional_properties.py", "model/test_gold_roundtrip_corpora.py", "model/test_parameter_counts.py",
+    "studies/sweeps/test_sweep_cli.py", "test_architecture.py", "test_experiments.py", "test_language.py",
+    "test_sweeps.py", "training/test_cli_coreference.py", "training/test_cli_errors.py", "training/test_cli_fit.py",
+    "training/test_cli_transfer.py", "training/test_speed.py",
+}  # fmt: skip
+"""Tests of what several modules do together; `reliability/` and `benchmarks/` hold such tests only."""
+
+
+def test_tests_mirror_the_package() -> None:
+    """`iter_lightning/a/b.py` is tested by `tests/a/test_b.py`."""
+    found = {path.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
+    elsewhere = {path for path in found if path.parts[0] in ("reliability", "benchmarks")}
+    modules = {path: PACKAGE.joinpath(*path.parts[:-1], path.stem.removeprefix("test_")) for path in found - elsewhere}
+    alone = {
+        str(path) for path, module in modules.items() if not (module.is_dir() or module.with_suffix(".py").is_file())
+    }
+    assert alone == ACROSS_MODULES
