@@ -14,6 +14,8 @@ from pathlib import Path
 PAGE = Path(__file__).with_name("help.txt")
 WIDTH = 100
 """Columns of the page."""
+_INDENT = 30
+"""Columns before a description."""
 SUMMARIES = {
     "fit": "Train a model in a run folder. A finished run is not run again; a stopped one is resumed.",
     "validate": "Score a run's best model on the dev split.",
@@ -100,21 +102,26 @@ def _formatter() -> type:
 
     from jsonargparse import DefaultHelpFormatter
 
-    return partial(DefaultHelpFormatter, width=WIDTH, max_help_position=30)  # type: ignore[return-value]
+    return partial(DefaultHelpFormatter, width=WIDTH, max_help_position=_INDENT)  # type: ignore[return-value]
 
 
 def _options(text: str) -> str:
-    """Keep the options of a parser's help, without headings, options that take a file, and lists of classes."""
-    kept: list[str] = []
-    keep = False
-    for line in text.splitlines():
-        if line.startswith("  --"):
-            keep = ".help " not in line and " CONFIG " not in line
-        elif not line.startswith("   "):
-            keep = False
-        if keep:
-            kept.append(line.replace("(required, type", "(type"))
-    return re.sub(r",\s+known\s+subclasses:[^)]*", "", "\n".join(kept))
+    """Keep the options of a parser's help, without headings, options that take a file, and types that are unions."""
+    lines: list[str] = []
+    for block in re.split(r"^(?=\S|  --|$)", text, flags=re.MULTILINE):
+        if not block.startswith("  --") or ".help " in block or " CONFIG" in block:
+            continue
+        names, *rest = block.rstrip().split("\n")
+        if names[_INDENT - 2 : _INDENT] == "  ":
+            names, rest = names[:_INDENT].rstrip(), [names[_INDENT:], *rest]
+        description = " ".join(" ".join(rest).split()).replace("(required, type", "(type")
+        description = re.sub(r", known subclasses:[^)]*", "", description)
+        # the order of a union depends on which of two equal unions typing has seen first
+        description = re.sub(r"type: (Union|Literal)\[[^()]*\], default", "default", description)
+        filled = textwrap.wrap(description, WIDTH - _INDENT)
+        lines.append(f"{names:{_INDENT}}{filled.pop(0)}" if len(names) < _INDENT - 1 and filled else names)
+        lines += [" " * _INDENT + line for line in filled]
+    return "\n".join(lines)
 
 
 def _corpora(classes: Sequence[type]) -> str:
