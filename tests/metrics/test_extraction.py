@@ -143,6 +143,7 @@ def test_lengths_must_agree() -> None:
         ExtractionMetric(SCHEMA).update([predicted()], [])
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(run_rank, args=(str(tmp_path), ExtractionMetric(SCHEMA)), nprocs=2)
     seen = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1)]

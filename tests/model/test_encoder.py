@@ -164,6 +164,7 @@ def test_the_longest_window_fits(family: str) -> None:
         assert model.encode(model.collate([(encoded, 0)])).isfinite().all()
 
 
+@pytest.mark.slow
 def test_all_families_load_in_a_fresh_process_without_a_network(tmp_path: Path) -> None:
     expected = {}
     for family in ALL:

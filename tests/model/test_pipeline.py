@@ -28,6 +28,7 @@ def test_order_does_not_depend_on_batches(model: IterModel, size: int | None, to
     assert any(p.relations for p in expected)
 
 
+@pytest.mark.slow
 def test_worker_processes_find_the_same(model: IterModel) -> None:
     assert_close(list(stream(model, TEXTS, 4, workers=1, pool=5)), model.predict(TEXTS))
 

@@ -123,6 +123,7 @@ def test_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_full_disk(arguments: list[str], tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: told in one line, and the results of before stay whole."""
     code = (

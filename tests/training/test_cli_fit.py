@@ -154,10 +154,10 @@ def process(arguments: list[str], verb: str = "fit", **options: Any) -> subproce
         pytest.param(
             ["--trainer.callbacks+=MovingAverage", "--data.mention_swap=0.5"],
             id="average and swap",
-            marks=pytest.mark.slow,
         ),
     ],
 )
+@pytest.mark.slow
 def test_kill_9_resumes_bit_equal(more: list[str], arguments: list[str], tmp_path: Path) -> None:
     """Killed in the middle of an epoch, dropout on; the continued run has the very weights of an undisturbed one."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -203,6 +203,7 @@ def test_mixed_precision_is_clipped_and_close_to_full(
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "full"), rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_moving_average_is_what_is_kept(arguments: list[str], encoder_dir: Path, tmp_path: Path) -> None:
     """With a slow average after one epoch the kept model is still near the start, where the plain one has left."""
     start = IterModel.from_encoder(str(encoder_dir), SCHEMA).encoder.state_dict()

@@ -105,6 +105,7 @@ def test_what_cannot_be_started_from(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_off_run_needs_its_start_no_more(
     arguments: list[str], other: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

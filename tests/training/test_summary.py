@@ -46,6 +46,7 @@ class FakeLogger:
         self.metrics.update(metrics)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_analysed_and_w_and_b_has_it(
     arguments: list[str], corpus_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

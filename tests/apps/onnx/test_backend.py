@@ -24,6 +24,8 @@ from tests import builders
 from tests.apps.onnx.builders import predictions, sentences, small_model
 from tests.builders import COMMON, SCHEMA, assert_close, tiny_model
 
+pytestmark = pytest.mark.slow  # exports take minutes
+
 
 def test_predict_finds_what_model_finds(model: IterModel, exported: Path) -> None:
     mine = predictions(OnnxBackend.from_pretrained(exported), sentences())

@@ -125,6 +125,7 @@ def test_export_disagreement_leaves_old_graphs(copied: Path, parity: Parity, mon
         (lambda folder: [path.unlink() for path in folder.glob("tokenizer*")], "without a tokenizer"),
     ],
 )
+@pytest.mark.slow
 def test_export_damaged_model_is_refused(breaks: Callable[[Path], object], fault: str, copied: Path) -> None:
     breaks(copied)
     before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}

@@ -25,6 +25,7 @@ for n in range(4):
 """
 
 
+@pytest.mark.slow
 def test_search_started_twice_with_one_seed_proposes_the_same() -> None:
     env = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(Path.cwd())}
     runs = [

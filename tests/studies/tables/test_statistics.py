@@ -201,6 +201,7 @@ def test_the_test_keeps_its_level() -> None:
     assert 0.06 < np.mean(np.array(p) <= 0.1) < 0.14
 
 
+@pytest.mark.slow
 def test_two_thousand_sentences_take_seconds() -> None:
     a, b = noisy(5, 2000, seed=1), noisy(5, 2000, seed=2)
     start = time.process_time()
@@ -211,6 +212,7 @@ def test_two_thousand_sentences_take_seconds() -> None:
 
 @given(p=st.lists(st.floats(1e-6, 1), max_size=8))
 @settings(max_examples=20)  # statsmodels collects garbage at each call
+@pytest.mark.slow
 def test_holm_against_its_definition(p: list[float]) -> None:
     """The i-th smallest times (n - i), never below the one before, never past 1."""
     found = holm(p)

@@ -44,6 +44,7 @@ def test_equal_documents_give_equal_bytes(name: str, tmp_path: Path) -> None:
     assert all(not path.name.startswith(".") for path in tmp_path.rglob("*"))
 
 
+@pytest.mark.slow
 def test_equal_documents_give_equal_bytes_in_another_process(tmp_path: Path) -> None:
     script = """
 import sys
