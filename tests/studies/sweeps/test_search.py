@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from iter_lightning.studies.sweeps.search import Proposal, Search
 from iter_lightning.studies.sweeps.space import dimensions
 from tests.studies.sweeps.fakes import (
