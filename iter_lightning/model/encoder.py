@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from transformers import MODEL_MAPPING, PretrainedConfig
 from transformers.utils.hub import cached_file
 
@@ -90,8 +91,23 @@ def build_encoder(config: PretrainedConfig) -> nn.Module:
 
 def planned(build: Callable[[], nn.Module]) -> nn.Module:
     """Build a network without memory for its tensors, to compare their sizes with those of a file."""
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInitialization():
         return build()
+
+
+class _NoInitialization(TorchFunctionMode):
+    """Skips `torch.nn.init`, and computes ranges on the CPU.
+
+    On the device `meta` both would import torch's compiler or sympy, which takes longer than building the network.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        options = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else options["tensor"]
+        if func is torch.arange:
+            options = {"device": "cpu", **options}
+        return func(*args, **options)
 
 
 def weights_digest(name: str) -> str | None:
