@@ -86,12 +86,11 @@ def test_limit_on_memory_is_reported_in_one_line(campaign: Campaign, arguments: 
     assert list(campaign.folder.iterdir()) == []
 
 
-def test_memory_that_ends_in_the_middle_is_reported_in_one_line(
-    campaign: Campaign, extract: list[str]
-) -> None:  # fmt: skip
-    out = campaign.folder / "out.jsonl"
+def test_memory_that_ends_in_the_middle_is_reported_in_one_line(campaign: Campaign) -> None:
+    arguments = ["fit", "--data=Synthetic", "--wandb.mode=disabled"]
     prefix = shell(f'ulimit -v {910 << 10}; exec "$@"')
-    one_line(campaign, campaign.process([*extract, "-o", str(out)], prefix=prefix, limit_s=300), "out of memory")
+    outcome = campaign.process(arguments, cwd=campaign.folder, prefix=prefix, limit_s=300)
+    one_line(campaign, outcome, "out of memory")
     assert list(campaign.folder.iterdir()) == []
 
 

@@ -135,7 +135,7 @@ def test_deep_json_is_refused(campaign: Campaign, name: str) -> None:
     read, path = JSON_FORMATS[name][0], campaign.folder / "a.json"
     for opening in ("[", '{"entities":', '[{"tokens":'):
         path.write_text(opening * 100_000)
-        assert "nested deeper" in campaign.raises(read, path)
+        assert "nested too deeply" in campaign.raises(read, path)
 
 
 @pytest.mark.parametrize("name", ["spert", "dygie", "jointer", "conll"])
