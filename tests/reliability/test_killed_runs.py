@@ -396,7 +396,8 @@ def test_all_files_of_a_run_and_an_export_have_the_permissions_of_the_umask(
 @pytest.mark.parametrize("verb", ["test", "validate", "predict", "seeds", "reproduce", "compare", "export"])
 def test_every_verb_that_uses_runs_has_the_option(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        assert main([verb, "--help"]) == 0
+        status: object = main([verb, "--help"])
     except SystemExit as ended:
-        assert ended.code == 0
+        status = ended.code
+    assert status == 0
     assert "--allow-unfinished" in capsys.readouterr().out
