@@ -266,7 +266,7 @@ def load_quietly(name: str, load: Any, **options: Any) -> Any:
     try:
         return load(path, trust_remote_code=False, **options)
     except BaseException as error:  # errors for damaged files have no common class
-        if not is_fault(error):
+        if not is_fault(error) or isinstance(error, MemoryError):
             raise
         raise EncoderError(_unreachable(name, error)) from error
     finally:

@@ -19,6 +19,7 @@ from jsonargparse import ArgumentParser, get_loader, set_loader, set_parsing_set
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from iter_lightning.errors import ConfigError, IterError
+from iter_lightning.machine import machine_fault
 from iter_lightning.model.config import IterConfig
 from iter_lightning.training.extends import lookup
 from iter_lightning.training.module import IterModule
@@ -69,12 +70,14 @@ def set_up_parsing() -> None:
 def as_config_error(error: BaseException) -> IterError:
     """Convert an error that was raised while a configuration was parsed or built.
 
-    If libraries have wrapped an `IterError`, it is returned unchanged.
+    If libraries have wrapped an `IterError`, it is returned unchanged; a lack of memory is reported as such.
     """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, IterError):
             return cause
+        if isinstance(cause, MemoryError):
+            return IterError(machine_fault(cause) or "out of memory")
         cause = cause.__cause__ or cause.__context__
     return ConfigError(_readable(error))
 
