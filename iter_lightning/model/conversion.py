@@ -5,9 +5,10 @@ C span candidates, T entity types, E found spans, P pairs of found spans, R rela
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
+from itertools import pairwise, product
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from iter_lightning.features.layout import example_of_rows
 from iter_lightning.model.config import IterConfig
 from iter_lightning.types import NO_LIMITS, Entity, Prediction, Relation, Schema, WindowLimits
 
+T = TypeVar("T")
 Windows = Sequence[tuple[EncodedExample, int]]
 """The (example, window number) of each row."""
 
@@ -158,14 +160,10 @@ def predictions(
     # Entities: from slots to words; of several windows, the one that owns a span reports it.
     word_S = word_BN.reshape(-1)
     starts_E, ends_E = word_S[spans.left_slot_E], word_S[spans.right_slot_E] + 1
-    typed: list[list[Entity]] = []
-    for span, (row, start, end) in enumerate(zip(spans.row_E, starts_E, ends_E, strict=True)):
-        names = spans.types_ET[span].nonzero()[0]
-        typed.append([Entity(int(start), int(end), schema.entity_types[t]) for t in names])
+    typed = _typed_entities(spans, starts_E, ends_E, schema)
+    for row, start, end, scored in zip(spans.row_E, starts_E, ends_E, typed, strict=True):
         if _is_owner(windows[row], int(start), int(end)):
-            found = entities[example_B[row]]
-            for entity, t in zip(typed[span], names, strict=True):
-                found[entity] = max(found.get(entity, 0.0), float(spans.scores_ET[span, t]))
+            _keep_best(entities[example_B[row]], scored)
     if config.flat:  # spans of different windows, and of subwords of one word, may still overlap
         entities = [_without_overlaps(found) for found in entities]
 
@@ -185,16 +183,31 @@ def predictions(
         hull = int(min(starts_E[head], starts_E[tail])), int(max(ends_E[head], ends_E[tail]))
         if not _is_owner(windows[row], *hull):
             continue
-        kept, linked = entities[example_B[row]], relations[example_B[row]]
-        for first in typed[head]:
-            for second in typed[tail]:
-                relation = schema.canonical(Relation(first, second, schema.relation_types[kind]))
-                if first in kept and second in kept:
-                    linked[relation] = max(linked.get(relation, 0.0), float(links_PR[pair, kind]))
+        kept, name, score = entities[example_B[row]], schema.relation_types[kind], float(links_PR[pair, kind])
+        _keep_best(relations[example_B[row]], {
+            schema.canonical(Relation(first, second, name)): score
+            for first, second in product(typed[head], typed[tail]) if first in kept and second in kept
+        })  # fmt: skip
     return [
         _prediction(found, linked, example in truncated)
         for example, (found, linked) in enumerate(zip(entities, relations, strict=True))
     ]
+
+
+def _typed_entities(
+    spans: Spans, starts_E: np.ndarray, ends_E: np.ndarray, schema: Schema
+) -> list[dict[Entity, float]]:
+    """Return the entities of each span, one per decided type, with their scores."""
+    return [
+        {Entity(int(start), int(end), schema.entity_types[t]): float(scores_T[t]) for t in types_T.nonzero()[0]}
+        for start, end, types_T, scores_T in zip(starts_E, ends_E, spans.types_ET, spans.scores_ET, strict=True)
+    ]
+
+
+def _keep_best(scores: dict[T, float], found: Mapping[T, float]) -> None:
+    """Add scored items; an item that was found before keeps its larger score."""
+    for item, score in found.items():
+        scores[item] = max(scores.get(item, 0.0), score)
 
 
 def _is_owner(window: tuple[EncodedExample, int], start: int, end: int) -> bool:
