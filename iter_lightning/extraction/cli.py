@@ -42,7 +42,8 @@ To resume a killed or interrupted extraction, run the same command again. No doc
 def main(arguments: list[str]) -> None:
     """Extract entities and relations from documents."""
     options = _parser().parse_args(arguments)
-    logging.getLogger("iter_lightning").setLevel(logging.ERROR if options.quiet else logging.WARNING)
+    if options.quiet:
+        logging.getLogger("iter_lightning").setLevel(logging.ERROR)
     limit_onednn_cache()
     return_large_buffers()
     allow_quick_import()
