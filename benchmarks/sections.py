@@ -247,7 +247,7 @@ def stage_seconds(model: IterModel, examples: Sequence[Example], batching: Batch
 
 @contextmanager
 def _stage(name: str) -> Iterator[None]:
-    """Mark what is inside, or a decorated function, as a range of the profiler."""
+    """Record a block, or a decorated function, as a named range of the profiler."""
     with record_function(name):
         yield
         if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What is measured: a model (trained, or untrained heads), its sentences, and the floor of its bare encoder."""
+"""Subjects of the benchmarks: a model (trained, or with untrained heads), its sentences, and its bare encoder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Subject:
 
     @property
     def label(self) -> str:
-        """The model's name in reports: the end of a path, without what is above a run folder."""
+        """Name of the model in reports: the last parts of its path."""
         path = Path(self.name.removeprefix("package:"))
         parts = [part for part in path.parts if part not in ("/", "..", "model")]
         keep = {"model": 2, "encoder": 1 if path.is_dir() else 2}.get(self.kind, 1)
@@ -214,7 +214,7 @@ class _Shift:
 
 
 def calibrated(subject: Subject, batch_size: int = 8) -> Subject:
-    """Shift the logits of untrained heads until they find what the subject wants; a trained model stays as it is.
+    """Shift the logits of untrained heads until they find the subject's target numbers. A trained model is not changed.
 
     Random heads find nothing or everything, and what is found decides what the later heads cost. A constant added to
     the logits changes how much is found, but not what the head itself costs.

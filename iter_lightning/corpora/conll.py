@@ -57,7 +57,7 @@ def columns_of(line: str) -> list[str]:
 
 
 def line_fault(columns: Sequence[str], tag_column: int | None = -1) -> str | None:
-    """Return what is wrong with the columns of a word and its tag (None: without a tag), or None."""
+    """Return the fault in the columns of a word, or None. `tag_column` is None for files without tags."""
     if not columns[0]:
         return "expected a word and a tag, found an empty first column"
     if tag_column is None:

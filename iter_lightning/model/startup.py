@@ -1,4 +1,4 @@
-"""A faster import of transformers, for commands that run a model once and exit.
+"""A faster import of transformers, for `extract` and `serve`.
 
 `import transformers.modeling_utils` takes about twice as long as `import torch`: it imports torch's compiler (for
 decorators of quantized layers), torch.distributed.tensor (for sharding) and scipy (for losses of object detection).

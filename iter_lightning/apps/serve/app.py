@@ -84,7 +84,7 @@ def _add_errors(app: FastAPI) -> None:
 
 def _add_extract(app: FastAPI, service: Service) -> None:
     class Route(APIRoute):
-        """The service reads the body, within its limits; FastAPI only describes it."""
+        """A route whose body the service reads, within its limits. FastAPI only documents it."""
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             return service.answer
@@ -96,7 +96,7 @@ def _add_extract(app: FastAPI, service: Service) -> None:
         responses=_errors(400, 408, 413, 415, 422, 429, 500, 503, 504),
     )  # fmt: skip
     async def extract(request: schemas.ExtractRequest) -> schemas.ExtractResponse:
-        raise NotImplementedError  # see `Route`
+        raise AssertionError("`Route` answers these requests")
 
     app.include_router(router)
 

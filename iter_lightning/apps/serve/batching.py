@@ -225,7 +225,7 @@ class _ModelThread(threading.Thread):
         self._calls.put(None)
 
     def run(self) -> None:
-        """Run what is submitted; see `threading.Thread`."""
+        """Run the submitted calls until the thread is stopped; see `threading.Thread`."""
         while item := self._calls.get():
             future, function = item
             if future.set_running_or_notify_cancel():

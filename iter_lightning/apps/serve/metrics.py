@@ -1,4 +1,4 @@
-"""The metrics of a server in Prometheus' format; every application has a registry of its own."""
+"""Prometheus metrics of a server, with one registry per application."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class ServeCommand(ServeOptions):
         default=None, description="spaCy's code; none: only words are accepted; default: the model's, else en"
     )
     context: Literal["sentence", "document"] = Field(
-        default="sentence", description="what is read at once: relations stay in it"
+        default="sentence", description="unit that the model reads; relations do not cross its borders"
     )
     backend: Literal["torch", "onnx"] = Field(default="torch", description="onnx: what `export --onnx` wrote")
     device: str | None = Field(default=None, description="torch's name; default: a GPU if there is one")

@@ -151,7 +151,7 @@ class ModelResponse(ModelInfo):
 
 
 class Error(BaseModel):
-    """The reason why there is no result."""
+    """An error of a request or of one of its texts."""
 
     code: Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(CODES)})]
     message: str

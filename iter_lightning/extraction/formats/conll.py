@@ -79,7 +79,7 @@ class _Block:
             self.sentences = [[]]
 
     def items(self) -> Iterator[Item]:
-        """Yield the document, or its fault; nothing if there is no word."""
+        """Yield the document or its fault. A document without words yields nothing."""
         if self.fault is not None:
             yield self.fault
         elif self.first:

@@ -108,7 +108,7 @@ class _Lines:
 
 
 def _record(names: list[str], fields: list[str], options: ReadOptions) -> dict[str, str] | ValueError:
-    """Return the text and the id of a row, or what is wrong with it."""
+    """Return the text and the id of a row, or its fault."""
     if len(fields) != len(names):
         return ValueError(f"{len(fields)} fields, the first row has {len(names)} (a delimiter that is not quoted?)")
     record = {name: fields[names.index(name)] for name in (options.text_field, options.id_field) if name in names}

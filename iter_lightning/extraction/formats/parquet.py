@@ -59,7 +59,7 @@ def read_parquet(source: Source, options: ReadOptions, advance: Advance) -> Iter
 
 
 def check_parquet(source: Source, options: ReadOptions) -> str | None:
-    """Return what is missing: pyarrow, a column, or the mark of the format if the format was named.
+    """Return an error message if pyarrow, a column, or (for a named format) the mark of Parquet is missing.
 
     A damaged file with the right suffix is reported when it is read.
     """

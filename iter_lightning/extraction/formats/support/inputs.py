@@ -104,7 +104,7 @@ class _Finder:
             self.notes.append(f"{_name(given)}: given more than once, read once")
 
     def sources(self) -> tuple[Source, ...]:
-        """Return all sources, each with a name of its own."""
+        """Return all sources, with unique names."""
         names = Counter(source.name for source, _ in self.found)
         return tuple(
             replace(source, name=_name(source.path or "")) if folder and names[source.name] > 1 else source

@@ -114,7 +114,7 @@ class _Counted(io.RawIOBase):
 
     def __init__(self, stream: Any, advance: Advance) -> None:
         super().__init__()
-        # of a pipe, take what is there
+        # read the bytes that a pipe has, without waiting for more
         self._readinto = getattr(stream, "readinto1", stream.readinto)
         self._advance = advance
 
