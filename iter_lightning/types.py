@@ -7,7 +7,7 @@ entity without words or a relation whose arguments are not entities of the examp
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,6 +205,34 @@ class Schema:
         if relation.type in self.symmetric and relation.tail < relation.head:
             return Relation(relation.tail, relation.head, relation.type)
         return relation
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """Hold the texts of the labels of a batch, and whether its gold annotation is complete.
+
+    Args:
+        entities: Text of each entity label, in the order of their indices.
+        relations: Text of each relation label.
+        entities_exhaustive: Whether words that are not annotated are true negatives.
+        relations_exhaustive: Whether pairs without a gold relation are true negatives.
+
+    Example:
+        >>> LabelSet(entities=("person", "company"), relations=("works for",)).relations
+        ('works for',)
+    """
+
+    entities: tuple[str, ...]
+    relations: tuple[str, ...] = ()
+    entities_exhaustive: bool = True
+    relations_exhaustive: bool = True
+
+    @classmethod
+    def of(cls, schema: Schema, texts: Mapping[str, str] | None = None) -> LabelSet:
+        """Return the labels of a schema: the names of its types, or for some types other texts."""
+        given = texts or {}
+        entities = tuple(given.get(name, name) for name in schema.entity_types)
+        return cls(entities, tuple(given.get(name, name) for name in schema.relation_types))
 
 
 def _names(field: str, values: object) -> tuple[str, ...]:

@@ -155,6 +155,10 @@ class Aligner:
         self._entity_index = {name: i for i, name in enumerate(schema.entity_types)}
         self._relation_index = {name: i for i, name in enumerate(schema.relation_types)}
 
+    def for_schema(self, schema: Schema) -> Aligner:
+        """Return an aligner for other types."""
+        return Aligner(self.tokenizer, schema, self.omega, self.max_subwords, self.overlap, self.self_links)
+
     def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:
         """Encode examples in order.
 

@@ -18,6 +18,7 @@ from torch.utils.data import Sampler
 from iter_lightning.features.alignment import EncodedExample, Features
 from iter_lightning.features.layout import example_of_rows, lay_out
 from iter_lightning.features.lengths import length_batches, longest_first
+from iter_lightning.types import LabelSet
 
 __all__ = ["Batch", "LengthBatchSampler", "collate", "length_batches"]
 
@@ -58,6 +59,8 @@ class Batch:
     """Triples (head index in `gold_spans_S3`, tail index, relation type)."""
     windows: tuple[tuple[EncodedExample, int], ...]
     """The (example, window number) of each row. Windows of one example are adjacent."""
+    labels: LabelSet | None = None
+    """The labels that an open model is asked for."""
 
     def __len__(self) -> int:
         return len(self.windows)

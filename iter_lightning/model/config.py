@@ -15,6 +15,7 @@ Activation = Literal["relu", "gelu", "tanh"]
 TypeDecision = Literal["argmax", "all", "sum"]
 LinkPairs = Literal["entities", "positions"]
 LossReduction = Literal["sum", "batch_mean"]
+HeadKind = Literal["fixed", "bound", "open"]
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
@@ -65,6 +66,11 @@ class IterConfig:
             batches. With DDP the ranks are averaged in both cases.
         max_subwords: longest window in subwords; null is the encoder's limit.
         window_overlap: subwords that neighboring windows of a long text share.
+        heads: `fixed` are the heads of the paper. `open` generates the output layers from the text of the labels, so
+            that types are chosen at call time (see `IterModel.bind`). `bound` are the heads of an open model with
+            chosen types. In both, IsLeft scores each entity type and takes the maximum, and outputs have biases.
+        predicted_lefts: in training, pair rights also with the false left brackets that IsLeft predicts, so that
+            IsSpan learns to reject them.
         pair_memory_mb: upper limit in MiB for the inner layers that a pair head keeps at once. Larger batches of pairs
             are computed in chunks, and computed again in the backward pass. Without gradients a GPU may use 32 times
             as much.
@@ -97,6 +103,8 @@ class IterConfig:
     max_subwords: int | None = None
     window_overlap: int = 64
     pair_memory_mb: int = 16
+    heads: HeadKind = "fixed"
+    predicted_lefts: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.encoder, dict):
@@ -104,13 +112,13 @@ class IterConfig:
         object.__setattr__(self, "encoder", json.loads(json.dumps(self.encoder)))  # JSON has no integer keys
         for name, literal in (
             ("type_decision", TypeDecision), ("link_pairs", LinkPairs), ("loss_reduction", LossReduction),
-            ("activation", Activation),
+            ("activation", Activation), ("heads", HeadKind),
         ):  # fmt: skip
             if getattr(self, name) not in get_args(literal):
                 expected = ", ".join(get_args(literal))
                 raise ConfigError(f"{name}: expected one of {expected}, found {getattr(self, name)!r:.80}")
         check_language(self.language)
-        for name in ("flat", "inverse_links", "respect_word_boundaries", "self_links"):
+        for name in ("flat", "inverse_links", "respect_word_boundaries", "self_links", "predicted_lefts"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name}: expected true or false, found {getattr(self, name)!r:.80}")
         for name, low, high in (
@@ -125,10 +133,20 @@ class IterConfig:
             if not optional and not (number and low <= value <= high):
                 raise ConfigError(f"{name} {str(value)[:80]} is outside [{low}, {high}]")
 
+        if self.predicted_lefts and self.link_pairs == "positions":
+            raise ConfigError("predicted_lefts: cannot be combined with link_pairs positions, whose heads are candidates")
+        if self.heads != "fixed" and self.inverse_links:
+            raise ConfigError(f"inverse_links: not supported by {self.heads} heads, which read a label in one direction")
+
     @property
     def link_outputs(self) -> int:
         """Number of columns of IsLink's logits: R, or 2R with inverse links."""
         return len(self.schema.relation_types) * (2 if self.inverse_links else 1)
+
+    @property
+    def left_outputs(self) -> int:
+        """Number of columns of IsLeft's logits: 1, or the number of entity types with bound and open heads."""
+        return 1 if self.heads == "fixed" else len(self.schema.entity_types)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain values, for JSON."""

@@ -18,6 +18,7 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.features.lengths import whole_rows
 from iter_lightning.model import streamed
 from iter_lightning.model.chunked import ChunkedPairs
+from iter_lightning.model.labels import LabelLinear
 
 _CPU_WORKSPACE = 2**21
 """Bytes of inner layers that inference computes at a time on a CPU, so that they fit into its caches."""
@@ -39,12 +40,17 @@ class GatedFeedForward(nn.Module):
         outputs: number of logits.
         activation: relu, gelu or tanh.
         dropout: dropout probability before the output projection.
+        bias: whether the output projection has a bias, as those of open models do.
 
     Raises:
         ConfigError: `activation` has another value.
     """
 
-    def __init__(self, inputs: int, width: int, outputs: int, activation: str = "relu", dropout: float = 0.3) -> None:
+    w_out: nn.Linear | LabelLinear
+
+    def __init__(
+        self, inputs: int, width: int, outputs: int, activation: str = "relu", dropout: float = 0.3, bias: bool = False
+    ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, found {activation!r}")
@@ -53,14 +59,18 @@ class GatedFeedForward(nn.Module):
         self.replaced_projections: nn.ModuleList | None = None
         self.w_in = nn.Linear(inputs, 2 * width, bias=False)  # W_a and W_i stacked: one product for both
         self.dropout = nn.Dropout(dropout)
-        self.w_out = nn.Linear(width, outputs, bias=False)
+        self.w_out = nn.Linear(width, outputs, bias=bias)
 
     def forward(self, x_XH: Tensor) -> Tensor:
         """Compute logits [X, O], in float32 or wider."""
         if torch.is_grad_enabled() or self.training:
             return self.gate(self.w_in(x_XH))
         x_XH, (project,), w_out = self._streamed(x_XH)
-        return _float(streamed.row_logits(x_XH, project, w_out, self.activation, self._rows(x_XH)))
+        return self._biased(streamed.row_logits(x_XH, project, w_out, self.activation, self._rows(x_XH)))
+
+    def _biased(self, logits: Tensor) -> Tensor:
+        """Add the bias to products that were computed without it, in float32 or wider."""
+        return _float(logits) if self.w_out.bias is None else _float(logits) + self.w_out.bias
 
     def replace_projections(self, make: Callable[[Tensor, None], nn.Module]) -> None:
         """Replace the inner projections by layers that `make` builds from each weight; training is then impossible."""
@@ -106,14 +116,15 @@ class PairFeedForward(GatedFeedForward):
         outputs: number of logits.
         activation: relu, gelu or tanh.
         dropout: dropout probability before the output projection.
+        bias: see `GatedFeedForward`.
         memory_mb: upper limit in MiB for the inner layers of one chunk.
     """
 
     def __init__(
         self, inputs: int, width: int, outputs: int, activation: str = "relu", dropout: float = 0.3,
-        memory_mb: int = 16,
+        bias: bool = False, memory_mb: int = 16,
     ) -> None:  # fmt: skip
-        super().__init__(2 * inputs, width, outputs, activation, dropout)
+        super().__init__(2 * inputs, width, outputs, activation, dropout, bias)
         self.memory = memory_mb * 2**20
         self.chunk = max(1, self.memory // (7 * width * 4))  # a backward pass keeps 7 inner widths per pair
 
@@ -142,7 +153,7 @@ class PairFeedForward(GatedFeedForward):
             first_X2F, second_Y2F, self.w_out.weight.to(first_X2F.dtype), first_P, second_P, self.activation,
             self.dropout.p if self.training else 0.0, self.chunk,
         )  # fmt: skip
-        return _float(logits)
+        return self._biased(logits)
 
     def _stream(
         self, first_XH: Tensor, second_YH: Tensor, first_P: Tensor, second_P: Tensor, per_second: int | None
@@ -163,13 +174,13 @@ class PairFeedForward(GatedFeedForward):
 
         # IsSpan: pairs are ordered by right, so each right is projected when it is needed.
         if per_second is not None:
-            return _float(streamed.right_logits(
+            return self._biased(streamed.right_logits(
                 first_X2F, second_YH, project_second, w_out, first_P, per_second, self.activation, pairs
             ))  # fmt: skip
 
         # IsLink: pairs are in any order, so the second operands are projected at once, too.
         second_Y2F = project_second(second_YH)
-        return _float(streamed.pair_logits(first_X2F, second_Y2F, w_out, first_P, second_P, self.activation, pairs))
+        return self._biased(streamed.pair_logits(first_X2F, second_Y2F, w_out, first_P, second_P, self.activation, pairs))
 
     def logits_within_rows(self, vectors_EH: Tensor, first_P: Tensor, second_P: Tensor, row_E: Tensor) -> Tensor:
         """Compute the logits of all ordered pairs inside each row, without gradients.

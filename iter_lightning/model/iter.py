@@ -7,8 +7,8 @@ E spans, P pairs of spans, R relation types, F filled slots. Gold: S spans, K li
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordere
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.decoding import SpanProposals, propose
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
+from iter_lightning.model.labels import LabelLinear, label_vectors
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
 from iter_lightning.model.pipeline import stream
-from iter_lightning.types import NO_LIMITS, Example, Prediction, Schema
+from iter_lightning.types import NO_LIMITS, Example, LabelSet, Prediction, Schema
 
 _ENCODED_AT_ONCE = {"cpu": 2048, "cuda": 65_536}
 """Subwords per call of the encoder without gradients: few enough for a CPU's caches, many for a GPU's throughput."""
@@ -66,14 +67,18 @@ class IterModel(nn.Module):
         """Whether `inference.prepare` has optimized the model, which changes its weights so that it cannot be saved."""
         hf_config = encoders.config_from_dict(config.encoder)
         hidden, inner = encoders.hidden_size(hf_config), encoders.feed_forward_size(hf_config)
-        pair_width, options = config.pair_width or 2 * inner, (config.activation, config.dropout)
+        pair_width = config.pair_width or 2 * inner
+        options = (config.activation, config.dropout, config.heads != "fixed")
         types, links = len(config.schema.entity_types), config.link_outputs
-        self.is_left = GatedFeedForward(hidden, config.left_width or inner, 1, *options)
+        self.is_left = GatedFeedForward(hidden, config.left_width or inner, config.left_outputs, *options)
         self.is_span = PairFeedForward(hidden, pair_width, types, *options, config.pair_memory_mb)
         self.sides = 1 if config.omega == 1 else 2  # vectors that represent a span: its last subword, or both ends
         self.is_link = (
             PairFeedForward(self.sides * hidden, pair_width, links, *options, config.pair_memory_mb) if links else None
         )
+        if config.heads == "open":
+            for head in filter(None, (self.is_left, self.is_span, self.is_link)):
+                head.w_out = LabelLinear(hidden, head.inner // 2)
         self.tokenizer = tokenizer
         self.max_subwords = pretrained.longest_window(config)
 
@@ -92,6 +97,8 @@ class IterModel(nn.Module):
         encoder = encoders.load_encoder(name)
         config = IterConfig(schema=schema, encoder=encoders.load_config(name).to_dict(), **options)
         model = cls(config, encoder, encoders.load_tokenizer(name))
+        if config.heads == "open":
+            model.ask(LabelSet.of(schema))
         loading.try_out(f"encoder {name!r}", model)
         return model
 
@@ -158,27 +165,59 @@ class IterModel(nn.Module):
         omega = max(encoded.omega for encoded, _ in batch.windows)
         if omega > self.config.omega:
             raise ConfigError(f"the batch was encoded for omega {omega}, the model pairs {self.config.omega} lefts")
+        if batch.labels is not None:
+            self.ask(batch.labels)
         heads = ModelHeads(self, batch, self.encode(batch))
 
-        # Candidates are made of the gold lefts, not of predicted ones.
-        is_left_S = torch.zeros(len(heads.hidden_SH), dtype=torch.bool, device=heads.hidden_SH.device)
-        is_left_S[batch.gold_left_slots_G] = True
+        # Candidates are made of the gold lefts, and of predicted ones if the model is trained to reject false ones.
+        left_logits = heads.typed_left_logits()
+        gold_left = self._gold_lefts(batch, left_logits)
+        is_left_S = gold_left.any(dim=1)
+        if self.config.predicted_lefts and (batch.labels is None or batch.labels.entities_exhaustive):
+            is_left_S[batch.left_slots_L] |= left_logits.detach().amax(dim=1) > 0
         candidates = span_candidates(
             is_left_S.view_as(batch.input_ids_BN), batch.left_slots_L, batch.right_slots_M, self.config.omega, "valid"
         )
 
-        # The gold types of the candidates that are gold spans; all other candidates are "none".
+        # The gold types of the candidates that are gold spans; all other candidates are "none". A gold span is no
+        # candidate if false lefts stand between its brackets.
         row_of_span_S = candidate_rows(candidates, batch.gold_spans_S3, batch.input_ids_BN.shape[1])
         span_logits_CT = heads.span_logits(candidates)
         gold_CT = torch.zeros_like(span_logits_CT, dtype=torch.bool)
-        gold_CT[row_of_span_S[batch.gold_types_T2[:, 0]], batch.gold_types_T2[:, 1]] = True
+        row_T, type_T = row_of_span_S[batch.gold_types_T2[:, 0]], batch.gold_types_T2[:, 1]
+        gold_CT[row_T[row_T >= 0], type_T[row_T >= 0]] = True
 
         loss = IterLoss(
-            left=left_loss(heads.left_logits(), is_left_S[batch.left_slots_L]),
+            left=self._left_loss(batch, left_logits, gold_left),
             span=span_loss(span_logits_CT, gold_CT, candidates.valid_C),
             link=self._link_loss(heads, candidates, row_of_span_S),
         )
         return loss.scaled(1 / len(batch)) if self.config.loss_reduction == "batch_mean" else loss
+
+    def _gold_lefts(self, batch: Batch, left_logits: Tensor) -> Tensor:
+        """Return the gold lefts of all slots, bool [S, 1], or [S, T] if IsLeft scores each type."""
+        slots, outputs = batch.input_ids_BN.numel(), left_logits.shape[1]
+        gold = torch.zeros(slots, outputs, dtype=torch.bool, device=left_logits.device)
+        if self.config.heads == "fixed":
+            gold[batch.gold_left_slots_G] = True
+        else:
+            row_S, left_S, _ = batch.gold_spans_S3.unbind(dim=1)
+            span_T, type_T = batch.gold_types_T2.unbind(dim=1)
+            gold[(row_S * batch.input_ids_BN.shape[1] + left_S)[span_T], type_T] = True
+        return gold
+
+    def _left_loss(self, batch: Batch, left_logits: Tensor, gold_left: Tensor) -> Tensor:
+        """Compute Eq. 10 over the eligible lefts; without complete annotation, only over those inside gold spans."""
+        gold_L = gold_left[batch.left_slots_L]
+        if batch.labels is None or batch.labels.entities_exhaustive:
+            return left_loss(left_logits, gold_L)
+        row_S, left_S, right_S = batch.gold_spans_S3.unbind(dim=1)
+        length = batch.input_ids_BN.shape[1]
+        change = torch.zeros(len(gold_left) + 1, device=gold_left.device)
+        ones = torch.ones_like(row_S, dtype=change.dtype)
+        change.index_add_(0, row_S * length + left_S, ones).index_add_(0, row_S * length + right_S + 1, -ones)
+        inside_L = (change.cumsum(0) > 0.5)[batch.left_slots_L]
+        return left_loss(left_logits[inside_L], gold_L[inside_L])
 
     def _link_loss(self, heads: ModelHeads, candidates: SpanCandidates, row_of_span_S: Tensor) -> Tensor:
         """Compute Eq. 13 over pairs of gold spans, or of span candidates (heads) and gold spans (tails).
@@ -189,7 +228,7 @@ class IterModel(nn.Module):
             row_of_span_S: the candidate of each gold span.
         """
         batch, config = heads.batch, self.config
-        if self.is_link is None:
+        if self.is_link is None or (batch.labels is not None and not batch.labels.relations):
             return heads.hidden_SH.new_zeros(())
 
         # Tails are the gold spans of each row; heads are the same, or all candidates.
@@ -206,7 +245,8 @@ class IterModel(nn.Module):
         rank_S = torch.arange(len(row_S), device=row_S.device) - (spans_B.cumsum(0) - spans_B)[row_S]
 
         # Mark the gold links.
-        gold_PR = torch.zeros(len(head_P), config.link_outputs, dtype=torch.bool, device=row_S.device)
+        outputs = config.link_outputs if batch.labels is None else len(batch.labels.relations)
+        gold_PR = torch.zeros(len(head_P), outputs, dtype=torch.bool, device=row_S.device)
         head_K, tail_K, type_K = batch.gold_links_K3.unbind(dim=1)
         gold_PR[offset_E[head_of_span_S[head_K]] + rank_S[tail_K], type_K] = True
 
@@ -222,7 +262,66 @@ class IterModel(nn.Module):
             trained_P = torch.ones_like(head_P, dtype=torch.bool)
             trained_P[offset_E[head_of_span_S] + rank_S] = False
             head_P, tail_P, gold_PR = head_P[trained_P], tail_P[trained_P], gold_PR[trained_P]
+
+        # Without complete annotation, only pairs with a gold link in either direction are known.
+        if batch.labels is not None and not batch.labels.relations_exhaustive:
+            linked_P = gold_PR.any(dim=1)
+            known_SS = torch.zeros(len(row_S), len(row_S), dtype=torch.bool, device=row_S.device)
+            known_SS[head_P[linked_P], tail_P[linked_P]] = True
+            known_P = (known_SS | known_SS.t())[head_P, tail_P]
+            head_P, tail_P, gold_PR = head_P[known_P], tail_P[known_P], gold_PR[known_P]
         return link_loss(heads.pair_logits(head_slots, tail_slots, head_P, tail_P), gold_PR)
+
+    def ask(self, labels: LabelSet) -> None:
+        """Generate the output layers of an open model for some labels.
+
+        Raises:
+            EncoderError: the model was built without a tokenizer.
+        """
+        if self.tokenizer is None:
+            raise EncoderError("this model was built without a tokenizer, so it cannot read labels")
+        vectors_TH = label_vectors(self.encoder, self.tokenizer, (*labels.entities, *labels.relations))
+        entities_TH, relations_TH = vectors_TH.split([len(labels.entities), len(labels.relations)])
+        for head, vectors in ((self.is_left, entities_TH), (self.is_span, entities_TH), (self.is_link, relations_TH)):
+            if head is not None and len(vectors):
+                assert isinstance(head.w_out, LabelLinear)
+                head.w_out.bind(vectors)
+
+    @torch.no_grad()
+    def bind(self, schema: Schema, texts: Mapping[str, str] | None = None) -> IterModel:
+        """Choose the types of an open model.
+
+        The result is an ordinary model that shares the encoder and the inner layers with this one, and costs what a
+        model with fixed types costs.
+
+        Args:
+            schema: types, whose names the model reads.
+            texts: what to read instead of a name, such as a description: `{"drug": "drug: a medicine"}`.
+
+        Raises:
+            ConfigError: this model is not open.
+
+        Example:
+            >>> open_model = IterModel.from_pretrained("runs/open/model")  # doctest: +SKIP
+            >>> model = open_model.bind(Schema(("person", "company"), ("works for",)))  # doctest: +SKIP
+        """
+        if self.config.heads != "open":
+            raise ConfigError(
+                "only an open model has types of your choice; the types of this one are "
+                f"{', '.join((*self.config.schema.entity_types, *self.config.schema.relation_types))}"
+            )
+        training = self.training
+        self.eval().ask(LabelSet.of(schema, texts))
+        self.train(training)
+        config = replace(self.config, schema=schema, heads="bound")
+        bound = IterModel(config, self.encoder, self.tokenizer).to(self.is_left.w_in.weight.device).eval()
+        for name in ("is_left", "is_span", "is_link"):
+            own, new = getattr(self, name), getattr(bound, name)
+            if own is not None and new is not None:
+                new.w_in = own.w_in
+                new.w_out.weight.copy_(own.w_out.weight)
+                new.w_out.bias.copy_(own.w_out.bias)
+        return bound
 
     @torch.no_grad()
     def propose(self, batch: Batch, link_threshold: float | None = None) -> SpanProposals:
@@ -296,9 +395,13 @@ class ModelHeads:
     hidden_SH: Tensor = field(repr=False)
 
     def left_logits(self) -> Tensor:
-        """Eq. 4, [L]."""
+        """Eq. 4, [L]; the largest logit of all types if IsLeft scores each type."""
+        return self.typed_left_logits().amax(dim=1)
+
+    def typed_left_logits(self) -> Tensor:
+        """Eq. 4, [L, 1], or [L, T] if IsLeft scores each type."""
         logits: Tensor = self.model.is_left(self.hidden_SH.index_select(0, self.batch.left_slots_L))
-        return logits.squeeze(1)
+        return logits
 
     def span_logits(self, candidates: SpanCandidates) -> Tensor:
         """Eq. 5, [C, T]."""

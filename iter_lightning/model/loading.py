@@ -12,7 +12,7 @@ from iter_lightning.model import hub, pretrained
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.encoder import build_encoder, planned
 from iter_lightning.model.encoder_config import config_from_dict, reason
-from iter_lightning.types import Example
+from iter_lightning.types import Example, LabelSet
 
 if TYPE_CHECKING:
     from iter_lightning.model.iter import IterModel
@@ -40,6 +40,9 @@ def load(source: Path, model_class: type[IterModel]) -> IterModel:
         raise EncoderError(f"{file} does not fit config.json: {reason(error)}") from error
     if (source / "tokenizer_config.json").exists():  # a model that is only given batches has no tokenizer
         model.tokenizer = pretrained.load_tokenizer(str(source))
+    if config.heads == "open":
+        with torch.no_grad():
+            model.eval().ask(LabelSet.of(config.schema))
     try_out(source, model.eval())
     return model
 

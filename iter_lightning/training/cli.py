@@ -18,7 +18,7 @@ from iter_lightning.model.encoder import weights_digest
 from iter_lightning.model.transfer import model_folder
 from iter_lightning.processes import end_with
 from iter_lightning.status import unfinished_note
-from iter_lightning.training import datamodules  # noqa: F401  (its classes are what --data can name)
+from iter_lightning.training import datamodules, mixture  # noqa: F401  (their classes are what --data can name)
 from iter_lightning.training.building import (
     PARSER_MODE,
     as_config_error,

@@ -24,6 +24,7 @@ from iter_lightning.model.encoder import load_config
 from iter_lightning.model.packing import can_pack
 from iter_lightning.model.transfer import Transfer, start_from
 from iter_lightning.training.optim import GroupConfig, build_optimizer, parameter_groups
+from iter_lightning.training.zero_shot import ZeroShotScores
 from iter_lightning.types import Example, Prediction, Schema
 
 TABLE_5_ENCODER = GroupConfig(5e-5, 0.1, "linear", 0.05)
@@ -89,6 +90,7 @@ class IterModule(lightning.LightningModule):
         """The last evaluation on dev: definition and scores."""
         self.test_results: list[dict[str, Any]] = []
         """The last evaluation on test, one entry per definition."""
+        self._zero_shot: ZeroShotScores | None = None
         self.dev_metric = ExtractionMetric(schema, EvaluationDefinition(split_protocol=split_protocol))
         metrics = [
             ExtractionMetric(schema, EvaluationDefinition(gold, match, symmetric, split_protocol))
@@ -202,15 +204,38 @@ class IterModule(lightning.LightningModule):
         place = f"{seed}/{self.current_epoch}/{self.global_rank}"
         torch.manual_seed(int.from_bytes(hashlib.sha256(place.encode()).digest()[:7]))
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[tuple[int, Example, Prediction]]]:
+    def on_validation_epoch_start(self) -> None:
+        """Bind an open model to the types of each dev corpus."""
+        corpora = getattr(getattr(self.trainer, "datamodule", None), "evaluated", None)
+        if self.config.heads == "open" and corpora is not None:
+            self._zero_shot = ZeroShotScores(self.network, corpora, self.dev_metric.definition.split_protocol)
+
+    def validation_step(
+        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, list[tuple[int, Example, Prediction]]]:
         """Count a batch of the dev split."""
-        examples, predictions = [e.example for e in batch.examples], self.network.decode(batch)
-        self.dev_metric.update(predictions, examples)
+        examples = [e.example for e in batch.examples]
+        if self._zero_shot is not None:
+            predictions = self._zero_shot.models[dataloader_idx].decode(batch)
+            self._zero_shot.update(dataloader_idx, predictions, examples)
+        else:
+            predictions = self.network.decode(batch)
+            self.dev_metric.update(predictions, examples)
         places = [e.index for e in batch.examples]
         return {"rows": list(zip(places, examples, predictions, strict=True))}
 
     def on_validation_epoch_end(self) -> None:
-        """Log all scores of the dev split; `dev/f1` is RE+, or NER for a schema without relations."""
+        """Log all scores of the dev split.
+
+        `dev/f1` is RE+, or NER for a schema without relations. For an open model it is the mean over the dev corpora,
+        see `ZeroShotScores`.
+        """
+        if self._zero_shot is not None:
+            self.dev_results = self._zero_shot.results(self.network.config.link_threshold)
+            for name, value in self._zero_shot.compute().items():
+                self.log(f"dev/{name}", value, prog_bar=name == "f1")
+            self._zero_shot = None
+            return
         values = self.dev_metric.compute()
         self.dev_results = [self._result(self.dev_metric)]
         main = values["re_plus_f1" if self.schema.relation_types else "ner_f1"]

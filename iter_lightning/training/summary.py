@@ -60,6 +60,8 @@ class RunSummary(Callback):
         if trainer.interrupted or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, IterModule)
+        if pl_module.config.heads == "open":
+            return  # results.json has the scores of each dev corpus; they share no types
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         precision = trainer.precision_plugin
         try:
