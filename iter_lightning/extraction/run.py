@@ -38,8 +38,8 @@ from iter_lightning.extraction.parts import (
 )
 from iter_lightning.extraction.places import Files, check_apart, check_outputs
 from iter_lightning.extraction.splitting import resolve_language
-from iter_lightning.files import write_atomically
 from iter_lightning.heap import freeze_heap
+from iter_lightning.io.atomic import write_atomically
 from iter_lightning.model.names import resolve_model
 from iter_lightning.types import Schema
 

@@ -21,7 +21,7 @@ from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, collate
-from iter_lightning.files import permit, write_atomically
+from iter_lightning.io.atomic import permit, staged_file, write_atomically
 from iter_lightning.model import encoder as encoders
 from iter_lightning.model import loading, packing, pretrained, published, stored
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
@@ -264,13 +264,9 @@ class IterModel(nn.Module):
             self.tokenizer.save_pretrained(target)
         distinct = stored.without_shared(tensors or self.state_dict())  # before copying, after which nothing is shared
         tensors = {name: value.detach().cpu().contiguous() for name, value in distinct.items()}
-        part = target / "model.safetensors.part"
-        try:
+        with staged_file(target / "model.safetensors") as part:
             save_file(tensors, part, metadata={"format": "pt"})
             permit(part)  # safetensors creates files that only the owner may read
-            part.replace(target / "model.safetensors")
-        finally:
-            part.unlink(missing_ok=True)
         write_atomically(target / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from iter_lightning.errors import EncoderError, IterError
-from iter_lightning.files import regular_file
+from iter_lightning.io.streams import regular_file
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from iter_lightning.apps.export.facts import ModelFacts, public_name, read_manif
 from iter_lightning.apps.onnx.export import check_packages, export_onnx
 from iter_lightning.apps.onnx.manifest import Precision
 from iter_lightning.errors import ConfigError
-from iter_lightning.files import whole_folder
+from iter_lightning.io.atomic import whole_folder
 from iter_lightning.model.iter import IterModel
 from iter_lightning.model.names import resolve_model
 from iter_lightning.model.stored import read_json
