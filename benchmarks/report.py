@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.sections import STAGES
 from iter_lightning.errors import ConfigError
-from iter_lightning.files import write_atomically
+from iter_lightning.io.atomic import write_atomically
 from iter_lightning.training.manifest import describe
 
 VERSION = 2

@@ -17,7 +17,6 @@ from iter_lightning.corpora import CATALOG, load_corpus
 from iter_lightning.corpora.checks import omega_needed
 from iter_lightning.corpora.synthetic import SCHEMA, SyntheticConfig, synthetic_splits
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.extractor import model_folder
 from iter_lightning.features.lengths import longest_first
 from iter_lightning.model import IterConfig, IterModel
 from iter_lightning.model import encoder as encoders
@@ -105,7 +104,7 @@ def load_subject(options: Namespace, kind: str, name: str) -> Subject:
     torch.manual_seed(0)
     schema, omega, examples = load_examples(options, options.split)
     if kind == "model":
-        model = IterModel.from_pretrained(model_folder(name))
+        model = IterModel.from_pretrained(name)
         if set(model.config.schema.entity_types) != set(schema.entity_types):
             raise ConfigError(
                 f"{name} finds {', '.join(model.config.schema.entity_types)}; "

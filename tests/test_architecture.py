@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "iter_lightning"
 FLOORS = {
-    "cancellation": 0, "errors": 0, "heap": 0, "processes": 0, "types": 0, "files": 0.5, "machine": 0.5,
+    "cancellation": 0, "errors": 0, "heap": 0, "processes": 0, "types": 0, "io": 0.5, "machine": 0.5,
     "json_files": 0.6, "status": 0.7, "corpora": 1, "features": 2, "metrics": 2, "model": 3, "training": 4,
     "extraction": 4, "apps": 5, "inspection": 5, "timing": 5, "studies": 6, "cli": 7, "worker": 8, "__main__": 8,
     "__init__": 8,
@@ -39,7 +39,7 @@ def test_imports_point_downwards(path: Path) -> None:
         parts = name.split(".")
         if parts[0] == "iter_lightning" and parts[1] in FLOORS and parts[1] != own:
             assert FLOORS[parts[1]] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
-        if own in ("types", "errors", "files", "heap", "corpora"):
+        if own in ("types", "errors", "io", "heap", "corpora"):
             assert parts[0] not in ("torch", "transformers", "lightning"), f"{own} imports {name}"
         if own in ("features", "metrics", "model"):
             assert parts[0] not in ("lightning", "pytorch_lightning"), f"{own} imports {name}"

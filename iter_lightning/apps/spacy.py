@@ -35,9 +35,10 @@ from typing import Any, Self
 
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import CONTEXTS
-from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS, Extractor, Thresholds, model_folder
+from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS, Extractor, Thresholds
 from iter_lightning.extraction.splitting import NO_LANGUAGE
-from iter_lightning.files import whole_folder
+from iter_lightning.io.atomic import whole_folder
+from iter_lightning.model.names import resolve_model
 
 try:
     from spacy.language import Language
@@ -98,7 +99,7 @@ class IterComponent:
         if Doc.get_extension("relations")[2] is not relations_of:
             raise ConfigError(f"{name}: another package has its own `doc._.relations`; both cannot be used together")
         if Path(model).is_dir():
-            _model_folder(model)
+            resolve_model(model)
         self.name = name
         self.vocab = nlp.vocab
         self.model = model
@@ -196,7 +197,7 @@ class IterComponent:
         Raises:
             EncoderError: the model's folder does not exist any more.
         """
-        source, target = _model_folder(self.model), Path(path) / "model"
+        source, target = resolve_model(self.model), Path(path) / "model"
         if source.resolve() != target.resolve():
             with whole_folder(target) as part:
                 for file in _model_files(source):
@@ -210,7 +211,7 @@ class IterComponent:
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
         """Return the files of the model as a zip archive."""
-        source, buffer = _model_folder(self.model), BytesIO()
+        source, buffer = resolve_model(self.model), BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             for file in _model_files(source):
                 archive.write(source / file, file)
@@ -242,18 +243,6 @@ class IterComponent:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = Lock()
-
-
-def _model_folder(model: str) -> Path:
-    """Return the folder with the files of a model.
-
-    Raises:
-        EncoderError: there is no model.
-    """
-    folder = model_folder(model)
-    if not (folder / "config.json").is_file():
-        raise EncoderError(f"no ITER model in {folder}: config.json is missing")
-    return folder
 
 
 def _model_files(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from typing import IO, Any, NoReturn
 from xml.parsers import expat
 
 from iter_lightning.errors import CorpusError, IterError
-from iter_lightning.files import GzipReader, regular_file
+from iter_lightning.io.streams import GzipReader, regular_file
 from iter_lightning.types import Entity, Example
 
 XML_NAME = "GENIAcorpus3.02.xml"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.errors import CorpusError, IterError, shown
-from iter_lightning.files import GzipReader, regular_file
+from iter_lightning.io.streams import GzipReader, regular_file
 from iter_lightning.types import Entity, Example, Relation, surrogate_fault
 
 UNPACKED_BYTES = 1 << 30

@@ -18,7 +18,7 @@ from iter_lightning.corpora.records import (
     take_keys,
 )  # fmt: skip
 from iter_lightning.errors import CorpusError, shown
-from iter_lightning.files import write_atomically
+from iter_lightning.io.atomic import write_atomically
 from iter_lightning.types import Example, Schema
 
 

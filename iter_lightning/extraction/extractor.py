@@ -13,6 +13,7 @@ from iter_lightning.errors import ConfigError, TextError
 from iter_lightning.extraction.documents import CONTEXTS, Context, Document
 from iter_lightning.extraction.grouping import grouped
 from iter_lightning.extraction.splitting import Splitter, resolve_language
+from iter_lightning.model.names import resolve_model
 from iter_lightning.types import NO_LIMITS, Example, Prediction, Schema, WindowLimits, surrogate_fault
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Extractor:
         """Load a model from a run folder, a model folder, or the hub.
 
         Args:
-            model: Folder or hub id.
+            model: Name of the model; see `model.names.resolve_model`.
             language: spaCy's code for the language of the texts. None means the language of the model, or English if it
                 has none. "none" means that all documents have words.
             context: See `Extractor`.
@@ -161,7 +162,7 @@ class Extractor:
         """
         if backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r} is not valid; expected one of {', '.join(BACKENDS)}")
-        folder = model_folder(model)
+        folder = resolve_model(model)
         language = resolve_language(language, folder)
         splitter = None if language is None else Splitter(language)
         loaded: Backend
@@ -304,21 +305,6 @@ def check_torch() -> None:
         raise ConfigError(
             "the torch backend needs torch; --backend onnx runs models written by `export --onnx` without it"
         ) from error
-
-
-def model_folder(model: str | Path) -> Path:
-    """Return the folder of a model: the model in a run folder, the folder itself, or a local copy from the hub.
-
-    Raises:
-        EncoderError: If the model is neither a folder nor on the hub.
-    """
-    if Path(model, "model", "config.json").is_file():
-        return Path(model, "model")
-    if Path(model).exists():
-        return Path(model)
-    from iter_lightning.model.hub import locate
-
-    return locate(model)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor, Thresholds
 from iter_lightning.extraction.formats import BadRecord
 from iter_lightning.extraction.grouping import grouped
-from iter_lightning.files import locked, write_atomically
+from iter_lightning.io.atomic import write_atomically
+from iter_lightning.io.locks import locked
 
 LOCK = "lock"
 """Lock file of the process that uses a folder of parts. It is the first file in the folder."""

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Context
-from iter_lightning.extraction.extractor import MAX_TOKENS, BackendName, Extractor, check_torch, model_folder
+from iter_lightning.extraction.extractor import MAX_TOKENS, BackendName, Extractor, check_torch
 from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, open_writer, output_format
 from iter_lightning.extraction.parts import (
     CHARACTERS,
@@ -38,8 +38,9 @@ from iter_lightning.extraction.parts import (
 )
 from iter_lightning.extraction.places import Files, check_apart, check_outputs
 from iter_lightning.extraction.splitting import resolve_language
-from iter_lightning.files import write_atomically
 from iter_lightning.heap import freeze_heap
+from iter_lightning.io.atomic import write_atomically
+from iter_lightning.model.names import resolve_model
 from iter_lightning.types import Schema
 
 SHARD_BYTES = 64 * 2**20
@@ -162,7 +163,7 @@ def extract(
     """
     named = [(path, output_format(path, kind)) for path, kind in outputs]
     files = check_outputs(named)
-    folder = model_folder(config.model)
+    folder = resolve_model(config.model)
     check_apart([*(path for path, _ in named), *astuple(files)], config.inputs, folder)
     reading = Reading(config.inputs, config.reading)
     settings = config.settings(folder)

@@ -53,7 +53,7 @@ def resolve_language(language: str | None, folder: Path) -> str | None:
     """
     if language is None:
         from iter_lightning.model.config import check_language
-        from iter_lightning.model.hub import read_json
+        from iter_lightning.model.stored import read_json
 
         path = folder / "config.json"
         try:

@@ -21,7 +21,6 @@ from transformers.utils.hub import cached_file
 
 from iter_lightning.errors import EncoderError
 from iter_lightning.model.encoder_config import config_from_dict, reason
-from iter_lightning.model.hub import WEIGHTS, read_tensors, tensor_files
 from iter_lightning.model.pretrained import (
     feed_forward_size,
     has_absolute_positions,
@@ -32,6 +31,7 @@ from iter_lightning.model.pretrained import (
     position_limit,
     resolve,
 )
+from iter_lightning.model.stored import WEIGHTS, read_tensors, tensor_files
 
 __all__ = [
     "build_encoder", "config_from_dict", "feed_forward_size", "has_absolute_positions", "hidden_size", "load_config",

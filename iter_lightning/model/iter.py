@@ -21,15 +21,16 @@ from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.features.alignment import Aligner, EncodedExample
 from iter_lightning.features.batching import Batch, collate
-from iter_lightning.files import permit, write_atomically
+from iter_lightning.io.atomic import permit, staged_file, write_atomically
 from iter_lightning.model import encoder as encoders
-from iter_lightning.model import hub, loading, packing, pretrained, published
+from iter_lightning.model import loading, packing, pretrained, published, stored
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.decoding import SpanProposals, propose
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
 from iter_lightning.model.labels import LabelLinear, label_vectors
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
+from iter_lightning.model.names import resolve_model
 from iter_lightning.model.pipeline import stream
 from iter_lightning.types import NO_LIMITS, Example, LabelSet, Prediction, Schema
 
@@ -360,15 +361,11 @@ class IterModel(nn.Module):
         target.mkdir(parents=True, exist_ok=True)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(target)
-        distinct = hub.without_shared(tensors or self.state_dict())  # before copying, after which nothing is shared
+        distinct = stored.without_shared(tensors or self.state_dict())  # before copying, after which nothing is shared
         tensors = {name: value.detach().cpu().contiguous() for name, value in distinct.items()}
-        part = target / "model.safetensors.part"
-        try:
+        with staged_file(target / "model.safetensors") as part:
             save_file(tensors, part, metadata={"format": "pt"})
             permit(part)  # safetensors creates files that only the owner may read
-            part.replace(target / "model.safetensors")
-        finally:
-            part.unlink(missing_ok=True)
         write_atomically(target / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
 
     @classmethod
@@ -376,13 +373,13 @@ class IterModel(nn.Module):
         """Load a model that `save_pretrained` or the published code wrote, in `eval()` mode. No code in it is executed.
 
         Args:
-            folder: a folder, or the id of a model on the hub (`fleonce/iter-conll04-deberta-large`).
+            folder: a run folder, a model folder, or a hub id (`fleonce/iter-conll04-deberta-large`).
             revision: branch, tag or commit of a hub id.
 
         Raises:
             EncoderError: the model or one of its files is missing or does not match its configuration.
         """
-        source = hub.locate(folder, revision)
+        source = resolve_model(folder, revision)
         return published.load(source, cls) if published.found_in(source) else loading.load(source, cls)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from iter_lightning.errors import EncoderError, IterError
-from iter_lightning.model import hub, pretrained
+from iter_lightning.model import pretrained, stored
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.encoder import build_encoder, planned
 from iter_lightning.model.encoder_config import config_from_dict, reason
@@ -30,10 +30,10 @@ def load(source: Path, model_class: type[IterModel]) -> IterModel:
     if missing:
         raise EncoderError(f"no ITER model in {source}: {' and '.join(missing)} missing")
     config = pretrained.read_config(source)
-    stored = hub.tensor_shapes(source / "model.safetensors")
-    _check_tensors(source / "model.safetensors", stored, plan(source, config, model_class))
+    shapes = stored.tensor_shapes(source / "model.safetensors")
+    _check_tensors(source / "model.safetensors", shapes, plan(source, config, model_class))
     model = build(source, config, model_class)
-    file, tensors = hub.read_tensors(source)
+    file, tensors = stored.read_tensors(source)
     try:
         model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:

@@ -16,7 +16,7 @@ from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.features.alignment import Aligner
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.encoder_config import FAMILIES, config_from_dict, cut, is_fault, reason
-from iter_lightning.model.hub import check_files, read_json
+from iter_lightning.model.stored import check_files, read_json
 from iter_lightning.types import Example
 
 PROBE = ("Ada", "of", "a\u0301", "\u2603", "\u5317\u4eac", "don't", "3.14", "Donaudampfschiff") * 2

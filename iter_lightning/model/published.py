@@ -25,10 +25,10 @@ from transformers import PreTrainedTokenizerBase
 
 from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.model import encoder as encoders
-from iter_lightning.model import hub, loading
+from iter_lightning.model import loading, stored
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.heads import ACTIVATIONS
-from iter_lightning.model.hub import read_json, read_tensors
+from iter_lightning.model.stored import read_json, read_tensors
 from iter_lightning.types import Schema
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def load(source: Path, model_class: type[IterModel]) -> IterModel:
         EncoderError: a file is missing or unreadable, a key or a tensor does not match, or the checkpoint uses a
             variant of the published code that is not supported.
     """
-    hub.check_files(source)
+    stored.check_files(source)
     published = read(source)
     fitted = published.fitted(loading.plan(source, published.config, model_class))
     model = loading.build(source, published.config, model_class)

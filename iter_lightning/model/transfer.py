@@ -16,8 +16,9 @@ from torch import Tensor
 
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.model.encoder import load_tokenizer
-from iter_lightning.model.hub import check_files, read_tensors
 from iter_lightning.model.iter import IterModel
+from iter_lightning.model.names import resolve_model
+from iter_lightning.model.stored import check_files, read_tensors
 
 ENCODER = "encoder."
 
@@ -59,27 +60,12 @@ def transferable(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tran
     return Transfer(taken, tuple(name for name in own if name not in taken))
 
 
-def model_folder(path: str | Path) -> Path:
-    """Return the folder of an exported model: `path` itself, or `model/` of the run folder `path`.
-
-    Raises:
-        ConfigError: there is no model in either.
-    """
-    for folder in (Path(path) / "model", Path(path)):
-        if all((folder / name).is_file() for name in ("config.json", "model.safetensors")):
-            return folder
-    raise ConfigError(
-        f"init_from {path}: no model found; expected the folder of a run of `fit` (with model/ in it), or an exported "
-        "model's folder with config.json and model.safetensors"
-    )
-
-
 def start_from(model: IterModel, path: str | Path) -> Transfer:
     """Copy the weights of a run or an exported model into `model`, as far as they match.
 
     Args:
         model: a newly built model; it is changed in place.
-        path: folder of a run or of an exported model.
+        path: name of the trained model; see `names.resolve_model`.
 
     Returns:
         the names of copied and of newly initialized tensors.
@@ -87,8 +73,8 @@ def start_from(model: IterModel, path: str | Path) -> Transfer:
     Raises:
         ConfigError: `path` contains no model, or one that cannot be read or has another encoder or vocabulary.
     """
-    folder = model_folder(path)
     try:
+        folder = resolve_model(path)
         check_files(folder)
         _, given = read_tensors(folder)
     except EncoderError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.features import Batch
 from iter_lightning.features.ceiling import encoding_report
-from iter_lightning.files import finish_folder
+from iter_lightning.io.atomic import whole_folder
 from iter_lightning.training.module import IterModule
 from iter_lightning.training.run import RunFolder
 from iter_lightning.types import Example, Prediction
@@ -184,19 +183,11 @@ class EpochLine(ProgressBar):
 
 def export_model(module: IterModule, folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Export a model and replace `folder` by it; at any time, `folder` or `folder.old` is a complete model."""
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    shutil.rmtree(fresh, ignore_errors=True)
     try:
-        module.network.save_pretrained(fresh, tensors)
-        finish_folder(fresh)
+        with whole_folder(folder, folder.with_name(folder.name + ".old")) as part:
+            module.network.save_pretrained(part, tensors)
     except Exception as error:  # each library that writes here raises its own errors
-        shutil.rmtree(fresh, ignore_errors=True)
         raise IterError(f"the model cannot be written to {folder}: {error}") from error
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.replace(old)
-    fresh.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 class PredictionTable(Callback):

@@ -12,7 +12,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from iter_lightning.errors import IterError
-from iter_lightning.files import sweep, whole_file
+from iter_lightning.io.atomic import sweep, whole_file
 
 _KEYS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "epoch", "global_step")
 """Keys that resuming needs."""

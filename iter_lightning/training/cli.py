@@ -11,11 +11,11 @@ from typing import Any
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 
-from iter_lightning.errors import ConfigError
+from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.heap import return_large_buffers
 from iter_lightning.metrics import EvaluationDefinition, format_table
 from iter_lightning.model.encoder import weights_digest
-from iter_lightning.model.transfer import model_folder
+from iter_lightning.model.names import resolve_model
 from iter_lightning.processes import end_with
 from iter_lightning.status import unfinished_note
 from iter_lightning.training import datamodules, mixture  # noqa: F401  (their classes are what --data can name)
@@ -108,10 +108,10 @@ class IterCLI(ProjectCLI):
         """Return the digest of the weights to start from, or the recorded one if their folder no longer exists."""
         known: str | None = self.folder.manifest.get("origin", {}).get("init_sha256")
         try:
-            return weights_digest(str(model_folder(init_from)))
-        except ConfigError:
+            return weights_digest(str(resolve_model(init_from)))
+        except EncoderError as error:
             if known is None:
-                raise
+                raise ConfigError(f"init_from {init_from}: {error}") from error
             return known
 
     def _start_from(self, model: IterModule, options: dict[str, Any]) -> None:

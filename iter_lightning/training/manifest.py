@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from iter_lightning.files import write_atomically
+from iter_lightning.io.atomic import write_atomically
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.model.pretrained import load_tokenizer
 from iter_lightning.training.run import RunFolder, identity

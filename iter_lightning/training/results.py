@@ -15,7 +15,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from iter_lightning.files import write_atomically
+from iter_lightning.io.atomic import write_atomically
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.metrics.functional import count_entities, count_relations, micro
 from iter_lightning.training.manifest import digest

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.files import locked, sweep, write_atomically
+from iter_lightning.io.atomic import sweep, write_atomically
+from iter_lightning.io.locks import locked
 from iter_lightning.json_files import ANALYSIS, MANIFEST, NUMBER, RESULTS, check_shape, parse_object, read_object
 from iter_lightning.metrics import EvaluationDefinition
 from iter_lightning.status import FINISHED, UNFINISHED_KEY, check_finished, is_finished
@@ -172,7 +173,7 @@ class RunFolder:
         old = self.model.with_name(self.model.name + ".old")
         if old.exists() and not self.model.exists():  # killed while the model was replaced by a better one
             old.replace(self.model)
-        for path in (self.last_checkpoint, self.manifest_file, self.metrics_file):
+        for path in (self.model, self.last_checkpoint, self.manifest_file, self.metrics_file):
             sweep(path)
 
     @contextmanager

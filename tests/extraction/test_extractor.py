@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, Thresholds, TorchBackend, check_torch, model_folder
+from iter_lightning.extraction.extractor import Extractor, Thresholds, TorchBackend, check_torch
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 from tests.builders import COMMON, SCHEMA, tiny_model
@@ -209,7 +209,6 @@ def test_thresholds_that_cannot_be(link: float | None, thresholds: dict[str, flo
 
 def test_loading(tmp_path) -> None:  # type: ignore[no-untyped-def]
     tiny_model("bert", omega=2).save_pretrained(tmp_path / "model")
-    assert model_folder(tmp_path) == tmp_path / "model" == model_folder(tmp_path / "model")
     extractor = Extractor.from_pretrained(tmp_path, device="cpu")
     assert extractor.schema == SCHEMA
     assert extractor("Ada met Bo.").words

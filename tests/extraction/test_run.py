@@ -25,7 +25,7 @@ from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.formats import BadRecord, Reading
 from iter_lightning.extraction.run import ExtractionConfig, Progress, extract, run_here
-from iter_lightning.files import write_atomically
+from iter_lightning.io.atomic import write_atomically
 from iter_lightning.types import Example, Prediction, Schema
 from tests.builders import COMMON, tiny_model
 

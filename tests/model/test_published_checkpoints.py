@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoModel, T5EncoderModel
 
 from iter_lightning.errors import EncoderError
-from iter_lightning.model import IterModel, hub
+from iter_lightning.model import IterModel, stored
 from iter_lightning.model.brackets import ordered_pairs, span_candidates
 from iter_lightning.model.iter import ModelHeads
 from tests.builders import FAMILIES, TOKENIZERS, build_example, tiny_config
@@ -58,7 +58,7 @@ def publish(
             # span logits near 0, where the log-sum-exp over types and the best of them differ in sign
             tensors[f"{head}.wo.weight"] = torch.randn(rows, inner) / (200 if head == "lr_score" else 3)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(hub.without_shared({k: v.contiguous() for k, v in tensors.items()}), folder / "model.safetensors")
+    save_file(stored.without_shared({k: v.contiguous() for k, v in tensors.items()}), folder / "model.safetensors")
     base = folder.parent / f"{folder.name}_base"
     described = {k: v for k, v in config.to_dict().items() if k not in {"transformers_version"}}
     written: dict[str, Any] = {
@@ -390,8 +390,8 @@ def test_a_hub_id_without_network_is_told(monkeypatch: pytest.MonkeyPatch, tmp_p
     with pytest.raises(EncoderError) as told:
         IterModel.from_pretrained("fleonce/iter-none-deberta-large", revision="main")
     assert str(told.value).startswith(
-        "no ITER model fleonce/iter-none-deberta-large at main: there is no such folder, and the hub returned "
-        "an error: "
+        "no ITER model fleonce/iter-none-deberta-large at main: tried fleonce/iter-none-deberta-large/model and "
+        "fleonce/iter-none-deberta-large, which do not exist, and the hub, which returned an error: "
     )
     assert "\n" not in str(told.value)
 
@@ -410,12 +410,12 @@ def test_a_hub_id_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     IterModel.from_pretrained(str(folder))
     assert asked == [("fleonce/iter-conll04-deberta-large", "v1")]
     (folder / "config.json").unlink()
-    with pytest.raises(EncoderError, match=r"the hub's repository has no config\.json"):
+    with pytest.raises(EncoderError, match=r"the hub, whose repository has no config\.json"):
         IterModel.from_pretrained("fleonce/iter-conll04-deberta-large")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "./no/where", "/no/where", "a/b/c", Path("no/where")])
 def test_what_is_no_hub_id_is_a_folder(monkeypatch: pytest.MonkeyPatch, name: str | Path) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", None)
-    with pytest.raises(EncoderError, match=r"no ITER model in .*: config\.json and model\.safetensors missing"):
+    with pytest.raises(EncoderError, match=r"no ITER model .*model and .*, which do not exist; expected a run folder"):
         IterModel.from_pretrained(name)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.model.transfer import Transfer, model_folder, start_from, transferable
+from iter_lightning.model.transfer import Transfer, start_from, transferable
 from iter_lightning.types import Schema
 from tests.builders import FAMILIES, SCHEMA, tiny_model
 
@@ -94,10 +94,9 @@ def test_layers_too_many_or_too_few_are_another_encoder() -> None:
 
 def test_folders_without_a_model(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(ConfigError, match=r"no model found; expected the folder of a run of `fit`"):
-            model_folder(path)
+        with pytest.raises(ConfigError, match=r"init_from .*: no ITER model .*: tried"):
+            start_from(tiny_model(), path)
     tiny_model().save_pretrained(tmp_path)
-    assert model_folder(tmp_path) == tmp_path
     (tmp_path / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(ConfigError, match=r"init_from .*model.safetensors: cannot be read as tensors"):
         start_from(tiny_model(), tmp_path)

@@ -37,7 +37,7 @@ def test_full_disk_names_the_checkpoint_and_keeps_the_last_one(tmp_path: Path, m
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("iter_lightning.files.os.fsync", full)
+    monkeypatch.setattr("iter_lightning.io.atomic.os.fsync", full)
     with pytest.raises(IterError, match=r"last\.ckpt cannot be written: No space left on device"):
         WholeCheckpointIO().save_checkpoint(CONTENT, path)
     assert path.read_bytes() == before

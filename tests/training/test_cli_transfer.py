@@ -99,7 +99,8 @@ def test_what_cannot_be_started_from(
 ) -> None:
     """Told before anything is written."""
     text = said(["fit", *arguments, f"--model.init_from={tmp_path / 'nowhere'}"], capsys)
-    assert "no model found; expected the folder of a run" in text
+    assert "init_from" in text
+    assert "which do not exist; expected a run folder" in text
     text = said(["fit", *arguments, f"--model.init_from={encoder_dir}"], capsys)  # a bare encoder
     assert "the encoders differ: encoder." in text
     assert not (tmp_path / "run").exists()

@@ -13,9 +13,10 @@ from iter_lightning.apps.export.facts import ModelFacts, public_name, read_manif
 from iter_lightning.apps.onnx.export import check_packages, export_onnx
 from iter_lightning.apps.onnx.manifest import Precision
 from iter_lightning.errors import ConfigError
-from iter_lightning.files import whole_folder
-from iter_lightning.model.hub import read_json
+from iter_lightning.io.atomic import whole_folder
 from iter_lightning.model.iter import IterModel
+from iter_lightning.model.names import resolve_model
+from iter_lightning.model.stored import read_json
 from iter_lightning.status import check_finished, run_folder
 
 _WRITTEN = (
@@ -47,13 +48,13 @@ def export_model(
         EncoderError: there is no model in `source`.
     """
     run = run_folder(source)
-    model_source = str(run / "model") if run else source
-    check_target(target, Path(model_source), overwrite)
+    folder = resolve_model(source)
+    check_target(target, folder, overwrite)
     if onnx:
         check_packages()
     if run is not None:
         check_finished(run, read_manifest(run), allow_unfinished)
-    model = IterModel.from_pretrained(model_source)
+    model = IterModel.from_pretrained(folder)
     if model.tokenizer is None:
         raise ConfigError(f"{source}: this model has no tokenizer: it cannot read text, so there is nothing to publish")
     facts = ModelFacts.read(model, run)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from iter_lightning.errors import EncoderError
 from iter_lightning.model.config import IterConfig
-from iter_lightning.model.hub import check_files, read_json
+from iter_lightning.model.stored import check_files, read_json
 
 FOLDER = "onnx"
 """The folder of graphs and manifest, inside the model's folder."""

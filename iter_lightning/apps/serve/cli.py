@@ -61,8 +61,9 @@ def load(model: str, command: ServeCommand) -> tuple[Extractor, ModelInfo]:
         IterError: The model does not exist or does not fit the options.
     """
     from iter_lightning.apps.serve.options import ModelInfo
-    from iter_lightning.extraction.extractor import Extractor, model_folder
+    from iter_lightning.extraction.extractor import Extractor
     from iter_lightning.extraction.run import model_digest
+    from iter_lightning.model.names import resolve_model
     from iter_lightning.types import WindowLimits
 
     options = None
@@ -72,7 +73,7 @@ def load(model: str, command: ServeCommand) -> tuple[Extractor, ModelInfo]:
         options = InferenceOptions(precision=command.precision, allow_slow=command.allow_slow)
     elif command.device not in (None, "cpu") or command.model_fields_set & {"precision", "allow_slow"}:
         raise ConfigError("the onnx backend runs on a CPU, in the precision that export decided")
-    folder = model_folder(model)
+    folder = resolve_model(model)
     extractor = Extractor.from_pretrained(
         folder, language=command.language, context=command.context, device=command.device, options=options,
         backend=command.backend, max_tokens=command.max_tokens,

@@ -21,7 +21,7 @@ from typing import Any
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.files import write_atomically
+from iter_lightning.io.atomic import write_atomically
 from iter_lightning.types import Schema
 
 TITLE = "Entities and relations"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.page.rendering import TITLE, document_block, page_parts
-from iter_lightning.files import permit
+from iter_lightning.io.atomic import whole_file
 from iter_lightning.types import Schema
 
 LIMIT = 500
@@ -55,12 +54,10 @@ class PageWriter:
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(0, "is a folder")
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+            self._open = ExitStack()
+            self._file = self._open.enter_context(whole_file(self.path))
         except OSError as error:
             raise ConfigError(f"{path}: the page cannot be written: {error.strerror or error}") from error
-        self._part: Path | None = Path(name)
-        self._file = os.fdopen(handle, "w", encoding="utf-8")
         self._file.write(head)
 
     def write(self, document: Document) -> None:
@@ -69,7 +66,7 @@ class PageWriter:
         Raises:
             ConfigError: If the writer is closed.
         """
-        if self._part is None:
+        if self._file.closed:
             raise ConfigError(f"{self.path}: the page is closed")
         complete = self._seen == self._shown  # no document is shown after a skipped one
         self._seen += 1
@@ -85,29 +82,17 @@ class PageWriter:
 
     def close(self) -> None:
         """Finish the page and move it to its path. Closing twice has no effect."""
-        if self._part is None:
+        if self._file.closed:
             return
-        part = self._part
         if self._shown < self._seen:
             self.notes = [f"the page shows the first {self._shown:,} of {self._seen:,} documents"]
-        try:
+        with self._open:
             self._file.write(self._end(self.notes))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            permit(part)
-            part.replace(self.path)
-        except BaseException:
-            self.discard()
-            raise
-        self._part = None
 
     def discard(self) -> None:
         """Remove the unfinished page. An existing file at the path does not change."""
-        if self._part is not None:
-            self._part.unlink(missing_ok=True)
-            self._part = None
-            self._file.close()
+        with suppress(_DiscardedError), self._open:
+            raise _DiscardedError
 
     def __enter__(self) -> PageWriter:
         return self
@@ -119,3 +104,7 @@ class PageWriter:
             self.close()
         else:
             self.discard()
+
+
+class _DiscardedError(Exception):
+    """Ends the block that writes the page, so that its file is removed."""

@@ -25,7 +25,8 @@ from typing import Any, get_args
 
 from iter_lightning.corpora import data_folder
 from iter_lightning.errors import ConfigError, IterError
-from iter_lightning.files import locked, write_atomically
+from iter_lightning.io.atomic import write_atomically
+from iter_lightning.io.locks import locked
 from iter_lightning.studies.runs.launch import Kind, Launcher, Outcome, Task, make_launcher, worker_command
 from iter_lightning.studies.runs.obstacles import obstacle_of
 from iter_lightning.studies.runs.stored import log_tail

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.files import write_atomically
+from iter_lightning.io.atomic import write_atomically
 from iter_lightning.metrics.functional import TASKS, EvaluationDefinition
 from iter_lightning.studies.runs.counts import SentenceCounts, read_sentences
 from iter_lightning.studies.runs.stored import load_runs

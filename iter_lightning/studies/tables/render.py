@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.files import write_atomically
+from iter_lightning.io.atomic import write_atomically
 
 DASH = "–"
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from iter_lightning.cli import main
-from iter_lightning.files import locked
+from iter_lightning.io.locks import locked
 from iter_lightning.studies.sweeps.journal import Journal
 from iter_lightning.training.extends import merged
 from iter_lightning.training.run import RunFolder

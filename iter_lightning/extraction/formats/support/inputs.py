@@ -13,7 +13,7 @@ from pathlib import Path
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.formats.support.base import ReadOptions, Source
 from iter_lightning.extraction.formats.support.registry import formats, suffixes
-from iter_lightning.files import kind_of_file
+from iter_lightning.io.streams import kind_of_file
 
 STANDARD_INPUT = "-"
 STREAM_FORMAT = "lines"

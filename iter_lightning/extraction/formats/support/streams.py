@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
 from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Source
-from iter_lightning.files import GzipReader
+from iter_lightning.io.streams import GzipReader
 
 BLOCK = 1 << 16
 """Bytes read at once."""

@@ -11,7 +11,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from iter_lightning.errors import ConfigError, IterError
-from iter_lightning.files import hidden, locked, sync
+from iter_lightning.io.atomic import hidden, replace_file, replace_folder
+from iter_lightning.io.locks import locked
 
 _LOCK = "lock"
 """The file in a hidden folder that its process holds."""
@@ -124,15 +125,6 @@ def _check(path: Path, folder: tuple[str, ...]) -> None:
 def _move(part: Path, path: Path, home: Path) -> None:
     if part.is_dir():
         os.sync()  # one call for all of its files, of which there may be millions
-        if path.exists():
-            path.rename(home / "before")
-        try:
-            part.rename(path)
-        except BaseException:
-            if (home / "before").exists():
-                (home / "before").rename(path)
-            raise
+        replace_folder(part, path, home / "before")
     else:
-        sync(part)
-        part.replace(path)
-    sync(path.parent)
+        replace_file(part, path)

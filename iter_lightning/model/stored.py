@@ -1,57 +1,23 @@
-"""Find saved models, in a folder or on the Hugging Face hub, and read their files."""
+"""Read the files of a stored model."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import huggingface_hub
 from safetensors import SafetensorError, safe_open
 
 from iter_lightning.errors import EncoderError, IterError
-from iter_lightning.files import regular_file
+from iter_lightning.io.streams import regular_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PATTERNS = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "onnx/*.onnx", "onnx/*.data")
-"""Files that are downloaded: configurations, weights that cannot execute code, vocabularies, exported graphs."""
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Files that contain a model's tensors, or an index of such files; the first that exists is used."""
 _SUFFIXES = {".bin", ".data", ".jinja", ".json", ".model", ".onnx", ".safetensors", ".txt"}
 """Suffixes of files that are read from a model's folder."""
-_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
-
-def locate(name: str | Path, revision: str | None = None) -> Path:
-    """Return the folder of a model, downloading it from the hub if necessary.
-
-    Args:
-        name: a folder, or a hub id `owner/model` if there is no such folder.
-        revision: branch, tag or commit of a hub id; None is its main branch.
-
-    Returns:
-        the folder. It may not exist if `name` cannot be a hub id.
-
-    Raises:
-        EncoderError: the hub has no such model or cannot be reached.
-    """
-    folder = Path(name)
-    if folder.exists() or not (isinstance(name, str) and _ID.fullmatch(name)):
-        return folder
-    at = f"{name} at {revision}" if revision else name
-    try:
-        source = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(PATTERNS))
-    except (OSError, ValueError) as error:  # not found, access denied, no network, or offline and not in the cache
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise EncoderError(
-            f"no ITER model {at}: there is no such folder, and the hub returned an error: {reason}"
-        ) from error
-    if not (Path(source) / "config.json").is_file():
-        raise EncoderError(f"no ITER model {at}: the hub's repository has no config.json")
-    return Path(source)
 
 
 def check_files(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""Write files and folders atomically, lock files, and read untrusted files."""
