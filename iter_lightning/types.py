@@ -136,10 +136,13 @@ class Schema:
         entity_types: Names of the entity types, at least one.
         relation_types: Names of the relation types. They may be empty for corpora with entities only.
         symmetric: Relation types whose two arguments can be exchanged.
+        arguments: Entity types that the head and the tail of a relation may have: triples (relation type, types of the
+            head, types of the tail), or a mapping `{"works for": ("person", "organization")}`. An argument without
+            types, and a relation that is not listed, may have any. Relations with other arguments are not predicted.
 
     Raises:
-        ValueError: If there is no entity type, if a name is empty, not a string, or repeated, or if a symmetric type is
-            not a relation type.
+        ValueError: If there is no entity type, if a name is empty, not a string, or repeated, if a symmetric type is
+            not a relation type, or if `arguments` names an unknown type.
 
     Example:
         >>> schema = Schema(("Org", "Peop"), ("Spouse", "Work_For"), symmetric=("Spouse",))
@@ -150,6 +153,7 @@ class Schema:
     entity_types: tuple[str, ...]
     relation_types: tuple[str, ...] = ()
     symmetric: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         for field in ("entity_types", "relation_types", "symmetric"):
@@ -164,6 +168,23 @@ class Schema:
         unknown = [name for name in self.symmetric if name not in known]
         if unknown:
             raise ValueError(f"symmetric types {unknown} are not relation types; those are {list(self.relation_types)}")
+        object.__setattr__(self, "arguments", _arguments(self.arguments, self))
+
+    def allows(self, relation_type: str, head_type: str, tail_type: str) -> bool:
+        """Return whether a relation may have arguments of these types; see `arguments`.
+
+        Example:
+            >>> schema = Schema(("person", "company"), ("works for",), arguments={"works for": ("person", "company")})
+            >>> schema.allows("works for", "person", "company"), schema.allows("works for", "company", "person")
+            (True, False)
+        """
+        pairs = [(head_type, tail_type)] + ([(tail_type, head_type)] if relation_type in self.symmetric else [])
+        allowed = [(heads, tails) for name, heads, tails in self.arguments if name == relation_type]
+        return not allowed or any(
+            (not heads or head in heads) and (not tails or tail in tails)
+            for heads, tails in allowed
+            for head, tail in pairs
+        )
 
     @classmethod
     def infer(cls, examples: Iterable[Example], symmetric: Sequence[str] = ()) -> Schema:
@@ -175,12 +196,14 @@ class Schema:
             relation_types.update(relation.type for relation in example.relations)
         return cls(tuple(sorted(entity_types)), tuple(sorted(relation_types)), tuple(symmetric))
 
-    def to_dict(self) -> dict[str, list[str]]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain lists, for JSON and YAML."""
+        given = {"arguments": [[name, [*heads], [*tails]] for name, heads, tails in self.arguments]}
         return {
             "entity_types": list(self.entity_types),
             "relation_types": list(self.relation_types),
             "symmetric": list(self.symmetric),
+            **(given if self.arguments else {}),
         }
 
     @classmethod
@@ -190,15 +213,16 @@ class Schema:
         Raises:
             ValueError: If a key is unknown or `entity_types` is missing.
         """
+        holds = "a schema holds entity_types, relation_types, symmetric and arguments"
         if not isinstance(values, dict):
-            raise ValueError(f"a schema holds entity_types, relation_types and symmetric; found {values!r:.80}")
-        unknown = set(values) - {"entity_types", "relation_types", "symmetric"}
+            raise ValueError(f"{holds}; found {values!r:.80}")
+        unknown = set(values) - {"entity_types", "relation_types", "symmetric", "arguments"}
         if unknown or "entity_types" not in values:
-            raise ValueError(
-                "a schema holds entity_types, relation_types and symmetric; "
-                f"found {', '.join(sorted(map(str, values))[:20]) if values else 'nothing'}"
-            )
-        return cls(values["entity_types"], values.get("relation_types", ()), values.get("symmetric", ()))
+            raise ValueError(f"{holds}; found {', '.join(sorted(map(str, values))[:20]) if values else 'nothing'}")
+        return cls(
+            values["entity_types"], values.get("relation_types", ()), values.get("symmetric", ()),
+            values.get("arguments", ()),
+        )  # fmt: skip
 
     def canonical(self, relation: Relation) -> Relation:
         """Return the relation; for a symmetric type, the one of its two directions that sorts first."""
@@ -233,6 +257,36 @@ class LabelSet:
         given = texts or {}
         entities = tuple(given.get(name, name) for name in schema.entity_types)
         return cls(entities, tuple(given.get(name, name) for name in schema.relation_types))
+
+
+def _arguments(given: Any, schema: Schema) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
+    """Return the allowed arguments of relations as triples; a single type may be given as a string.
+
+    Raises:
+        ValueError: If the form is another one, or if a type is unknown.
+    """
+    items = [(name, *_pair(pair)) for name, pair in given.items()] if isinstance(given, Mapping) else list(given)
+    found = []
+    for item in items:
+        if not isinstance(item, (list, tuple)) or len(item) != 3:
+            raise ValueError(f"arguments: expected a relation type, types of the head and of the tail; found {item!r}")
+        name, *sides = item
+        if name not in schema.relation_types:
+            raise ValueError(f"arguments: {name!r} is not a relation type; those are {list(schema.relation_types)}")
+        heads, tails = ((side,) if isinstance(side, str) else tuple(side or ()) for side in sides)
+        unknown = [kind for kind in (*heads, *tails) if kind not in schema.entity_types]
+        if unknown:
+            raise ValueError(
+                f"arguments of {name!r}: {unknown} are not entity types; those are {list(schema.entity_types)}"
+            )
+        found.append((name, heads, tails))
+    return tuple(found)
+
+
+def _pair(pair: Any) -> tuple[Any, Any]:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise ValueError(f"arguments: expected types of the head and of the tail; found {pair!r}")
+    return pair[0], pair[1]
 
 
 def _names(field: str, values: object) -> tuple[str, ...]:

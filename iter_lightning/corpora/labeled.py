@@ -89,9 +89,7 @@ class LabeledCorpus:
         if not gone:
             return self
         kept = tuple(key for key in self.schema.relation_types if key not in gone)
-        schema = Schema(
-            self.schema.entity_types, kept, tuple(key for key in self.schema.symmetric if key not in gone)
-        )
+        schema = Schema(self.schema.entity_types, kept, tuple(key for key in self.schema.symmetric if key not in gone))
         splits = {}
         for split, examples in self.splits.items():
             left = [(e, replace(e, relations=tuple(r for r in e.relations if r.type not in gone))) for e in examples]
@@ -133,20 +131,42 @@ def read_labeled(folder: str | Path, splits: Iterable[str] = SPLITS) -> LabeledC
     """
     folder = Path(folder)
     file = _file(folder, "types", required=True)
+    assert file is not None  # it is required
     content = read_json(file, dict)
     schema = read_spert_types(file)
-    labels = {}
-    for group, keys in (("entities", schema.entity_types), ("relations", schema.relation_types)):
-        entries = content.get(group)
-        for key in keys:
-            entry = entries.get(key, {}) if isinstance(entries, dict) else {}
-            labels[key] = Label(key, _name(key, entry), _short(_text(entry, "description")))
+    labels = read_labels(schema, file)
     meta = content.get("meta") if isinstance(content.get("meta"), dict) else {}
     found = {split: _file(folder, split) for split in splits}
     return LabeledCorpus(
         folder.name, schema, labels, {split: read_spert(path) for split, path in found.items() if path is not None},
         meta.get("entities_exhaustive", True) is not False, meta.get("relations_exhaustive", True) is not False,
     )  # fmt: skip
+
+
+def read_labels(schema: Schema, types: Path | None) -> dict[str, Label]:
+    """Return the texts of all types of a schema.
+
+    Args:
+        schema: The types.
+        types: SpERT's types file with names and descriptions; without one, names are the words of the keys.
+
+    Example:
+        >>> read_labels(Schema(("Peop",), ("Work_For",)), None)["Work_For"].name
+        'work for'
+    """
+    content = read_json(types, dict) if types is not None else {}
+    labels = {}
+    for group, keys in (("entities", schema.entity_types), ("relations", schema.relation_types)):
+        entries = content.get(group)
+        for key in keys:
+            entry = entries.get(key, {}) if isinstance(entries, dict) else {}
+            labels[key] = Label(key, _name(key, entry), _short(_text(entry, "description")))
+    return labels
+
+
+def types_file(folder: Path) -> Path | None:
+    """Return the types file of a folder, if it has one."""
+    return _file(folder, "types")
 
 
 def is_labeled(folder: Path) -> bool:

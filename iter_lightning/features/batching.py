@@ -114,11 +114,9 @@ def collate(windows: Sequence[tuple[EncodedExample, int]], pad_id: int, respect_
         ([1], [2])
     """
     layout = lay_out(windows, pad_id, respect_word_boundaries)
-    return Batch(
-        **{field.name: torch.from_numpy(getattr(layout, field.name)) for field in fields(layout)},
-        **_gold([encoded.windows[number] for encoded, number in windows], layout.mask_BN.shape[1]),
-        windows=tuple(windows),
-    )
+    tensors: dict[str, Any] = {field.name: torch.from_numpy(getattr(layout, field.name)) for field in fields(layout)}
+    tensors |= _gold([encoded.windows[number] for encoded, number in windows], layout.mask_BN.shape[1])
+    return Batch(**tensors, windows=tuple(windows))
 
 
 def _gold(features: Sequence[Features], width: int) -> dict[str, Tensor]:

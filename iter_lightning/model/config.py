@@ -134,9 +134,9 @@ class IterConfig:
                 raise ConfigError(f"{name} {str(value)[:80]} is outside [{low}, {high}]")
 
         if self.predicted_lefts and self.link_pairs == "positions":
-            raise ConfigError("predicted_lefts: cannot be combined with link_pairs positions, whose heads are candidates")
+            raise ConfigError("predicted_lefts: cannot be combined with link_pairs positions")
         if self.heads != "fixed" and self.inverse_links:
-            raise ConfigError(f"inverse_links: not supported by {self.heads} heads, which read a label in one direction")
+            raise ConfigError(f"inverse_links: {self.heads} heads read a label in one direction only")
 
     @property
     def link_outputs(self) -> int:

@@ -186,7 +186,8 @@ def predictions(
         kept, name, score = entities[example_B[row]], schema.relation_types[kind], float(links_PR[pair, kind])
         _keep_best(relations[example_B[row]], {
             schema.canonical(Relation(first, second, name)): score
-            for first, second in product(typed[head], typed[tail]) if first in kept and second in kept
+            for first, second in product(typed[head], typed[tail])
+            if first in kept and second in kept and schema.allows(name, first.type, second.type)
         })  # fmt: skip
     return [
         _prediction(found, linked, example in truncated)

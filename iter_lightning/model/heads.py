@@ -180,7 +180,9 @@ class PairFeedForward(GatedFeedForward):
 
         # IsLink: pairs are in any order, so the second operands are projected at once, too.
         second_Y2F = project_second(second_YH)
-        return self._biased(streamed.pair_logits(first_X2F, second_Y2F, w_out, first_P, second_P, self.activation, pairs))
+        return self._biased(
+            streamed.pair_logits(first_X2F, second_Y2F, w_out, first_P, second_P, self.activation, pairs)
+        )
 
     def logits_within_rows(self, vectors_EH: Tensor, first_P: Tensor, second_P: Tensor, row_E: Tensor) -> Tensor:
         """Compute the logits of all ordered pairs inside each row, without gradients.

@@ -14,6 +14,16 @@ PATTERNS = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "on
 """Files that are downloaded: configurations, weights that cannot execute code, vocabularies, exported graphs."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
+READY = Path(__file__).parents[1] / "models"
+"""Folder of the models that are installed with the package."""
+DEFAULT = "open-minilm"
+"""The model that is used if none is named."""
+
+
+def ready_models() -> list[str]:
+    """Return the names of the models that are installed with the package."""
+    return sorted(path.parent.name for path in READY.glob("*/config.json"))
+
 
 def resolve_model(name: str | Path, revision: str | None = None) -> Path:
     """Return the folder of a model, downloading it from the hub if necessary.
@@ -21,8 +31,8 @@ def resolve_model(name: str | Path, revision: str | None = None) -> Path:
     This is the only place that decides what the name of a model means.
 
     Args:
-        name: a run folder (its model is in `model/`), the folder of a saved, exported or published model, or a hub id
-            `owner/model` if there is no such path.
+        name: a run folder (its model is in `model/`), the folder of a saved, exported or published model, or, if there
+            is no such path, the name of a ready model or a hub id `owner/model`.
         revision: branch, tag or commit of a hub id; None is its main branch.
 
     Returns:
@@ -38,9 +48,12 @@ def resolve_model(name: str | Path, revision: str | None = None) -> Path:
     tried = f"no ITER model {name}{f' at {revision}' if revision else ''}: tried {folder / 'model'} and {folder}"
     if folder.exists():
         raise EncoderError(f"{tried}, which have no config.json")
+    if str(name) in ready_models():
+        return READY / name
     if not (isinstance(name, str) and _ID.fullmatch(name)):
         raise EncoderError(
-            f"{tried}, which do not exist; expected a run folder, a model folder or a hub id owner/model"
+            f"{tried}, which do not exist; expected a run folder, a model folder, the name of a ready model "
+            f"({', '.join(ready_models()) or 'none is installed'}) or a hub id owner/model"
         )
     try:
         source = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(PATTERNS))

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from iter_lightning.errors import EncoderError, IterError
 from iter_lightning.io.streams import regular_file
+from iter_lightning.model.compact import restore, restored_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +95,7 @@ def tensor_shapes(path: Path) -> dict[str, tuple[str, list[int]]]:
     try:
         with safe_open(regular_file(path), framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            return {name: (part.get_dtype(), list(part.get_shape())) for name, part in slices.items()}
+            return restored_shapes({n: (part.get_dtype(), list(part.get_shape())) for n, part in slices.items()})
     except (OSError, ValueError, SafetensorError, IterError) as error:
         raise EncoderError(f"{path}: cannot be read as tensors: {error}") from error
 
@@ -106,7 +107,7 @@ def _load(path: Path) -> dict[str, Tensor]:
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(regular_file(path))
+            return restore(load_file(regular_file(path)))
         found = torch.load(regular_file(path), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds of errors for a damaged file
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]

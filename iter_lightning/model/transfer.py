@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from iter_lightning.errors import ConfigError, EncoderError
+from iter_lightning.model import published
 from iter_lightning.model.encoder import load_tokenizer
 from iter_lightning.model.iter import IterModel
 from iter_lightning.model.names import resolve_model
+from iter_lightning.model.pretrained import read_config
 from iter_lightning.model.stored import check_files, read_tensors
 
 ENCODER = "encoder."
@@ -60,12 +63,37 @@ def transferable(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Tran
     return Transfer(taken, tuple(name for name in own if name not in taken))
 
 
-def start_from(model: IterModel, path: str | Path) -> Transfer:
+def required_options(path: str | Path) -> dict[str, Any]:
+    """Return the options that a model must have to start from an open model: its bound heads, and their sizes.
+
+    Args:
+        path: name of the trained model.
+
+    Returns:
+        options of `IterConfig`; none if the trained model is not open.
+
+    Raises:
+        ConfigError: `path` contains no model.
+    """
+    try:
+        config = read_config(resolve_model(path)) if not published.found_in(resolve_model(path)) else None
+    except EncoderError as error:
+        raise ConfigError(f"init_from {path}: {error}") from error
+    if config is None or config.heads != "open":
+        return {}
+    names = ("omega", "activation", "left_width", "pair_width", "link_threshold", "max_subwords", "predicted_lefts")
+    return {"heads": "bound", **{name: getattr(config, name) for name in names}}
+
+
+def start_from(model: IterModel, path: str | Path, texts: Mapping[str, str] | None = None) -> Transfer:
     """Copy the weights of a run or an exported model into `model`, as far as they match.
+
+    An open model is bound to the types of `model` first, so that all weights match.
 
     Args:
         model: a newly built model; it is changed in place.
         path: name of the trained model; see `names.resolve_model`.
+        texts: for an open model, what to read instead of the name of a type.
 
     Returns:
         the names of copied and of newly initialized tensors.
@@ -77,6 +105,8 @@ def start_from(model: IterModel, path: str | Path) -> Transfer:
         folder = resolve_model(path)
         check_files(folder)
         _, given = read_tensors(folder)
+        if model.config.heads == "bound" and any(name.startswith("is_left.w_out.column") for name in given):
+            given = IterModel.from_pretrained(folder).bind(model.config.schema, texts).state_dict()
     except EncoderError as error:
         raise ConfigError(f"init_from {path}: {error}") from error
     tied = _tied(model)

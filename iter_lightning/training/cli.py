@@ -55,6 +55,7 @@ class IterCLI(ProjectCLI):
             "encoder_sha256": weights_digest(model.encoder_name),
         }
         if model.init_from is not None:
+            model.label_texts = datamodule.label_texts
             origin["init_sha256"] = self._init_sha256(model.init_from)
         self.folder.check_origin(origin)
         if self.folder.finished:

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from iter_lightning.corpora import CATALOG, data_files, data_folder, load_corpus
 from iter_lightning.corpora.checks import has_self_links
+from iter_lightning.corpora.labeled import read_labels, types_file
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.features import Aligner, Batch, EncodedExample, LengthBatchSampler, swap_mentions
 from iter_lightning.processes import end_with
@@ -138,6 +139,13 @@ class CorpusDataModule(lightning.LightningDataModule):
     def language(self) -> str | None:
         """The spaCy code of the language of the texts, or None if unknown. All corpora of the catalog are English."""
         return "en"
+
+    @property
+    def label_texts(self) -> dict[str, str]:
+        """The names of the types in plain words, which an open model reads: from the types file, if there is one."""
+        files = self.files()
+        labels = read_labels(self.schema, types_file(files[0].parent) if files else None)
+        return {key: label.name for key, label in labels.items()}
 
     def title(self) -> str:
         """Return the name of the data in reports."""

@@ -16,6 +16,7 @@ from iter_lightning.corpora import (
 )
 from iter_lightning.corpora.checks import is_flat, omega_needed
 from iter_lightning.corpora.genia import TRAIN
+from iter_lightning.corpora.labeled import read_labels
 from iter_lightning.corpora.synthetic import SCHEMA as SYNTHETIC_SCHEMA
 from iter_lightning.corpora.synthetic import SyntheticConfig, synthetic_splits
 from iter_lightning.errors import ConfigError
@@ -228,6 +229,12 @@ class Custom(CorpusDataModule):
     def language(self) -> str | None:
         """Return the given language, or None."""
         return self._language
+
+    @property
+    def label_texts(self) -> dict[str, str]:
+        """Return the names of the types in plain words: from the types file, else their own words."""
+        labels = read_labels(self.schema, None if self.types is None else Path(self.types))
+        return {key: label.name for key, label in labels.items()}
 
     def title(self) -> str:
         """Return the name of the training file."""

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from iter_lightning.corpora.labeled import LabeledCorpus, is_labeled, read_labeled, read_roles
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.features import Aligner, Batch, EncodedExample
-from iter_lightning.features.labels import restrict
+from iter_lightning.features.restriction import restrict
 from iter_lightning.processes import end_with
 from iter_lightning.training.data import CorpusDataModule, Splits, Windows
 from iter_lightning.training.label_sampling import LabelSampler, SamplingConfig
@@ -127,7 +127,7 @@ class Mixture(CorpusDataModule):
         for name, corpus in zip(self.dev, found, strict=True):
             if "dev" not in corpus.splits:
                 raise CorpusError([f"{self._folder(name)}: no dev.json to evaluate"])
-            corpus.splits["dev"][self.dev_sentences :] = []  # type: ignore[index]
+            corpus.splits["dev"][self.dev_sentences :] = []
         return found
 
     def _folder(self, name: str) -> Path:

@@ -22,7 +22,7 @@ from iter_lightning.model import IterConfig, IterModel
 from iter_lightning.model.compilation import check_compiler, compile_encoder
 from iter_lightning.model.encoder import load_config
 from iter_lightning.model.packing import can_pack
-from iter_lightning.model.transfer import Transfer, start_from
+from iter_lightning.model.transfer import Transfer, required_options, start_from
 from iter_lightning.training.optim import GroupConfig, build_optimizer, parameter_groups
 from iter_lightning.training.zero_shot import ZeroShotScores
 from iter_lightning.types import Example, Prediction, Schema
@@ -75,6 +75,8 @@ class IterModule(lightning.LightningModule):
         self.compiles, self.packs = compile, packing
         self.encoder_name = encoder
         self.init_from = init_from
+        self.label_texts: dict[str, str] | None = None
+        """What an open model in `init_from` reads for each type; set by the command line."""
         self.transfer: Transfer | None = None
         """What was taken from `init_from`; set by `configure_model`."""
         self.groups = (encoder_group, head_group)
@@ -122,16 +124,24 @@ class IterModule(lightning.LightningModule):
             else:
                 # pretrained encoders are loaded in eval mode, and Trainer.fit keeps the modes of modules
                 options = {f.name: getattr(self.config, f.name) for f in fields(IterConfig) if f.name != "encoder"}
+                if self.init_from is not None:
+                    options |= required_options(self.init_from)
                 model = IterModel.from_encoder(self.encoder_name, **options).train()
-                self.transfer = None if self.init_from is None else start_from(model, self.init_from)
+                if self.init_from is not None:
+                    texts = self.label_texts or getattr(self._data(), "label_texts", None)
+                    self.transfer = start_from(model, self.init_from, texts)
                 self._speed_up(model)
                 self.model = model
-        try:
-            data = getattr(self.trainer, "datamodule", None)
-        except RuntimeError:  # this module is not attached to a Trainer
-            data = None
+        data = self._data()
         if data is not None:
             data.connect(self.model.aligner(), self.model.collate)
+
+    def _data(self) -> Any:
+        """Return the data module, or None without a Trainer."""
+        try:
+            return getattr(self.trainer, "datamodule", None)
+        except RuntimeError:  # this module is not attached to a Trainer
+            return None
 
     def _speed_up(self, model: IterModel) -> None:
         """Apply `packing` and `compile`, which affect training only and are not saved."""

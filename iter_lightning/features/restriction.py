@@ -36,7 +36,7 @@ def restrict(batch: Batch, entity_types: Sequence[int], relation_types: Sequence
     lefts = spans_S3[:, 0] * batch.input_ids_BN.shape[1] + spans_S3[:, 1]
     return replace(
         batch,
-        gold_left_slots_G=lefts.unique(),
+        gold_left_slots_G=torch.unique(lefts),
         gold_spans_S3=spans_S3,
         gold_types_T2=torch.stack([number_S[span_S], type_S], dim=1),
         gold_links_K3=torch.stack([number_S[head_K], number_S[tail_K], kind_K], dim=1)[linked_K],
