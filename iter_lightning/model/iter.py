@@ -7,7 +7,7 @@ E spans, P pairs of spans, R relation types, F filled slots. Gold: S spans, K li
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from iter_lightning.cancellation import cancellable
-from iter_lightning.errors import ConfigError, EncoderError
-from iter_lightning.features.alignment import Aligner, EncodedExample
-from iter_lightning.features.batching import Batch, collate
+from iter_lightning.errors import ConfigError
+from iter_lightning.features.batching import Batch
 from iter_lightning.io.atomic import permit, staged_file, write_atomically
 from iter_lightning.model import encoder as encoders
 from iter_lightning.model import loading, packing, pretrained, published, stored
+from iter_lightning.model.base import IterBase
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.decoding import SpanProposals, propose
@@ -33,11 +32,8 @@ from iter_lightning.model.names import resolve_model
 from iter_lightning.model.pipeline import stream
 from iter_lightning.types import NO_LIMITS, Example, Prediction, Schema
 
-_ENCODED_AT_ONCE = {"cpu": 2048, "cuda": 65_536}
-"""Subwords per call of the encoder without gradients: few enough for a CPU's caches, many for a GPU's throughput."""
 
-
-class IterModel(nn.Module):
+class IterModel(IterBase):
     """An encoder with the heads IsLeft, IsSpan and IsLink.
 
     `forward` computes the training loss of a batch; `predict` finds entities and relations in examples.
@@ -95,60 +91,6 @@ class IterModel(nn.Module):
         model = cls(config, encoder, encoders.load_tokenizer(name))
         loading.try_out(f"encoder {name!r}", model)
         return model
-
-    def aligner(self) -> Aligner:
-        """Build the aligner that encodes examples for this model.
-
-        Raises:
-            EncoderError: the model was built without a tokenizer.
-        """
-        if self.tokenizer is None:
-            raise EncoderError("this model was built without a tokenizer, so it cannot encode examples")
-        return pretrained.build_aligner(self.tokenizer, self.config, self.max_subwords)
-
-    @property
-    def pad_id(self) -> int:
-        """The id of the padding token; 0 if the tokenizer has none."""
-        return pretrained.padding_id(self.tokenizer)
-
-    def collate(self, windows: Sequence[tuple[EncodedExample, int]]) -> Batch:
-        """Pad windows into a batch with this model's padding token and word-boundary rule; see `features.collate`."""
-        return collate(windows, self.pad_id, self.config.respect_word_boundaries)
-
-    def encode(self, batch: Batch) -> Tensor:
-        """Compute the hidden states of all slots.
-
-        Without gradients, windows go through the encoder in portions, so that memory is bounded.
-
-        Returns:
-            [S, H]; zero at padding if padding is left out (see `packing`).
-        """
-        # Cut the batch into portions of windows.
-        lengths, width = batch.lengths, max(1, batch.input_ids_BN.shape[1])
-        strategy = packing.packing_strategy(self.encoder, batch.input_ids_BN.device) if self._packs() else None
-        taken = lengths if strategy else [width] * len(lengths)
-        at_once = _ENCODED_AT_ONCE.get(batch.input_ids_BN.device.type, 2048)
-        portions = packing.portions(taken, sum(taken) if torch.is_grad_enabled() else at_once)
-
-        # With padding: the encoder's output is already [windows, N, H].
-        if strategy is None:
-            parts = ((batch.input_ids_BN[part], batch.mask_BN[part].long()) for part in cancellable(portions))
-            hidden = [self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state for ids, mask in parts]
-            return torch.cat(hidden).flatten(0, 1) if len(hidden) > 1 else hidden[0].flatten(0, 1)
-
-        # Without padding: only filled slots are computed, then put into their places.
-        hidden_FH = torch.cat([
-            packing.encode_packed(self.encoder, strategy, batch.input_ids_BN[part], lengths[part])
-            for part in cancellable(portions)
-        ])  # fmt: skip
-        if len(hidden_FH) == len(lengths) * width:
-            return hidden_FH
-        return hidden_FH.new_zeros(len(lengths) * width, hidden_FH.shape[1]).index_copy(
-            0, batch.filled_slots_F, hidden_FH
-        )
-
-    def _packs(self) -> bool:
-        return not torch.is_grad_enabled() if self.packing is None else self.packing
 
     def forward(self, batch: Batch) -> IterLoss:
         """Compute the losses of a batch (Eq. 9), with gold lefts and spans given to the later heads.
@@ -230,11 +172,6 @@ class IterModel(nn.Module):
         """Find the spans of a batch; `SpanProposals.link` goes on to their links. Call `eval()` first."""
         heads = ModelHeads(self, batch, self.encode(batch))
         return propose(batch, heads, self.config, link_threshold, self.limits)
-
-    @torch.no_grad()
-    def decode(self, batch: Batch, link_threshold: float | None = None) -> list[Prediction]:
-        """Return one prediction per example of the batch. Call `eval()` first."""
-        return self.propose(batch, link_threshold).link().predictions()
 
     def predict(
         self, examples: Iterable[Example], batch_size: int | None = 32, link_threshold: float | None = None, *,
