@@ -7,7 +7,7 @@ E spans, P pairs of spans, R relation types, F filled slots. Gold: S spans, K li
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,29 +17,25 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from iter_lightning.cancellation import cancellable
-from iter_lightning.errors import ConfigError, EncoderError
-from iter_lightning.features.alignment import Aligner, EncodedExample
-from iter_lightning.features.batching import Batch, collate
+from iter_lightning.errors import ConfigError
+from iter_lightning.features.batching import Batch
 from iter_lightning.io.atomic import permit, staged_file, write_atomically
 from iter_lightning.model import encoder as encoders
-from iter_lightning.model import loading, packing, pretrained, published, stored
+from iter_lightning.model import loading, packing, pretrained, published, stored, supervision
+from iter_lightning.model.base import IterBase
 from iter_lightning.model.brackets import SpanCandidates, candidate_rows, ordered_pairs, span_candidates
 from iter_lightning.model.compact import compress
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.decoding import SpanProposals, propose
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
-from iter_lightning.model.labels import LabelLinear, label_vectors
+from iter_lightning.model.labels import LabelLinear
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
 from iter_lightning.model.names import resolve_model
 from iter_lightning.model.pipeline import stream
 from iter_lightning.types import NO_LIMITS, Example, LabelSet, Prediction, Schema
 
-_ENCODED_AT_ONCE = {"cpu": 2048, "cuda": 65_536}
-"""Subwords per call of the encoder without gradients: few enough for a CPU's caches, many for a GPU's throughput."""
 
-
-class IterModel(nn.Module):
+class IterModel(IterBase):
     """An encoder with the heads IsLeft, IsSpan and IsLink.
 
     `forward` computes the training loss of a batch; `predict` finds entities and relations in examples.
@@ -104,60 +100,6 @@ class IterModel(nn.Module):
         loading.try_out(f"encoder {name!r}", model)
         return model
 
-    def aligner(self) -> Aligner:
-        """Build the aligner that encodes examples for this model.
-
-        Raises:
-            EncoderError: the model was built without a tokenizer.
-        """
-        if self.tokenizer is None:
-            raise EncoderError("this model was built without a tokenizer, so it cannot encode examples")
-        return pretrained.build_aligner(self.tokenizer, self.config, self.max_subwords)
-
-    @property
-    def pad_id(self) -> int:
-        """The id of the padding token; 0 if the tokenizer has none."""
-        return pretrained.padding_id(self.tokenizer)
-
-    def collate(self, windows: Sequence[tuple[EncodedExample, int]]) -> Batch:
-        """Pad windows into a batch with this model's padding token and word-boundary rule; see `features.collate`."""
-        return collate(windows, self.pad_id, self.config.respect_word_boundaries)
-
-    def encode(self, batch: Batch) -> Tensor:
-        """Compute the hidden states of all slots.
-
-        Without gradients, windows go through the encoder in portions, so that memory is bounded.
-
-        Returns:
-            [S, H]; zero at padding if padding is left out (see `packing`).
-        """
-        # Cut the batch into portions of windows.
-        lengths, width = batch.lengths, max(1, batch.input_ids_BN.shape[1])
-        strategy = packing.packing_strategy(self.encoder, batch.input_ids_BN.device) if self._packs() else None
-        taken = lengths if strategy else [width] * len(lengths)
-        at_once = _ENCODED_AT_ONCE.get(batch.input_ids_BN.device.type, 2048)
-        portions = packing.portions(taken, sum(taken) if torch.is_grad_enabled() else at_once)
-
-        # With padding: the encoder's output is already [windows, N, H].
-        if strategy is None:
-            parts = ((batch.input_ids_BN[part], batch.mask_BN[part].long()) for part in cancellable(portions))
-            hidden = [self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state for ids, mask in parts]
-            return torch.cat(hidden).flatten(0, 1) if len(hidden) > 1 else hidden[0].flatten(0, 1)
-
-        # Without padding: only filled slots are computed, then put into their places.
-        hidden_FH = torch.cat([
-            packing.encode_packed(self.encoder, strategy, batch.input_ids_BN[part], lengths[part])
-            for part in cancellable(portions)
-        ])  # fmt: skip
-        if len(hidden_FH) == len(lengths) * width:
-            return hidden_FH
-        return hidden_FH.new_zeros(len(lengths) * width, hidden_FH.shape[1]).index_copy(
-            0, batch.filled_slots_F, hidden_FH
-        )
-
-    def _packs(self) -> bool:
-        return not torch.is_grad_enabled() if self.packing is None else self.packing
-
     def forward(self, batch: Batch) -> IterLoss:
         """Compute the losses of a batch (Eq. 9), with gold lefts and spans given to the later heads.
 
@@ -173,7 +115,7 @@ class IterModel(nn.Module):
 
         # Candidates are made of the gold lefts, and of predicted ones if the model is trained to reject false ones.
         left_logits = heads.typed_left_logits()
-        gold_left = self._gold_lefts(batch, left_logits)
+        gold_left = supervision.gold_lefts(batch, left_logits.shape[1], typed=self.config.heads != "fixed")
         is_left_S = gold_left.any(dim=1)
         if self.config.predicted_lefts and (batch.labels is None or batch.labels.entities_exhaustive):
             is_left_S[batch.left_slots_L] |= left_logits.detach().amax(dim=1) > 0
@@ -189,37 +131,13 @@ class IterModel(nn.Module):
         row_T, type_T = row_of_span_S[batch.gold_types_T2[:, 0]], batch.gold_types_T2[:, 1]
         gold_CT[row_T[row_T >= 0], type_T[row_T >= 0]] = True
 
+        known_L = supervision.known_lefts(batch)
         loss = IterLoss(
-            left=self._left_loss(batch, left_logits, gold_left),
+            left=left_loss(left_logits[known_L], gold_left[batch.left_slots_L][known_L]),
             span=span_loss(span_logits_CT, gold_CT, candidates.valid_C),
             link=self._link_loss(heads, candidates, row_of_span_S),
         )
         return loss.scaled(1 / len(batch)) if self.config.loss_reduction == "batch_mean" else loss
-
-    def _gold_lefts(self, batch: Batch, left_logits: Tensor) -> Tensor:
-        """Return the gold lefts of all slots, bool [S, 1], or [S, T] if IsLeft scores each type."""
-        slots, outputs = batch.input_ids_BN.numel(), left_logits.shape[1]
-        gold = torch.zeros(slots, outputs, dtype=torch.bool, device=left_logits.device)
-        if self.config.heads == "fixed":
-            gold[batch.gold_left_slots_G] = True
-        else:
-            row_S, left_S, _ = batch.gold_spans_S3.unbind(dim=1)
-            span_T, type_T = batch.gold_types_T2.unbind(dim=1)
-            gold[(row_S * batch.input_ids_BN.shape[1] + left_S)[span_T], type_T] = True
-        return gold
-
-    def _left_loss(self, batch: Batch, left_logits: Tensor, gold_left: Tensor) -> Tensor:
-        """Compute Eq. 10 over the eligible lefts; without complete annotation, only over those inside gold spans."""
-        gold_L = gold_left[batch.left_slots_L]
-        if batch.labels is None or batch.labels.entities_exhaustive:
-            return left_loss(left_logits, gold_L)
-        row_S, left_S, right_S = batch.gold_spans_S3.unbind(dim=1)
-        length = batch.input_ids_BN.shape[1]
-        change = torch.zeros(len(gold_left) + 1, device=gold_left.device)
-        ones = torch.ones_like(row_S, dtype=change.dtype)
-        change.index_add_(0, row_S * length + left_S, ones).index_add_(0, row_S * length + right_S + 1, -ones)
-        inside_L = (change.cumsum(0) > 0.5)[batch.left_slots_L]
-        return left_loss(left_logits[inside_L], gold_L[inside_L])
 
     def _link_loss(self, heads: ModelHeads, candidates: SpanCandidates, row_of_span_S: Tensor) -> Tensor:
         """Compute Eq. 13 over pairs of gold spans, or of span candidates (heads) and gold spans (tails).
@@ -267,27 +185,9 @@ class IterModel(nn.Module):
 
         # Without complete annotation, only pairs with a gold link in either direction are known.
         if batch.labels is not None and not batch.labels.relations_exhaustive:
-            linked_P = gold_PR.any(dim=1)
-            known_SS = torch.zeros(len(row_S), len(row_S), dtype=torch.bool, device=row_S.device)
-            known_SS[head_P[linked_P], tail_P[linked_P]] = True
-            known_P = (known_SS | known_SS.t())[head_P, tail_P]
+            known_P = supervision.known_pairs(head_P, tail_P, gold_PR, len(row_S))
             head_P, tail_P, gold_PR = head_P[known_P], tail_P[known_P], gold_PR[known_P]
         return link_loss(heads.pair_logits(head_slots, tail_slots, head_P, tail_P), gold_PR)
-
-    def ask(self, labels: LabelSet) -> None:
-        """Generate the output layers of an open model for some labels.
-
-        Raises:
-            EncoderError: the model was built without a tokenizer.
-        """
-        if self.tokenizer is None:
-            raise EncoderError("this model was built without a tokenizer, so it cannot read labels")
-        vectors_TH = label_vectors(self.encoder, self.tokenizer, (*labels.entities, *labels.relations))
-        entities_TH, relations_TH = vectors_TH[: len(labels.entities)], vectors_TH[len(labels.entities) :]
-        for head, vectors in ((self.is_left, entities_TH), (self.is_span, entities_TH), (self.is_link, relations_TH)):
-            if head is not None and len(vectors):
-                assert isinstance(head.w_out, LabelLinear)
-                head.w_out.bind(vectors)
 
     @torch.no_grad()
     def bind(self, schema: Schema, texts: Mapping[str, str] | None = None) -> IterModel:
@@ -330,11 +230,6 @@ class IterModel(nn.Module):
         """Find the spans of a batch; `SpanProposals.link` goes on to their links. Call `eval()` first."""
         heads = ModelHeads(self, batch, self.encode(batch))
         return propose(batch, heads, self.config, link_threshold, self.limits)
-
-    @torch.no_grad()
-    def decode(self, batch: Batch, link_threshold: float | None = None) -> list[Prediction]:
-        """Return one prediction per example of the batch. Call `eval()` first."""
-        return self.propose(batch, link_threshold).link().predictions()
 
     def predict(
         self, examples: Iterable[Example], batch_size: int | None = 32, link_threshold: float | None = None, *,

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import torch
 
 from iter_lightning.errors import EncoderError, IterError
 from iter_lightning.model import pretrained, stored
+from iter_lightning.model.base import IterBase
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.encoder import build_encoder, planned
 from iter_lightning.model.encoder_config import config_from_dict, reason
 from iter_lightning.types import Example, LabelSet
 
-if TYPE_CHECKING:
-    from iter_lightning.model.iter import IterModel
-
+_Model = TypeVar("_Model", bound=IterBase)
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
-def load(source: Path, model_class: type[IterModel]) -> IterModel:
+def load(source: Path, model_class: type[_Model]) -> _Model:
     """Load a folder that `save_pretrained` wrote, in `eval()` mode; nothing in the folder is executed.
 
     Raises:
@@ -47,7 +46,7 @@ def load(source: Path, model_class: type[IterModel]) -> IterModel:
     return model
 
 
-def plan(source: Path, config: IterConfig, model_class: type[IterModel]) -> IterModel:
+def plan(source: Path, config: IterConfig, model_class: type[_Model]) -> _Model:
     """Build a model whose tensors have shapes but no memory.
 
     Raises:
@@ -58,7 +57,7 @@ def plan(source: Path, config: IterConfig, model_class: type[IterModel]) -> Iter
     return network
 
 
-def build(source: Path, config: IterConfig, model_class: type[IterModel]) -> IterModel:
+def build(source: Path, config: IterConfig, model_class: type[_Model]) -> _Model:
     """Build a model with random weights.
 
     Raises:
@@ -71,7 +70,7 @@ def build(source: Path, config: IterConfig, model_class: type[IterModel]) -> Ite
 
 
 @torch.no_grad()
-def try_out(source: Path | str, model: IterModel) -> None:
+def try_out(source: Path | str, model: IterBase) -> None:
     """Read a few words, so that files with matching sizes that do not work together are found on loading.
 
     Heads are tried in `eval()` mode only: in training their dropout would draw random numbers.
@@ -97,7 +96,7 @@ def try_out(source: Path | str, model: IterModel) -> None:
         raise EncoderError(f"{source}: the model cannot read text: {type(error).__name__}: {reason(error)}") from error
 
 
-def _check_tensors(file: Path, stored: dict[str, tuple[str, list[int]]], model: IterModel) -> None:
+def _check_tensors(file: Path, stored: dict[str, tuple[str, list[int]]], model: IterBase) -> None:
     """Compare names, types and shapes of stored tensors with those of a model.
 
     Raises:

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -26,11 +25,9 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.features.alignment import Aligner
 from iter_lightning.features.batching import Batch, collate
 from iter_lightning.features.lengths import POOL, batched_windows, pools
+from iter_lightning.model.base import IterBase
+from iter_lightning.model.decoding import SpanProposals
 from iter_lightning.types import Example, Prediction
-
-if TYPE_CHECKING:
-    from iter_lightning.model.decoding import SpanProposals
-    from iter_lightning.model.iter import IterModel
 
 __all__ = ["POOL", "Batcher", "stream"]
 _AHEAD = 2
@@ -48,7 +45,7 @@ class Batcher:
     max_tokens: int
 
     @classmethod
-    def of(cls, model: IterModel, batch_size: int | None, max_tokens: int | None = None) -> Batcher:
+    def of(cls, model: IterBase, batch_size: int | None, max_tokens: int | None = None) -> Batcher:
         """Build the batcher of a model; see `stream`.
 
         Raises:
@@ -69,7 +66,7 @@ class Batcher:
 
 
 def stream(
-    model: IterModel, examples: Iterable[Example], batch_size: int | None = 32, *,
+    model: IterBase, examples: Iterable[Example], batch_size: int | None = 32, *,
     link_threshold: float | None = None, max_tokens: int | None = None, workers: int = 0, pool: int = POOL,
 ) -> Iterator[Prediction]:  # fmt: skip
     """Predict entities and relations of a stream of examples, keeping one pool of them in memory.
@@ -102,7 +99,7 @@ def _at_least(least: int, **values: int | None) -> None:
 
 
 def _stream(
-    model: IterModel, pools: Iterator[list[Example]], batcher: Batcher, link_threshold: float | None, workers: int
+    model: IterBase, pools: Iterator[list[Example]], batcher: Batcher, link_threshold: float | None, workers: int
 ) -> Iterator[Prediction]:
     training = model.training
     model.eval()
@@ -115,7 +112,7 @@ def _stream(
 
 
 def _pool_predictions(
-    model: IterModel, batches: Sequence[tuple[list[int], Batch]], link_threshold: float | None,
+    model: IterBase, batches: Sequence[tuple[list[int], Batch]], link_threshold: float | None,
     converter: ThreadPoolExecutor,
 ) -> list[Prediction]:  # fmt: skip
     """Predict the examples of a pool, in their order."""

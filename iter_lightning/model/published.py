@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,15 +26,14 @@ from transformers import PreTrainedTokenizerBase
 from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.model import encoder as encoders
 from iter_lightning.model import loading, stored
+from iter_lightning.model.base import IterBase
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.heads import ACTIVATIONS
 from iter_lightning.model.stored import read_json, read_tensors
 from iter_lightning.types import Schema
 
-if TYPE_CHECKING:
-    from iter_lightning.model.iter import IterModel
-
 _T = TypeVar("_T")
+_Model = TypeVar("_Model", bound=IterBase)
 _NONE_TYPE, _NONE_LINK, _BATCH_MEAN, _NESTED, _NER_ONLY, _INVERSE_LINKS, _ENTITY_PAIRS = 5, 7, 8, 9, 11, 18, 20
 """Bits of `features` that change the computation; the others describe data and evaluation."""
 _REFUSED = {0: "entities from an earlier layer", 1: "summed pairs", 6: "a T5 decoder", 12: "a T5 decoder"}
@@ -54,7 +53,7 @@ def found_in(source: Path) -> bool:
     return values.get("model_type") == "iter" and "schema" not in values and "num_types" in values
 
 
-def load(source: Path, model_class: type[IterModel]) -> IterModel:
+def load(source: Path, model_class: type[_Model]) -> _Model:
     """Load a checkpoint of the published code, in `eval()` mode; nothing in the folder is executed.
 
     Args:

@@ -51,11 +51,13 @@ def folder(tmp_path: Path) -> Path:
 def test_read_labeled_finds_prefixed_and_gzipped_files(folder: Path) -> None:
     corpus = read_labeled(folder)
     assert {split: len(examples) for split, examples in corpus.splits.items()} == {"train": 2, "dev": 1}
-    assert not corpus.entities_exhaustive and corpus.relations_exhaustive
+    assert not corpus.entities_exhaustive
+    assert corpus.relations_exhaustive
     assert corpus.labels["Peop"] == Label("Peop", "person", "A named person")
     assert corpus.labels["LocPlace"].name == "loc place"
     assert corpus.labels["P569"].name == "date of birth"  # the file only repeats the key
-    assert is_labeled(folder) and not is_labeled(folder.parent)
+    assert is_labeled(folder)
+    assert not is_labeled(folder.parent)
 
 
 def test_named_merges_types_with_the_same_name(folder: Path) -> None:
@@ -88,12 +90,17 @@ def test_with_roles_types_entities_by_their_relations(folder: Path) -> None:
 
 def test_read_labels_without_a_file_uses_the_words_of_keys() -> None:
     labels = read_labels(Schema(("Peop",), ("Work_For", "livesIn", "P31")), None)
-    assert [labels[key].name for key in ("Peop", "Work_For", "livesIn", "P31")] == ["peop", "work for", "lives in", "P31"]
+    assert [labels[key].name for key in ("Peop", "Work_For", "livesIn", "P31")] == [
+        "peop",
+        "work for",
+        "lives in",
+        "P31",
+    ]
 
 
 def test_read_labeled_faults_name_folder_and_files(folder: Path) -> None:
     (folder / "other_types.json").write_text("{}")
-    with pytest.raises(CorpusError, match="expected one file types.json.*films_types.json, other_types.json"):
+    with pytest.raises(CorpusError, match=r"expected one file types.json.*films_types.json, other_types.json"):
         read_labeled(folder)
     with pytest.raises(CorpusError, match="found none"):
         read_labeled(folder.parent)
@@ -101,7 +108,10 @@ def test_read_labeled_faults_name_folder_and_files(folder: Path) -> None:
 
 def test_packaged_label_files_are_consistent() -> None:
     for key, (heads, tails) in read_roles().items():
-        assert key.startswith("P") and heads + tails
+        assert key.startswith("P")
+        assert heads + tails
         assert all(isinstance(name, str) for name in heads + tails)
     for name, others in read_paraphrases().items():
-        assert others and name not in others and len(set(others)) == len(others), name
+        assert others, name
+        assert name not in others, name
+        assert len(set(others)) == len(others), name

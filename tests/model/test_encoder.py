@@ -385,7 +385,7 @@ def test_many_windows_are_encoded_some_at_a_time(monkeypatch: pytest.MonkeyPatch
     model.encoder.register_forward_pre_hook(
         lambda module, args, kwargs: sizes.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    monkeypatch.setattr("iter_lightning.model.iter._ENCODED_AT_ONCE", {"cpu": 12})
+    monkeypatch.setattr("iter_lightning.model.base._ENCODED_AT_ONCE", {"cpu": 12})
     in_parts = model.predict(TEXTS)
     assert [(p.entities, p.relations) for p in in_parts] == [(p.entities, p.relations) for p in at_once]
     assert len(sizes) > 1

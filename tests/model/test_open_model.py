@@ -13,6 +13,7 @@ from iter_lightning.features import Batch
 from iter_lightning.model import IterConfig, IterModel
 from iter_lightning.model.iter import ModelHeads
 from iter_lightning.model.labels import LabelLinear, label_vectors
+from iter_lightning.model.supervision import gold_lefts
 from iter_lightning.model.transfer import required_options, start_from
 from iter_lightning.types import Entity, Example, LabelSet, Relation, Schema
 from tests.builders import FAMILIES, SCHEMA, tiny_model
@@ -59,7 +60,8 @@ def test_bind_equals_the_open_model_asked_for_the_same_labels(open_model: IterMo
     open_model.ask(LabelSet.of(SCHEMA))
     for own, found in zip(logits(open_model, batch), logits(bound, batch), strict=True):
         torch.testing.assert_close(own, found)
-    assert bound.config.heads == "bound" and bound.config.schema == SCHEMA
+    assert bound.config.heads == "bound"
+    assert bound.config.schema == SCHEMA
     assert bound.encoder is open_model.encoder
 
 
@@ -93,7 +95,7 @@ def test_bind_texts_replace_names(open_model: IterModel, batch: Batch) -> None:
 
 
 def test_bind_fixed_model_is_refused() -> None:
-    with pytest.raises(ConfigError, match="only an open model.*Loc, Org, Per"):
+    with pytest.raises(ConfigError, match=r"only an open model.*Loc, Org, Per"):
         tiny_model().bind(SCHEMA)
 
 
@@ -102,8 +104,10 @@ def test_forward_gradients_reach_the_label_encoder(open_model: IterModel, batch:
     loss = open_model(replace(batch, labels=labels)).total
     loss.backward()
     for head in (open_model.is_left, open_model.is_span, open_model.is_link):
-        assert head is not None and isinstance(head.w_out, LabelLinear)
-        assert head.w_out.column.weight.grad is not None and head.w_out.column.weight.grad.abs().sum() > 0
+        assert head is not None
+        assert isinstance(head.w_out, LabelLinear)
+        assert head.w_out.column.weight.grad is not None
+        assert head.w_out.column.weight.grad.abs().sum() > 0
     # only label reading depends on the ids of these labels
     assert open_model.tokenizer is not None
     vectors = label_vectors(open_model.encoder, open_model.tokenizer, labels.entities)
@@ -142,7 +146,7 @@ def test_forward_incomplete_annotation_trains_only_marked_spans(open_model: Iter
     logits_LT = heads.typed_left_logits()
     inside = [0, 4, 5, 6]  # the words of gold spans
     words = [int(batch.word_BN.flatten()[slot]) for slot in batch.left_slots_L.tolist()]
-    gold = open_model._gold_lefts(partial, logits_LT)[partial.left_slots_L]
+    gold = gold_lefts(partial, 3, typed=True)[partial.left_slots_L]
     rows = torch.tensor([word in inside for word in words])
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         logits_LT[rows], gold[rows].float(), reduction="sum"
@@ -187,7 +191,8 @@ def test_save_pretrained_bound_model_loads_equal(open_model: IterModel, batch: B
 def test_start_from_open_model_takes_everything(open_model: IterModel, batch: Batch, tmp_path: Path) -> None:
     open_model.save_pretrained(tmp_path)
     options = required_options(tmp_path)
-    assert options["heads"] == "bound" and options["omega"] == 2
+    assert options["heads"] == "bound"
+    assert options["omega"] == 2
     config = replace(open_model.config, schema=SCHEMA, **options)
     fresh = IterModel(config, tiny_model("bert", seed=8).encoder, open_model.tokenizer).eval()
     if open_model.config.encoder["model_type"] != "bert":

@@ -77,7 +77,7 @@ def test_weights_and_temperature_choose_corpora(folders: Path) -> None:
 
 
 def test_trained_without_any_corpus_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no folder with types.json and train.json"):
+    with pytest.raises(CorpusError, match=r"no folder with types.json and train.json"):
         connected(tmp_path).trained  # noqa: B018
 
 
@@ -85,11 +85,9 @@ def sampler(**options: float) -> LabelSampler:
     """A corpus of six types, two of which occur, beside one with words of its own."""
     names = tuple(f"kind{n}" for n in range(6))
     labels = {name: Label(name.upper(), name, f"about {name}") for name in names}
-    foreign = Schema(("gadget",))
-    return LabelSampler(
-        [LabeledCorpus("a", Schema(names), labels, {}), LabeledCorpus("b", foreign, {"gadget": Label("g", "gadget")}, {})],
-        SamplingConfig(**options),  # type: ignore[arg-type]
-    )  # fmt: skip
+    foreign = LabeledCorpus("b", Schema(("gadget",)), {"gadget": Label("g", "gadget")}, {})
+    corpora = [LabeledCorpus("a", Schema(names), labels, {}), foreign]
+    return LabelSampler(corpora, SamplingConfig(**options))  # type: ignore[arg-type]
 
 
 EXAMPLE = Example(("x", "y"), (Entity(0, 1, "kind0"), Entity(1, 2, "kind1")))
@@ -126,7 +124,8 @@ def test_fit_open_model_on_a_mixture_end_to_end(folders: Path, encoder_dir: Path
     results = json.loads((run / "results.json").read_text())["dev"]
     assert [entry["corpus"] for entry in results] == ["news", "food"]
     model = IterModel.from_pretrained(run)
-    assert model.config.heads == "open" and model.config.schema == DEFAULT_SCHEMA
+    assert model.config.heads == "open"
+    assert model.config.schema == DEFAULT_SCHEMA
     bound = model.bind(Schema(("person", "company"), ("works for",)))
     assert bound.predict([Example(("Ada", "works", "for", "Acme"))])
 

@@ -17,10 +17,9 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.documents import Document
 from iter_lightning.io.atomic import write_atomically
 from iter_lightning.types import Schema
 
@@ -30,6 +29,18 @@ TALLEST = 720
 _SCRIPTS = ("text.js", "judge.js", "layout.js", "paint.js", "panel.js", "page.js")
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 _SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@runtime_checkable
+class Renderable(Protocol):
+    """What the page shows: a `Document`, which in turn shows itself as a page in notebooks."""
+
+    @property
+    def text(self) -> str:
+        """Return the text."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain values of a document; see `Document.to_dict`."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ class Page:
         )
 
 
-def render(documents: Document | Iterable[Document], schema: Schema | None = None, title: str = TITLE) -> Page:
+def render(documents: Renderable | Iterable[Renderable], schema: Schema | None = None, title: str = TITLE) -> Page:
     """Render documents as a page. Documents with gold annotation are shown with errors and scores.
 
     Args:
@@ -83,13 +94,14 @@ def render(documents: Document | Iterable[Document], schema: Schema | None = Non
         ConfigError: If an item is not a document.
 
     Example:
+        >>> from iter_lightning import Document
         >>> page = render(Document.from_words([["Ada", "sings"]]), title="Demo")
         >>> "<title>Demo</title>" in page.html
         True
     """
-    shown = [documents] if isinstance(documents, Document) else list(documents)
+    shown = [documents] if isinstance(documents, Renderable) else list(documents)
     for number, document in enumerate(shown):
-        if not isinstance(document, Document):
+        if not isinstance(document, Renderable):
             raise ConfigError(f"document {number}: expected a Document, found {type(document).__name__}")
     head, end = page_parts(schema, title)
     blocks = "".join(document_block(document) for document in shown)
@@ -123,7 +135,7 @@ def embedded_json(value: Any) -> str:
     return _SURROGATES.sub("\ufffd", text.translate(_UNSAFE))
 
 
-def document_block(document: Document) -> str:
+def document_block(document: Renderable) -> str:
     """Return the HTML element with the data of one document."""
     values = document.to_dict()
     del values["words"]  # the page does not use them

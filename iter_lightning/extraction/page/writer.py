@@ -7,8 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.page.rendering import TITLE, document_block, page_parts
+from iter_lightning.extraction.page.rendering import TITLE, Renderable, document_block, page_parts
 from iter_lightning.io.atomic import whole_file
 from iter_lightning.types import Schema
 
@@ -35,6 +34,7 @@ class PageWriter:
 
     Example:
         >>> import tempfile
+        >>> from iter_lightning import Document
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with PageWriter(Path(folder, "page.html"), Schema(("Peop",)), limit=1) as writer:
         ...         writer.write(Document.from_words([["Ada", "sings"]]))
@@ -60,7 +60,7 @@ class PageWriter:
             raise ConfigError(f"{path}: the page cannot be written: {error.strerror or error}") from error
         self._file.write(head)
 
-    def write(self, document: Document) -> None:
+    def write(self, document: Renderable) -> None:
         """Add a document, or only count it if a limit is reached.
 
         Raises:
