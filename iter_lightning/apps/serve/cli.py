@@ -15,7 +15,8 @@ from iter_lightning.model.startup import import_transformers_quickly
 from iter_lightning.status import unfinished_note
 
 if TYPE_CHECKING:
-    from iter_lightning.apps.serve.options import ModelInfo, ServeCommand
+    from iter_lightning.apps.serve.options import ServeCommand
+    from iter_lightning.apps.serve.schemas import ModelInfo
     from iter_lightning.extraction.extractor import Extractor
 
 NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "prometheus_client": "prometheus-client"}
@@ -60,7 +61,7 @@ def load(model: str, command: ServeCommand) -> tuple[Extractor, ModelInfo]:
     Raises:
         IterError: The model does not exist or does not fit the options.
     """
-    from iter_lightning.apps.serve.options import ModelInfo
+    from iter_lightning.apps.serve.schemas import ModelInfo
     from iter_lightning.extraction.extractor import Extractor, model_folder
     from iter_lightning.extraction.run import model_digest
     from iter_lightning.types import WindowLimits
