@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
 
     with bind(command.host, command.port) as bound:  # before the model is loaded, which takes longer
         if note := unfinished_note(model):
-            print(note, file=sys.stderr)
+            logging.getLogger(__name__).warning(note)
         if command.backend == "torch":
             import_transformers_quickly()
         extractor, info = load(model, command)
