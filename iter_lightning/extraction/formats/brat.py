@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -12,7 +13,7 @@ from typing import TextIO
 from iter_lightning.extraction.documents import Document, TextEntity
 from iter_lightning.extraction.formats.support.base import Format
 from iter_lightning.extraction.formats.support.losses import Losses
-from iter_lightning.extraction.formats.support.writing import Occurrences, Writer
+from iter_lightning.extraction.formats.support.writing import Writer
 from iter_lightning.types import Schema
 
 _FRAGMENT = re.compile(r"[^\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
@@ -35,7 +36,7 @@ class BratWriter(Writer):
         path.mkdir()
         self._entity_types = losses.safe_names(r"[^A-Za-z0-9_-]", schema.entity_types)
         self._relation_types = losses.safe_names(r"[^A-Za-z0-9_-]", schema.relation_types)
-        self._names = Occurrences()
+        self._names = Counter[str]()
         self._documents = 0
         self._renamed: TextIO | None = None
 
@@ -59,7 +60,6 @@ class BratWriter(Writer):
             self._close_files()
 
     def _close_files(self) -> None:
-        self._names.close()
         if self._renamed:
             self._renamed.close()
 
@@ -94,8 +94,10 @@ class BratWriter(Writer):
     def _name(self, id: str) -> str:
         wanted = file_name(id) or f"document-{self._documents}"
         name = wanted
-        while (times := self._names.count(name.casefold())) > 1:
-            name = f"{wanted}-{times}"
+        while self._names[name.casefold()]:
+            self._names[wanted.casefold()] += 1
+            name = f"{wanted}-{self._names[wanted.casefold()]}"
+        self._names[name.casefold()] = 1
         if id and name != id:
             self.losses.add("names files after ids", 1, "spelled otherwise, see ids.tsv")
             if self._renamed is None:

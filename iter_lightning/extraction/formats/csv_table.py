@@ -14,7 +14,7 @@ from iter_lightning.extraction.documents import Document, TextRelation
 from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Format, Item, ReadOptions, Source
 from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.records import missing_columns, record_item
-from iter_lightning.extraction.formats.support.streams import lines_of, opened
+from iter_lightning.extraction.formats.support.streams import Line, lines_of, opened
 from iter_lightning.extraction.formats.support.writing import TextWriter
 from iter_lightning.types import Schema
 
@@ -36,7 +36,7 @@ def read_csv(source: Source, options: ReadOptions, advance: Advance) -> Iterator
         header = next(rows, None)
         if header is None:
             raise DamagedError("file", "empty, expected a row with the names of the columns")
-        if fault := _missing(header.fields, options):
+        if fault := missing_columns(header.fields, options):
             raise ConfigError(f"{source.name}: {fault}")
         for row in rows:
             record = ValueError(row.fault) if row.fault else _record(header.fields, row.fields, options)
@@ -51,7 +51,7 @@ def check_csv(source: Source, options: ReadOptions) -> str | None:
             header = next(_rows(stream, source, options), None)
     except DamagedError:
         return None
-    return _missing(header.fields, options) if header else None
+    return missing_columns(header.fields, options) if header else None
 
 
 class _Row(NamedTuple):
@@ -63,48 +63,32 @@ class _Row(NamedTuple):
 def _rows(stream: BinaryIO, source: Source, options: ReadOptions) -> Iterator[_Row]:
     """Yield the rows that are not blank; for a row that is not CSV, the line it is on."""
     csv.field_size_limit(max(csv.field_size_limit(), options.longest_record))  # one limit per process
-    lines = _Lines(stream, options.longest_record)
-    reader = csv.reader(lines, strict=True, delimiter=_delimiter(source))
+    last: list[Line] = []  # the last line read; empty at the end
+
+    def texts() -> Iterator[str]:
+        for line in lines_of(stream, options.longest_record):
+            if not line.whole:
+                reason = f"longer than {options.longest_record:,} bytes; nothing more is read of the file"
+                raise DamagedError(line.place, reason)
+            last[:] = [line]
+            yield line.data.decode("utf-8", "surrogateescape")
+        last.clear()
+
+    reader = csv.reader(texts(), strict=True, delimiter=_delimiter(source))
     while True:
-        first = lines.number + 1
-        place = f"line {first}"
+        first = reader.line_num + 1
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            if lines.number > first or lines.ended:
-                reason = f"not valid CSV: {error} (line {lines.number}), and the end of the row is unknown"
-                raise DamagedError(place, f"{reason}; nothing more is read of the file") from None
-            yield _Row(place, [lines.last.rstrip("\r\n")], f"not valid CSV: {error}")
+            if reader.line_num > first or not last:
+                reason = f"not valid CSV: {error} (line {reader.line_num}), and the end of the row is unknown"
+                raise DamagedError(f"line {first}", f"{reason}; nothing more is read of the file") from None
+            yield _Row(f"line {first}", [last[0].shown()], f"not valid CSV: {error}")
         else:
             if fields:
-                yield _Row(place, fields)
-
-
-class _Lines:
-    """Lines for `csv.reader`; unlike a generator, it continues after an error."""
-
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
-        self._lines = lines_of(stream, limit)
-        self._limit = limit
-        self.number = 0
-        self.last = ""
-        self.ended = False
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines, None)
-        if line is None:
-            self.ended = True
-            raise StopIteration
-        if not line.whole:
-            raise DamagedError(line.place, f"longer than {self._limit:,} bytes; nothing more is read of the file")
-        self.number = line.number
-        self.last = line.data.decode("utf-8", "surrogateescape")
-        return self.last
+                yield _Row(f"line {first}", fields)
 
 
 def _record(names: list[str], fields: list[str], options: ReadOptions) -> dict[str, str] | ValueError:
@@ -116,12 +100,6 @@ def _record(names: list[str], fields: list[str], options: ReadOptions) -> dict[s
         if not text.isascii() and (wrong := next((c for c in text if ord(c) in _ESCAPED), "")):
             return ValueError(f"{name}: the byte 0x{ord(wrong) - 0xDC00:02x} is not UTF-8")
     return record
-
-
-def _missing(names: list[str], options: ReadOptions) -> str | None:
-    wanted = {options.text_field} | ({options.id_field} if options.id_field != ReadOptions.id_field else set())
-    lacking = [repr(name) for name in sorted(wanted - set(names))]
-    return missing_columns(lacking, names) if lacking else None
 
 
 def _delimiter(source: Source) -> str:

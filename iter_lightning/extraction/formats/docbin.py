@@ -9,11 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.support.base import Format
 from iter_lightning.extraction.formats.support.losses import Losses
-from iter_lightning.extraction.formats.support.writing import Writer
+from iter_lightning.extraction.formats.support.writing import Writer, needed
 from iter_lightning.types import Schema
 
 ID_KEY = "iter_id"
@@ -31,13 +30,9 @@ class DocBinWriter(Writer):
 
     def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
         super().__init__(path, schema, context, losses)
-        try:
-            import spacy
-            from spacy.tokens import DocBin
-        except ImportError as error:
-            raise ConfigError("writing a DocBin needs spaCy (pip install 'iter-lightning[extract]')") from error
+        spacy = needed("spacy", "writing a DocBin")
         self._vocab = spacy.blank("xx").vocab
-        self._docs: Any = DocBin(attrs=_ATTRIBUTES, store_user_data=True)
+        self._docs: Any = spacy.tokens.DocBin(attrs=_ATTRIBUTES, store_user_data=True)
 
     def write(self, document: Document) -> None:
         """Add a document."""

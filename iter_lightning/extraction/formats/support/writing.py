@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
-import sqlite3
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.types import Schema
@@ -72,26 +74,14 @@ class TextWriter(Writer):
                     file.close()
 
 
-class Occurrences:
-    """Counts how often each key occurred, in a temporary SQLite database: millions of keys need little memory.
+def needed(module: str, purpose: str) -> Any:
+    """Import a module of an optional package.
 
-    SQLite places the database in the folder for temporary files and removes it when it is closed.
+    Raises:
+        ConfigError: it is missing; the message says how to install it.
     """
-
-    def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)
-        for setting in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{16 << 10}"):
-            self._database.execute(f"PRAGMA {setting}")
-        self._database.execute("CREATE TABLE seen (key TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID")
-        self._database.execute("BEGIN")
-
-    def count(self, key: str) -> int:
-        """Return how often the key occurred, including this time."""
-        rows = self._database.execute(
-            "INSERT INTO seen VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET times = times + 1 RETURNING times", (key,)
-        )
-        return int(rows.fetchone()[0])
-
-    def close(self) -> None:
-        """Remove the database."""
-        self._database.close()
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ConfigError(f"{purpose} needs {package} (pip install 'iter-lightning[extract]')") from error
