@@ -6,17 +6,14 @@ import csv
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document, TextRelation
 from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Format, Item, ReadOptions, Source
-from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.records import missing_columns, record_item
 from iter_lightning.extraction.formats.support.streams import Line, lines_of, opened
 from iter_lightning.extraction.formats.support.writing import TextWriter
-from iter_lightning.types import Schema
 
 COLUMNS = (
     "document", "head", "head_type", "head_start", "head_end", "relation", "tail", "tail_type", "tail_start",
@@ -118,9 +115,10 @@ class CsvWriter(TextWriter):
     from untrusted texts as text.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
-        super().__init__(path, schema, context, losses)
-        tabs = ".tsv" in (suffix.lower() for suffix in path.suffixes[-2:])
+    def open(self) -> None:
+        """Write the names of the columns."""
+        super().open()
+        tabs = ".tsv" in (suffix.lower() for suffix in self.path.suffixes[-2:])
         self._csv = csv.writer(self.file, csv.excel_tab if tabs else csv.excel)
         self._csv.writerow(COLUMNS)
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from pathlib import Path
 
 from iter_lightning.extraction.documents import Document, TextEntity
 from iter_lightning.extraction.formats.support.base import Format
-from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.writing import TextWriter, needed
-from iter_lightning.types import Schema
 
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold, and carriage returns, which its readers change."""
@@ -33,9 +30,10 @@ class GraphmlWriter(TextWriter):
         ConfigError: networkx is missing.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
+    def open(self) -> None:
+        """Start a graph."""
         self._networkx = needed("networkx", "writing GraphML")
-        super().__init__(path, schema, context, losses)
+        super().open()
         self._graph = self._networkx.MultiDiGraph()
         self._nodes: dict[tuple[str, str], str] = {}
         """Node of each type and name."""

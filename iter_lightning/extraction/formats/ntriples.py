@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from iter_lightning.extraction.documents import Document, TextEntity
 from iter_lightning.extraction.formats.support.base import Format
-from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.writing import TextWriter, needed
-from iter_lightning.types import Schema
 
 BASE = "urn:iter:"
 """The beginning of our own IRIs."""
@@ -37,9 +34,10 @@ class NTriplesWriter(TextWriter):
         ConfigError: rdflib is missing.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
+    def open(self) -> None:
+        """Write the types."""
         self._rdf = rdflib = needed("rdflib", "writing N-Triples")
-        super().__init__(path, schema, context, losses)
+        super().open()
         self._nif = rdflib.Namespace(NIF)
         self._confidence = rdflib.URIRef(CONFIDENCE)
         self._documents = 0

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Format, Item, ReadOptions, Source
-from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.records import (
     GOLD_FIELDS,
     ID_FIELDS,
@@ -21,7 +18,6 @@ from iter_lightning.extraction.formats.support.records import (
 )
 from iter_lightning.extraction.formats.support.streams import FAULTS, cannot_be_read
 from iter_lightning.extraction.formats.support.writing import Writer, needed
-from iter_lightning.types import Schema
 
 _ROWS_READ, _BYTES_READ = 64, 1 << 25
 """Rows in memory at once, and the bytes they may have together by the average of the file."""
@@ -122,15 +118,15 @@ class ParquetWriter(Writer):
         ConfigError: pyarrow is missing.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
-        super().__init__(path, schema, context, losses)
+    def open(self) -> None:
+        """Open the file."""
         pa, pq = needed("pyarrow", "writing Parquet"), needed("pyarrow.parquet", "writing Parquet")
         self._rows: list[dict[str, Any]] = []
         self._batches: list[Any] = []
         self._bytes = 0
         self._arrow: Any = pa
         self._columns = _columns(pa)
-        self._file: Any = pq.ParquetWriter(path, self._columns, compression="zstd")
+        self._file: Any = self.files.enter_context(pq.ParquetWriter(self.path, self._columns, compression="zstd"))
 
     def write(self, document: Document) -> None:
         """Add a document; gold has no column."""
@@ -142,12 +138,7 @@ class ParquetWriter(Writer):
         """Write the last row group and the footer."""
         self._convert()
         self._write_group()
-        self._file.close()
-
-    def discard(self) -> None:
-        """Close the file and ignore errors."""
-        with suppress(OSError):
-            self._file.close()
+        super().close()
 
     def _convert(self) -> None:
         batch = self._arrow.RecordBatch.from_pylist(self._rows, schema=self._columns)
