@@ -11,7 +11,7 @@ from iter_lightning.corpora.conll import DOCUMENT_START, columns_of, line_fault,
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.support.base import Advance, BadRecord, Format, Item, ReadOptions, Source
 from iter_lightning.extraction.formats.support.records import word_annotation
-from iter_lightning.extraction.formats.support.streams import Line, lines_of, opened
+from iter_lightning.extraction.formats.support.streams import Line, lines_of
 from iter_lightning.extraction.formats.support.words import word_examples
 from iter_lightning.extraction.formats.support.writing import TextWriter
 
@@ -25,22 +25,21 @@ def read_conll(source: Source, options: ReadOptions, advance: Advance) -> Iterat
     a bad record.
     """
     block, in_documents = _Block(source, options), False
-    with opened(source, advance) as stream:
-        for line in lines_of(stream, options.longest_record):
-            try:
-                columns: list[str] | ValueError = columns_of(line.text(options.longest_record))
-            except ValueError as error:
-                columns = error
-            starts = isinstance(columns, list) and columns[:1] == [DOCUMENT_START]
-            if starts or (columns == [] and not in_documents):
-                yield from block.items()
-                block = _Block(source, options)
-            if starts:
-                in_documents = True
-            elif columns:
-                block.add(line, columns)
-            elif block.sentences[-1]:
-                block.sentences.append([])
+    for line in lines_of(source, options, advance):
+        try:
+            columns: list[str] | ValueError = columns_of(line.text())
+        except ValueError as error:
+            columns = error
+        starts = isinstance(columns, list) and columns[:1] == [DOCUMENT_START]
+        if starts or (columns == [] and not in_documents):
+            yield from block.items()
+            block = _Block(source, options)
+        if starts:
+            in_documents = True
+        elif columns:
+            block.add(line, columns)
+        elif block.sentences[-1]:
+            block.sentences.append([])
     yield from block.items()
 
 

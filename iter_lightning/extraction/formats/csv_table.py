@@ -6,13 +6,13 @@ import csv
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import partial
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document, TextRelation
 from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Format, Item, ReadOptions, Source
 from iter_lightning.extraction.formats.support.records import missing_columns, record_item
-from iter_lightning.extraction.formats.support.streams import Line, lines_of, opened
+from iter_lightning.extraction.formats.support.streams import Line, lines_of
 from iter_lightning.extraction.formats.support.writing import TextWriter
 
 COLUMNS = (
@@ -28,24 +28,22 @@ _ESCAPED = range(0xDC80, 0xDD00)
 
 def read_csv(source: Source, options: ReadOptions, advance: Advance) -> Iterator[Item]:
     """Read each row as a document. The first row names the columns; a quoted field may contain line breaks."""
-    with opened(source, advance) as stream:
-        rows = _rows(stream, source, options)
-        header = next(rows, None)
-        if header is None:
-            raise DamagedError("file", "empty, expected a row with the names of the columns")
-        if fault := missing_columns(header.fields, options):
-            raise ConfigError(f"{source.name}: {fault}")
-        for row in rows:
-            record = ValueError(row.fault) if row.fault else _record(header.fields, row.fields, options)
-            raw = partial(_delimiter(source).join, row.fields)
-            yield record_item(record, options, source, row.place, raw)
+    rows = _rows(source, options, advance)
+    header = next(rows, None)
+    if header is None:
+        raise DamagedError("file", "empty, expected a row with the names of the columns")
+    if fault := missing_columns(header.fields, options):
+        raise ConfigError(f"{source.name}: {fault}")
+    for row in rows:
+        record = ValueError(row.fault) if row.fault else _record(header.fields, row.fields, options)
+        raw = partial(_delimiter(source).join, row.fields)
+        yield record_item(record, options, source, row.place, raw)
 
 
 def check_csv(source: Source, options: ReadOptions) -> str | None:
     """Return which column is missing; damage is reported when the file is read."""
     try:
-        with opened(source, lambda count: None) as stream:
-            header = next(_rows(stream, source, options), None)
+        header = next(_rows(source, options, lambda count: None), None)
     except DamagedError:
         return None
     return missing_columns(header.fields, options) if header else None
@@ -57,15 +55,15 @@ class _Row(NamedTuple):
     fault: str = ""
 
 
-def _rows(stream: BinaryIO, source: Source, options: ReadOptions) -> Iterator[_Row]:
+def _rows(source: Source, options: ReadOptions, advance: Advance) -> Iterator[_Row]:
     """Yield the rows that are not blank; for a row that is not CSV, the line it is on."""
     csv.field_size_limit(max(csv.field_size_limit(), options.longest_record))  # one limit per process
     last: list[Line] = []  # the last line read; empty at the end
 
     def texts() -> Iterator[str]:
-        for line in lines_of(stream, options.longest_record):
+        for line in lines_of(source, options, advance):
             if not line.whole:
-                reason = f"longer than {options.longest_record:,} bytes; nothing more is read of the file"
+                reason = f"longer than {line.limit:,} bytes; nothing more is read of the file"
                 raise DamagedError(line.place, reason)
             last[:] = [line]
             yield line.data.decode("utf-8", "surrogateescape")
