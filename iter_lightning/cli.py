@@ -129,10 +129,9 @@ def log_to_stderr(level: int) -> None:
     """Print the log messages of this package, from a level on, to stderr."""
     logger = logging.getLogger("iter_lightning")
     logger.setLevel(level)
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.handlers = [handler]
 
 
 def fit(arguments: list[str]) -> None:

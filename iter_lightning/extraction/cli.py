@@ -26,6 +26,7 @@ from iter_lightning.model.startup import allow_quick_import
 from iter_lightning.processes import advise
 from iter_lightning.status import unfinished_note
 
+_logger = logging.getLogger(__name__)
 LAUNCHERS = ("local", "ray")
 _EPILOG = """
 examples:
@@ -48,8 +49,8 @@ def main(arguments: list[str]) -> None:
     return_large_buffers()
     allow_quick_import()
     config = _config(options)
-    if not options.quiet and (note := unfinished_note(options.model)):
-        print(note, file=sys.stderr)
+    if note := unfinished_note(options.model):
+        _logger.warning(note)
     outputs = [(Path(path), options.format or ("brat" if path.endswith("/") else None)) for path in options.output]
     if not outputs:
         if options.overwrite or options.format or options.launcher != "local":
@@ -60,13 +61,12 @@ def main(arguments: list[str]) -> None:
     started = time.monotonic()
     again = "without --overwrite " if options.overwrite else ""
     advise(f"the same command {again}resumes")
-    with show_progress(options.quiet) as on_progress:
+    with show_progress() as on_progress:
         summary, known = extract(config, outputs, executor, options.overwrite, on_progress)
     report = _report(summary, [path for path, _ in outputs], known, time.monotonic() - started)
     if summary.bad and not summary.documents:
         raise ConfigError(f"no record could be extracted\n{report}")
-    if not options.quiet:
-        print(report, file=sys.stderr)
+    _logger.info(report)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -167,7 +167,7 @@ def _executor(options: argparse.Namespace) -> Executor:
 
 
 def _to_stdout(config: ExtractionConfig) -> None:
-    """Print documents as JSON lines in UTF-8 to standard output, and bad records to standard error."""
+    """Print documents as JSON lines in UTF-8 to standard output, and log bad records."""
     require_standard_output()
     reading, extractor, rules = Reading(config.inputs, config.reading), config.extractor(), config.rules()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -180,7 +180,7 @@ def _to_stdout(config: ExtractionConfig) -> None:
         for record in reading:
             if isinstance(record, BadRecord):
                 bad += 1
-                print(_describe(record), file=sys.stderr)
+                _logger.error(_describe(record))
             else:
                 yield record
 

@@ -235,8 +235,8 @@ def annotation_of(text: str, values: Mapping[str, Any]) -> Annotation:
                              f"found {shown(start)}, {shown(end)}, {shown(kind)}")  # fmt: skip
         if not 0 <= start < end <= len(text):
             raise ValueError(f"entity {number}: [{start}, {end}) is not inside the text ({len(text)} characters)")
-        spelled = item.get("text", text[start:end])
-        if spelled != text[start:end]:
+        spelled = item.get("text")  # tables write null for a missing field
+        if spelled not in (None, text[start:end]):
             raise ValueError(
                 f"entity {number}: its text is {shown(spelled)}, but the document has {shown(text[start:end])} there"
             )
@@ -304,7 +304,7 @@ def _items(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 def _list_of(values: Mapping[str, Any], name: str) -> Sequence[Any]:
     items = values.get(name) or []
     if not isinstance(items, Sequence) or isinstance(items, str):
-        raise ValueError(f"{name}: expected a list, found {type(items).__name__}")
+        raise ValueError(f"{name}: expected a list, found {shown(items)}")
     return items
 
 
@@ -322,7 +322,7 @@ def _is_index(value: object) -> TypeGuard[int]:
 
 
 def _score(item: Mapping[str, Any], where: str) -> float:
-    score = item.get("score", 1.0)
+    score = 1.0 if item.get("score") is None else item["score"]
     if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
         raise ValueError(f"{where}: expected a score in [0, 1], found {shown(score)}")
     return float(score)

@@ -1,7 +1,8 @@
-"""Show the progress of an extraction: a bar in a terminal, or one line every 30 seconds."""
+"""Show the progress of an extraction: a bar in a terminal, or a line in the log every 30 seconds."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,21 +16,23 @@ from rich.progress import Progress as Bar
 if TYPE_CHECKING:
     from iter_lightning.extraction.run import Progress
 
+_logger = logging.getLogger(__name__)
 SECONDS = 30.0
 """Seconds between two lines if the output is not a terminal."""
 _UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 @contextmanager
-def show_progress(quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """Yield a function that shows documents, documents per second, share of the input, and the remaining time."""
+def show_progress() -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that shows documents, documents per second, share of the input, and the remaining time.
+
+    It shows nothing if messages of the level INFO are not logged.
+    """
     console = Console(file=sys.stderr)
-    if quiet:
-        yield lambda progress: None
-    elif console.is_terminal:
+    if console.is_terminal and _logger.isEnabledFor(logging.INFO):
         yield from _bar(console)
     else:
-        yield _lines(console)
+        yield _lines()
 
 
 def _bar(console: Console) -> Iterator[Callable[[Progress], None]]:
@@ -43,7 +46,7 @@ def _bar(console: Console) -> Iterator[Callable[[Progress], None]]:
         )  # fmt: skip
 
 
-def _lines(console: Console) -> Callable[[Progress], None]:
+def _lines() -> Callable[[Progress], None]:
     rate, last = Rate(), time.monotonic()
 
     def show(progress: Progress) -> None:
@@ -54,7 +57,7 @@ def _lines(console: Console) -> Callable[[Progress], None]:
         last = time.monotonic()
         share = f", {progress.done / progress.total:.0%} of the input" if progress.total else ""
         left = rate.left(progress)
-        console.print(f"{text}{share}{left and f', {left}'}", highlight=False, soft_wrap=True)
+        _logger.info("%s%s%s", text, share, left and f", {left}")
 
     return show
 

@@ -101,8 +101,8 @@ def test_annotation_that_cannot_be(record: dict[str, object], told: str | None) 
     ("record", "told"),
     [
         ({"text": None}, "text: expected a string, found None"),
-        ({"words": 5}, "words: expected a list, found int"),
-        ({"sentences": "ab"}, "sentences: expected a list, found str"),
+        ({"words": 5}, "words: expected a list, found 5"),
+        ({"sentences": "ab"}, "sentences: expected a list, found 'ab'"),
         ({"words": [[0, 1.5]]}, r"words: number 0 is \[0, 1.5\]"),
         ({"gold": "Ada"}, "gold: expected an object, found 'Ada'"),
     ],

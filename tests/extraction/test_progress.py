@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from iter_lightning.extraction import progress as module
@@ -38,15 +40,17 @@ def test_time_left_in_a_fitting_unit(clock: list[float], seconds: int, told: str
     assert rate.left(Progress(10, 0, 100, None)) == ""
 
 
-def test_without_a_terminal_a_line_now_and_then(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_a_line_now_and_then(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "iter_lightning")
     with show_progress() as tell:
         tell(Progress(0, 0, 0, 1000))
         clock[0] += 20
         tell(Progress(100, 0, 100, 1000))
         clock[0] += 20
         tell(Progress(200, 0, 200, 1000))
-    assert capsys.readouterr().err == "200 documents, 5.0/s, 20% of the input, about 3 min left\n"
-    with show_progress(quiet=True) as tell:
+    assert caplog.messages == ["200 documents, 5.0/s, 20% of the input, about 3 min left"]
+    caplog.set_level(logging.WARNING, "iter_lightning")
+    with show_progress() as tell:
         clock[0] += 100
         tell(Progress(300, 0, 300, 1000))
-    assert capsys.readouterr().err == ""
+    assert len(caplog.messages) == 1

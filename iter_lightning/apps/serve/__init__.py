@@ -5,8 +5,7 @@
 - `options.py`: every limit, which is also a command-line option
 - `schemas.py`: the JSON of requests and answers
 - `app.py`: the paths
-- `service.py`: one request, from its admission to its answer
-- `parsing.py`: the body of a request, and the limits of its size
+- `service.py`: one request, from its admission to its answer, and the limits of its size
 - `batching.py`: which sentences share a call of the model
 - `server.py`: the socket, signals and logging
 - `connections.py`: the number of connections, and timeouts of headers

@@ -14,12 +14,13 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.routing import APIRoute
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from iter_lightning.apps.serve import schemas
-from iter_lightning.apps.serve.metrics import CONTENT_TYPE
-from iter_lightning.apps.serve.options import ModelInfo, ServeOptions
-from iter_lightning.apps.serve.schemas import CODES, ApiError
+from iter_lightning.apps.serve.connections import quiet_loop
+from iter_lightning.apps.serve.options import ServeOptions
+from iter_lightning.apps.serve.schemas import ERRORS, ApiError, ModelInfo
 from iter_lightning.apps.serve.service import Service
 from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.page import assets
@@ -30,6 +31,8 @@ _SECURITY = {  # the page loads nothing from elsewhere
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+_CODE_OF_STATUS = {400: "malformed_json", 404: "not_found", 405: "method_not_allowed"}
+"""Codes of the errors that FastAPI raises itself."""
 _DISTRIBUTIONS = ("iter-lightning", "torch", "transformers", "onnxruntime", "spacy", "fastapi")
 
 
@@ -48,55 +51,57 @@ def create_app(extractor: Extractor, options: ServeOptions | None = None, info: 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        batches = asyncio.create_task(service.batcher.run())
+        quiet_loop(asyncio.get_running_loop())
         yield
-        batches.cancel()
         service.close()
 
     app = FastAPI(
         title="iter_lightning", version=_versions().get("iter-lightning", "0"), lifespan=lifespan,
         summary="Entities and relations from text", docs_url=None, redoc_url=None,  # they load scripts from a CDN
         description="Offsets count characters (Unicode code points) from 0, ends are exclusive.",
+        exception_handlers={HTTPException: _http_error, Exception: _internal_error},
     )  # fmt: skip
     app.state.service = service
-    _add_errors(app)
     _add_extract(app, service)
     _add_state(app, service)
     _add_page(app)
     return app
 
 
-def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(ApiError)
-    async def known(request: Request, error: ApiError) -> JSONResponse:
-        return error.response()
-
-    @app.exception_handler(HTTPException)
-    async def of_routing(request: Request, error: HTTPException) -> JSONResponse:
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "internal_error")
+async def _http_error(request: Request, error: Any) -> JSONResponse:
+    if not isinstance(error, ApiError):
         message = f"{request.method} {request.url.path}: {HTTPStatus(error.status_code).phrase.lower()}"
-        return ApiError(code, message, error.headers).response()
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            message = f"body: {error.detail}"
+        error = ApiError(_CODE_OF_STATUS.get(error.status_code, "internal_error"), message, error.headers)
+    content = {"error": {"code": error.code, "message": error.detail}}
+    return JSONResponse(content, status_code=error.status_code, headers=error.headers)
 
-    @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        return ApiError("internal_error", "the server failed; its log has more").response()
+
+async def _internal_error(request: Request, error: Exception) -> JSONResponse:
+    return await _http_error(request, ApiError("internal_error", "the server failed; its log has more"))
 
 
 def _add_extract(app: FastAPI, service: Service) -> None:
-    class Route(APIRoute):
-        """A route whose body the service reads, within its limits. FastAPI only documents it."""
+    class LimitedRoute(APIRoute):
+        """A route that FastAPI answers within the limits of the service."""
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            return service.answer
+            handler = super().get_route_handler()
 
-    router = APIRouter(route_class=Route)
+            async def answer(request: Request) -> Response:
+                return await service.answer(request, handler)
+
+            return answer
+
+    router = APIRouter(route_class=LimitedRoute)
 
     @router.post(
         "/extract", operation_id="extract", summary="Entities and relations of texts",
-        responses=_errors(400, 408, 413, 415, 422, 429, 500, 503, 504),
+        response_model=schemas.ExtractResponse, responses=_errors(400, 408, 413, 415, 422, 429, 500, 503, 504),
     )  # fmt: skip
-    async def extract(request: schemas.ExtractRequest) -> schemas.ExtractResponse:
-        raise AssertionError("`Route` answers these requests")
+    async def extract(request: schemas.ExtractRequest) -> Response:
+        return Response(await service.extract(request), media_type="application/json")
 
     app.include_router(router)
 
@@ -104,51 +109,44 @@ def _add_extract(app: FastAPI, service: Service) -> None:
 def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/health", operation_id="health", summary="Whether the model works", responses=_errors(503))
     async def health() -> dict[str, str]:
-        service.check_working()
+        service.check(ready=False)
         return {"status": "live"}
 
     @app.get("/ready", operation_id="ready", summary="Whether a request is accepted now", responses=_errors(503))
     async def ready() -> dict[str, str]:
-        service.check_ready()
+        service.check(ready=True)
         return {"status": "ready"}
 
     @app.get("/model", operation_id="model", summary="The model and the limits")
     async def model() -> schemas.ModelResponse:
-        extractor, link = service.extractor, service.options.link_threshold
+        extractor = service.extractor
         limits = ServeOptions(**service.options.model_dump(include=set(ServeOptions.model_fields)))
         return schemas.ModelResponse(
             **service.info.model_dump(), schema=extractor.backend.schema.to_dict(), context=extractor.context,
-            link_threshold=extractor.backend.link_threshold if link is None else link,
+            link_threshold=service.link_threshold, limits=limits, versions=_versions(),
             language=extractor.splitter.language if extractor.splitter else None,
-            limits=limits, versions=_versions(),
         )  # fmt: skip
 
     @app.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)
     async def metrics() -> Response:
-        return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_page(app: FastAPI) -> None:
-    here = Path(__file__).parent
-    css, script = assets()
-    home_css, home_script, home = (
-        (here / f"home.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html")
-    )  # fmt: skip
-    files = {
-        "picture.css": (css, "text/css"), "picture.js": (script, "text/javascript"),
-        "home.css": (home_css, "text/css"), "home.js": (home_script, "text/javascript"),
-    }  # fmt: skip
+    picture_css, picture_js = assets()
+    files = {name: Path(__file__).with_name(name).read_text("utf-8") for name in ("home.html", "home.css", "home.js")}
+    files |= {"picture.css": picture_css, "picture.js": picture_js}
+    kinds = {".css": "text/css", ".js": "text/javascript"}
 
     @app.get("/", include_in_schema=False)
     async def page() -> HTMLResponse:
-        return HTMLResponse(home, headers=_SECURITY)
+        return HTMLResponse(files["home.html"], headers=_SECURITY)
 
     @app.get("/assets/{name}", include_in_schema=False)
     async def asset(name: str) -> Response:
-        if name not in files:
-            raise ApiError("not_found", f"no asset {name!r}")
-        content, kind = files[name]
-        return Response(content, media_type=kind, headers={**_SECURITY, "Cache-Control": "no-cache"})
+        if name not in files or (kind := kinds.get(Path(name).suffix)) is None:
+            raise HTTPException(404)
+        return Response(files[name], media_type=kind, headers={**_SECURITY, "Cache-Control": "no-cache"})
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -156,7 +154,7 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "model": schemas.ErrorResponse,
-            "description": " ".join(f"`{code}`: {meaning}" for code, (of, meaning) in CODES.items() if of == status),
+            "description": " ".join(f"`{code}`: {meaning}" for code, (of, meaning) in ERRORS.items() if of == status),
         }
         for status in statuses
     }

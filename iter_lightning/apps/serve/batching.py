@@ -6,17 +6,14 @@ A call takes sentences from the requests in line, one from each in turn, until i
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import replace
-from queue import SimpleQueue
-from typing import Any
 
 from iter_lightning.apps.serve.metrics import Metrics
 from iter_lightning.apps.serve.options import ServeOptions
@@ -45,16 +42,9 @@ class Job:
 
     def __init__(self, examples: Iterable[Example], lowest_link: float) -> None:
         self.pending, self.lowest_link = deque(examples), lowest_link
-        self.subwords = sum(map(subwords_of, self.pending))
         self.submitted, self.computing = time.monotonic(), 0.0
-        self.result: asyncio.Future[list[Prediction]] = asyncio.get_running_loop().create_future()
+        self.result: Future[list[Prediction]] = Future()
         self._missing, self._found = len(self.pending), list[Prediction]()
-
-    def take(self) -> Example:
-        """Remove the next sentence that no call has read yet."""
-        example = self.pending.popleft()
-        self.subwords -= subwords_of(example)
-        return example
 
     def add(self, prediction: Prediction) -> None:
         """Add the prediction for the next sentence; the last one completes the result."""
@@ -64,12 +54,13 @@ class Job:
             relations = tuple(prediction.relations[number] for number in kept)
             prediction = replace(prediction, relations=relations, relation_scores=scores)
         self._found.append(prediction)
-        if len(self._found) == self._missing and not self.result.done():
-            self.result.set_result(self._found)
+        if len(self._found) == self._missing:
+            with suppress(InvalidStateError):  # it was given up
+                self.result.set_result(self._found)
 
     def fail(self, error: Exception) -> None:
         """Set an error as the result, unless there is one already."""
-        if not self.result.done():
+        with suppress(InvalidStateError):
             self.result.set_exception(error)
 
 
@@ -77,10 +68,12 @@ Call = list[tuple[Job, Example]]
 
 
 class Batcher:
-    """The requests in line and the calls of the model. All but the model itself runs in the event loop.
+    """The requests in line and the thread that calls the model for them.
+
+    It is a daemon thread: a model that hangs does not keep the process alive.
 
     Args:
-        extractor: Its backend is used by one thread only.
+        extractor: Its backend is used by that thread only.
         options: Bounds of a call.
         metrics: Counts the calls.
     """
@@ -89,8 +82,9 @@ class Batcher:
         self._backend, self._max_tokens = extractor.backend, extractor.max_tokens
         self._options, self._metrics = options, metrics
         self._line, self._call = deque[Job](), Call()
-        self._changed = asyncio.Event()
-        self._thread = _ModelThread()
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._started: Future[None] = Future()
         self.broken: str | None = None
         """The reason why the model has stopped working."""
 
@@ -100,59 +94,62 @@ class Batcher:
         return len(self._line)
 
     def start(self) -> None:
-        """Start the model's thread and let it read a first sentence; raises what the model raises."""
-        self._thread.start()
-        self._thread.submit(lambda: self._predict([PROBE], self._backend.link_threshold, ())).result()
+        """Start the thread and let the model read a first sentence; raises what the model raises."""
+        threading.Thread(target=self._run, name="model", daemon=True).start()
+        self._started.result()
 
     def stop(self) -> None:
-        """End the model's thread after the call it is in."""
-        self._thread.stop()
+        """End the thread after the call it is in."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
 
-    async def predict(self, job: Job) -> list[Prediction]:
-        """Return one prediction for each sentence of the job.
-
-        Raises:
-            ExtractionError: The model fails on this job.
-            BrokenModelError: The model has stopped working.
-        """
+    def submit(self, job: Job) -> None:
+        """Put a job in line; its result is one prediction per sentence, `ExtractionError` or `BrokenModelError`."""
         if not job.pending:
-            return []
-        if self.broken:
-            raise BrokenModelError(self.broken)
-        self._line.append(job)
-        self._changed.set()
-        return await job.result
-
-    async def run(self) -> None:
-        """Work the line off until cancelled, or until the model has stopped working."""
-        try:
-            while True:
-                await self._fill()
-                self._call = self._take()
-                if self._call:
-                    await self._work()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            self.broken = f"{type(error).__name__}: {error}"
-            logger.exception("the model has stopped working")
-            for job in (*(job for job, _ in self._call), *self._line):
+            job.result.set_result([])
+            return
+        with self._changed:
+            if self.broken:
                 job.fail(BrokenModelError(self.broken))
-            self._line.clear()
+            else:
+                self._line.append(job)
+                self._changed.notify()
 
-    async def _fill(self) -> None:
-        """Wait until a call is full, or the first request has waited `max_wait_ms` for others."""
-        while True:
-            self._line = deque(job for job in self._line if not job.result.done())  # without those that were given up
-            full = sum(len(job.pending) for job in self._line) >= self._options.max_batch
-            oldest = min((job.submitted for job in self._line), default=None)
-            left = None if oldest is None else oldest + self._options.max_wait_ms / 1000 - time.monotonic()
-            if full or (left is not None and left <= 0) or sum(j.subwords for j in self._line) >= self._max_tokens:
+    def _run(self) -> None:
+        try:
+            self._probe()
+            self._started.set_result(None)
+            while not self._stopped:
+                self._call = self._next_call()
+                self._work()
+        except BaseException as error:
+            if not self._started.done():
+                self._started.set_exception(error)
                 return
-            self._changed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._changed.wait()
+            logger.exception("the model has stopped working")
+            with self._changed:
+                self.broken = f"{type(error).__name__}: {error}"
+                for job in (*(job for job, _ in self._call), *self._line):
+                    job.fail(BrokenModelError(self.broken))
+
+    def _next_call(self) -> Call:
+        """Wait until a call is full, or the first request has waited `max_wait_ms` for others."""
+        with self._changed:
+            while not self._stopped:
+                self._line = deque(job for job in self._line if not job.result.done())  # without those given up
+                left = None
+                if self._line:
+                    oldest = min(job.submitted for job in self._line)
+                    left = oldest + self._options.max_wait_ms / 1000 - time.monotonic()
+                    if left <= 0 or self._is_full():
+                        return self._take()
+                self._changed.wait(left)
+        return []
+
+    def _is_full(self) -> bool:
+        pending = [example for job in self._line for example in job.pending]
+        return len(pending) >= self._options.max_batch or sum(map(subwords_of, pending)) >= self._max_tokens
 
     def _take(self) -> Call:
         call, subwords = Call(), self._max_tokens
@@ -161,78 +158,50 @@ class Batcher:
             subwords -= subwords_of(job.pending[0])
             if call and subwords < 0:
                 break
-            call.append((job, job.take()))
+            call.append((job, job.pending.popleft()))
             self._line.popleft()
             if job.pending:
                 self._line.append(job)
         return call
 
-    async def _work(self) -> None:
+    def _work(self) -> None:
+        if not self._call:
+            return
         self._metrics.batch_documents.observe(len(self._call))
         self._metrics.batch_words.observe(sum(len(example.words) for _, example in self._call))
         try:
-            await self._read(self._call)
-        except Cancelled:
-            pass  # every request of the call was given up
+            self._read(self._call)
         except Exception:
             jobs = list(dict.fromkeys(job for job, _ in self._call))
             logger.exception("a call of the model failed; its %d requests are read one by one", len(jobs))
             self._metrics.failed_calls.inc()
             for job in jobs:
                 try:
-                    await self._read([(owner, example) for owner, example in self._call if owner is job])
-                except Cancelled:
-                    pass
+                    self._read([(owner, example) for owner, example in self._call if owner is job])
                 except Exception as error:
-                    await self._in_thread([PROBE], self._backend.link_threshold)  # raises if the model is broken
+                    self._probe()  # raises if the model is broken
                     job.fail(ExtractionError(f"{type(error).__name__}: {error}"))
         self._call = []
 
-    async def _read(self, call: Call) -> None:
+    def _read(self, call: Call) -> None:
         began, jobs = time.perf_counter(), {job for job, _ in call}
-        found = await self._in_thread([example for _, example in call], min(job.lowest_link for job in jobs), jobs)
-        for job in jobs:
-            job.computing += time.perf_counter() - began
-        for (job, _), prediction in zip(call, found, strict=True):
-            job.add(prediction)
+        lowest = min(job.lowest_link for job in jobs)
+        with suppress(Cancelled):  # every request of the call was given up
+            predictions = self._predict([example for _, example in call], lowest, jobs)
+            for job in jobs:
+                job.computing += time.perf_counter() - began
+            for (job, _), prediction in zip(call, predictions, strict=True):
+                job.add(prediction)
 
-    async def _in_thread(
+    def _probe(self) -> None:
+        self._predict([PROBE], self._backend.link_threshold)
+
+    def _predict(
         self, examples: Sequence[Example], link_threshold: float, jobs: Collection[Job] = ()
     ) -> list[Prediction]:
-        return await asyncio.wrap_future(self._thread.submit(lambda: self._predict(examples, link_threshold, jobs)))
-
-    def _predict(self, examples: Sequence[Example], link_threshold: float, jobs: Collection[Job]) -> list[Prediction]:
         """Predict, until all jobs (if any) are given up: the model looks between portions of its work."""
         with cancel_when(lambda: bool(jobs) and all(job.result.done() for job in jobs)):
             return list(self._backend.predict(examples, link_threshold, self._max_tokens))
-
-
-class _ModelThread(threading.Thread):
-    """A daemon thread that runs functions one after another: one that hangs does not keep the process alive."""
-
-    def __init__(self) -> None:
-        super().__init__(name="model", daemon=True)
-        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-
-    def submit(self, function: Callable[[], Any]) -> Future[Any]:
-        """Run the function after those before it."""
-        future: Future[Any] = Future()
-        self._calls.put((future, function))
-        return future
-
-    def stop(self) -> None:
-        """End the thread after the functions so far."""
-        self._calls.put(None)
-
-    def run(self) -> None:
-        """Run the submitted calls until the thread is stopped; see `threading.Thread`."""
-        while item := self._calls.get():
-            future, function = item
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(function())
-                except BaseException as error:
-                    future.set_exception(error)
 
 
 def subwords_of(example: Example) -> int:

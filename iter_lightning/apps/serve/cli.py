@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -15,7 +15,8 @@ from iter_lightning.model.startup import import_transformers_quickly
 from iter_lightning.status import unfinished_note
 
 if TYPE_CHECKING:
-    from iter_lightning.apps.serve.options import ModelInfo, ServeCommand
+    from iter_lightning.apps.serve.options import ServeCommand
+    from iter_lightning.apps.serve.schemas import ModelInfo
     from iter_lightning.extraction.extractor import Extractor
 
 NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "prometheus_client": "prometheus-client"}
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> None:
 
     with bind(command.host, command.port) as bound:  # before the model is loaded, which takes longer
         if note := unfinished_note(model):
-            print(note, file=sys.stderr)
+            logging.getLogger(__name__).warning(note)
         if command.backend == "torch":
             import_transformers_quickly()
         extractor, info = load(model, command)
@@ -60,7 +61,7 @@ def load(model: str, command: ServeCommand) -> tuple[Extractor, ModelInfo]:
     Raises:
         IterError: The model does not exist or does not fit the options.
     """
-    from iter_lightning.apps.serve.options import ModelInfo
+    from iter_lightning.apps.serve.schemas import ModelInfo
     from iter_lightning.extraction.extractor import Extractor
     from iter_lightning.extraction.run import model_digest
     from iter_lightning.model.names import resolve_model

@@ -1,4 +1,8 @@
-"""Protection of the server's connections: their number, and the time that a header and an answer may take."""
+"""Protection of the server's connections: their number, and the time that a header and an answer may take.
+
+uvicorn's `limit_concurrency` answers 503 to old and new clients alike, and its `timeout_keep_alive` starts only after
+an answer; neither protects from connections that send nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,11 @@ import asyncio
 import errno
 import logging
 import resource
-from collections.abc import Callable
+import socket
 from pathlib import Path
 from typing import Any
 
-from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
 logger = logging.getLogger(__name__)
 _RESERVED = 32
@@ -49,20 +51,20 @@ def limited_protocol(limit: int, header_timeout: float, request_timeout: float) 
     idle: dict[_Protocol, float] = {}  # those without a complete header, the oldest first, and since when
 
     class _Protocol(H11Protocol):
-        def __init__(
-            self, config: Config, server_state: ServerState, app_state: dict[str, Any],
-            _loop: asyncio.AbstractEventLoop | None = None,
-        ) -> None:  # fmt: skip
-            super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._application, self.app = self.app, self._answer
             self._timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            # without it, the second half of an answer waits 40 ms for the client's acknowledgment of the first
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             super().connection_made(transport)
             connections.add(self)
-            self.end_request()
+            self._wait_for_header()
             if len(connections) > limit:
                 oldest = next(iter(idle))
-                if asyncio.get_running_loop().time() - idle[oldest] > _IN_USE:
+                if self.loop.time() - idle[oldest] > _IN_USE:
                     oldest.transport.abort()
                 else:
                     transport.write(_BUSY)
@@ -74,47 +76,30 @@ def limited_protocol(limit: int, header_timeout: float, request_timeout: float) 
             self._abort_after(None)
             super().connection_lost(exc)
 
-        def begin_request(self) -> None:
-            """Note that a header is complete."""
+        async def _answer(self, *request: Any) -> None:
             idle.pop(self, None)
             self._abort_after(request_timeout)
+            try:
+                await self._application(*request)
+            finally:
+                if self in connections:
+                    self._wait_for_header()
 
-        def end_request(self) -> None:
-            """Wait for a header."""
-            if self in connections:
-                idle[self] = asyncio.get_running_loop().time()
-                self._abort_after(header_timeout)
+        def _wait_for_header(self) -> None:
+            idle[self] = self.loop.time()
+            self._abort_after(header_timeout)
 
         def _abort_after(self, seconds: float | None) -> None:
             if self._timer:
                 self._timer.cancel()
             if seconds is not None:
-                self._timer = asyncio.get_running_loop().call_later(seconds, self.transport.abort)
+                self._timer = self.loop.call_later(seconds, self.transport.abort)
 
     return _Protocol
 
 
-def watched(app: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an ASGI application that reports the start and end of each request to its connection."""
-
-    async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            asyncio.get_running_loop().set_exception_handler(_quiet())
-        if scope["type"] != "http":
-            await app(scope, receive, send)
-            return
-        connection = scope["state"]["connection"]
-        connection.begin_request()
-        try:
-            await app(scope, receive, send)
-        finally:
-            connection.end_request()
-
-    return asgi
-
-
-def _quiet() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """Return an exception handler of the loop that reports missing descriptors once a minute: asyncio tries often."""
+def quiet_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Let a loop report missing descriptors once a minute: asyncio tries to accept connections often."""
     silent_until = 0.0
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -126,4 +111,4 @@ def _quiet() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
             silent_until = loop.time() + _SILENCE
             logger.warning("connections wait, because file descriptors ran out (%s)", error.strerror)
 
-    return handle
+    loop.set_exception_handler(handle)

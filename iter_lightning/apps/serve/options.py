@@ -1,4 +1,4 @@
-"""The limits of a server and the description of the model it serves."""
+"""The limits of a server, each of which is also a command-line option."""
 
 from __future__ import annotations
 
@@ -84,19 +84,3 @@ class ServeCommand(ServeOptions):
     allow_slow: bool = Field(default=False, description="compute in --precision even if fp32 would be faster")
     threads: int | None = Field(default=None, ge=1, description="threads of the model; default: torch's choice")
     max_tokens: int = Field(MAX_TOKENS, ge=1, description="subwords of a batch of the model, about as many of a call")
-
-
-class Origin(BaseModel):
-    """The model that answered."""
-
-    name: str
-    digest: str = Field(default="", description="sha256 of its configuration and weights; empty if unknown")
-
-
-class ModelInfo(Origin):
-    """The model that a server serves, as `/model` describes it."""
-
-    backend: str = "torch"
-    device: str = "cpu"
-    precision: str = "fp32"
-    kernels: str = Field(default="", description="library, processor and kernels that compute")

@@ -1,20 +1,30 @@
-"""The JSON of requests and answers, as OpenAPI describes it."""
+"""The JSON of requests, answers and errors. FastAPI checks requests against it, and OpenAPI describes it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from fastapi.exceptions import HTTPException
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from iter_lightning.apps.serve.options import ModelInfo, Origin, ServeOptions
+from iter_lightning.apps.serve.options import ServeOptions
+from iter_lightning.extraction.formats.support.base import printable
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Word = Annotated[str, Field(min_length=1)]
-CODES: Mapping[str, tuple[int, str]] = {
-    "malformed_json": (400, "The body is not JSON or not UTF-8, or holds half of a surrogate pair."),
+ERRORS: Mapping[str, tuple[int, str]] = {
+    "malformed_json": (400, "The body is not JSON in UTF-8."),
     "not_found": (404, "The path does not exist."),
     "method_not_allowed": (405, "The path does not support the method."),
     "body_timeout": (408, "The body did not arrive in time."),
@@ -31,19 +41,33 @@ CODES: Mapping[str, tuple[int, str]] = {
     "timeout": (504, "The result was not ready in time; the work on it was stopped."),
 }
 """Code of an error -> status and meaning."""
+_SHOWN_ERRORS = 3
+_MOST_ERRORS = 1000
+"""Errors that are described: each takes a kilobyte, and a body of a megabyte can hold half a million."""
+_LONGEST_MESSAGE = 2000
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
-class ApiError(Exception):
+class ApiError(HTTPException):
     """An answer `{"error": {"code", "message"}}` with the status of its code."""
 
     def __init__(self, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.code, self.status, self.headers = code, CODES[code][0], dict(headers or {})
+        cut = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
+        super().__init__(ERRORS[code][0], printable(cut), headers)
+        self.code = code
 
-    def response(self) -> JSONResponse:
-        """Return the answer."""
-        content = {"error": {"code": self.code, "message": str(self)}}
-        return JSONResponse(content, status_code=self.status, headers=self.headers)
+
+def invalid_request(errors: Sequence[Any]) -> ApiError:
+    """Return an answer that names the first errors FastAPI found in a body, each with its place and its value."""
+    if errors[0]["type"] == "json_invalid":
+        return ApiError("malformed_json", f"body: character {errors[0]['loc'][1]}: {errors[0]['ctx']['error']}")
+    lines = []
+    for error in errors[:_SHOWN_ERRORS]:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"][1:])
+        lines.append(f"{''.join(steps)[1:] or 'body'}: {error['msg']}, found {reprlib.repr(error['input'])}")
+    if len(errors) > _SHOWN_ERRORS:
+        lines.append(f"and {len(errors) - _SHOWN_ERRORS} more")
+    return ApiError("invalid_request", "; ".join(lines))
 
 
 class _Request(BaseModel):
@@ -87,6 +111,16 @@ class ExtractRequest(_Request):
         default=None, description="Least probability by entity or relation type; the latter replaces `link_threshold`."
     )
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _few_errors(cls, data: Any, handler: ModelWrapValidatorHandler[_Model]) -> _Model:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            if error.error_count() <= _MOST_ERRORS:
+                raise
+            raise PydanticCustomError("many_errors", f"{error.error_count():,} errors") from None
+
     @model_validator(mode="after")
     def _check(self) -> ExtractRequest:
         self._exactly_one("text", "texts", "documents")
@@ -98,7 +132,7 @@ class ExtractRequest(_Request):
             return [("text", InputDocument.model_construct(text=self.text))]
         if self.texts is not None:
             return [(f"texts[{n}]", InputDocument.model_construct(text=text)) for n, text in enumerate(self.texts)]
-        return [(f"documents[{number}]", document) for number, document in enumerate(self.documents or ())]
+        return [(f"documents[{n}]", document) for n, document in enumerate(self.documents or ())]
 
 
 class Entity(BaseModel):
@@ -132,11 +166,27 @@ class OutputDocument(BaseModel):
     truncated: bool = Field(default=False, description="Whether `max_entities` or `max_relations` left something out.")
 
 
+class Origin(BaseModel):
+    """The model that answered."""
+
+    name: str
+    digest: str = Field(default="", description="sha256 of its configuration and weights; empty if unknown")
+
+
 class ExtractResponse(BaseModel):
     """One document for each text, in order."""
 
     documents: list[OutputDocument]
     model: Origin
+
+
+class ModelInfo(Origin):
+    """The model that a server serves."""
+
+    backend: str = "torch"
+    device: str = "cpu"
+    precision: str = "fp32"
+    kernels: str = Field(default="", description="library, processor and kernels that compute")
 
 
 class ModelResponse(ModelInfo):
@@ -153,7 +203,7 @@ class ModelResponse(ModelInfo):
 class Error(BaseModel):
     """An error of a request or of one of its texts."""
 
-    code: Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(CODES)})]
+    code: Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(ERRORS)})]
     message: str
 
 

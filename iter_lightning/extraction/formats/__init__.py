@@ -26,11 +26,10 @@ writer drops is counted and reported.
 """
 
 from iter_lightning.extraction.formats.support.base import BadRecord, Format, ReadOptions
-from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.output import open_writer, output_format
 from iter_lightning.extraction.formats.support.reading import Reading
 from iter_lightning.extraction.formats.support.registry import formats, register_format
-from iter_lightning.extraction.formats.support.writing import TextWriter, Writer
+from iter_lightning.extraction.formats.support.writing import Losses, TextWriter, Writer
 
 __all__ = [
     "BadRecord", "Format", "Losses", "ReadOptions", "Reading", "TextWriter", "Writer", "formats", "open_writer",

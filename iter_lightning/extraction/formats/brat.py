@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from contextlib import suppress
-from pathlib import Path
+from collections import Counter
 from typing import TextIO
 
 from iter_lightning.extraction.documents import Document, TextEntity
 from iter_lightning.extraction.formats.support.base import Format
-from iter_lightning.extraction.formats.support.losses import Losses
-from iter_lightning.extraction.formats.support.writing import Occurrences, Writer
-from iter_lightning.types import Schema
+from iter_lightning.extraction.formats.support.writing import Writer
 
 _FRAGMENT = re.compile(r"[^\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 """Text without tabs and without characters at which some reader of .ann files ends a line."""
@@ -30,12 +27,12 @@ class BratWriter(Writer):
     notes on entities and relations. Names come from ids; `ids.tsv` lists the ids (as JSON) whose names had to change.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
-        super().__init__(path, schema, context, losses)
-        path.mkdir()
-        self._entity_types = losses.safe_names(r"[^A-Za-z0-9_-]", schema.entity_types)
-        self._relation_types = losses.safe_names(r"[^A-Za-z0-9_-]", schema.relation_types)
-        self._names = Occurrences()
+    def open(self) -> None:
+        """Create the folder."""
+        self.path.mkdir()
+        self._entity_types = self.losses.safe_names(r"[^A-Za-z0-9_-]", self.schema.entity_types)
+        self._relation_types = self.losses.safe_names(r"[^A-Za-z0-9_-]", self.schema.relation_types)
+        self._names = Counter[str]()
         self._documents = 0
         self._renamed: TextIO | None = None
 
@@ -50,18 +47,8 @@ class BratWriter(Writer):
 
     def close(self) -> None:
         """Write the types."""
-        self._close_files()
         (self.path / "annotation.conf").write_text(self._configuration(), encoding="utf-8")
-
-    def discard(self) -> None:
-        """Close the files and ignore errors."""
-        with suppress(OSError):
-            self._close_files()
-
-    def _close_files(self) -> None:
-        self._names.close()
-        if self._renamed:
-            self._renamed.close()
+        super().close()
 
     def _lines(self, document: Document) -> list[str]:
         lines: list[str] = []
@@ -94,12 +81,15 @@ class BratWriter(Writer):
     def _name(self, id: str) -> str:
         wanted = file_name(id) or f"document-{self._documents}"
         name = wanted
-        while (times := self._names.count(name.casefold())) > 1:
-            name = f"{wanted}-{times}"
+        while self._names[name.casefold()]:
+            self._names[wanted.casefold()] += 1
+            name = f"{wanted}-{self._names[wanted.casefold()]}"
+        self._names[name.casefold()] = 1
         if id and name != id:
             self.losses.add("names files after ids", 1, "spelled otherwise, see ids.tsv")
             if self._renamed is None:
-                self._renamed = (self.path / "ids.tsv").open("w", encoding="utf-8", newline="")
+                names = (self.path / "ids.tsv").open("w", encoding="utf-8", newline="")
+                self._renamed = self.files.enter_context(names)
             self._renamed.write(f"{name}\t{json.dumps(id, ensure_ascii=False)}\n")
         return name
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from tempfile import TemporaryFile
 
 from iter_lightning.corpora.conll import DOCUMENT_START, columns_of, line_fault, tag_layers, tagged_example
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.support.base import Advance, BadRecord, Format, Item, ReadOptions, Source
-from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.records import word_annotation
-from iter_lightning.extraction.formats.support.streams import Line, lines_of, opened
+from iter_lightning.extraction.formats.support.streams import Line, lines_of
 from iter_lightning.extraction.formats.support.words import word_examples
 from iter_lightning.extraction.formats.support.writing import TextWriter
-from iter_lightning.types import Schema
 
 _SPACE = re.compile(r"\s+")
 
@@ -29,22 +25,21 @@ def read_conll(source: Source, options: ReadOptions, advance: Advance) -> Iterat
     a bad record.
     """
     block, in_documents = _Block(source, options), False
-    with opened(source, advance) as stream:
-        for line in lines_of(stream, options.longest_record):
-            try:
-                columns: list[str] | ValueError = columns_of(line.text(options.longest_record))
-            except ValueError as error:
-                columns = error
-            starts = isinstance(columns, list) and columns[:1] == [DOCUMENT_START]
-            if starts or (columns == [] and not in_documents):
-                yield from block.items()
-                block = _Block(source, options)
-            if starts:
-                in_documents = True
-            elif columns:
-                block.add(line, columns)
-            elif block.sentences[-1]:
-                block.sentences.append([])
+    for line in lines_of(source, options, advance):
+        try:
+            columns: list[str] | ValueError = columns_of(line.text())
+        except ValueError as error:
+            columns = error
+        starts = isinstance(columns, list) and columns[:1] == [DOCUMENT_START]
+        if starts or (columns == [] and not in_documents):
+            yield from block.items()
+            block = _Block(source, options)
+        if starts:
+            in_documents = True
+        elif columns:
+            block.add(line, columns)
+        elif block.sentences[-1]:
+            block.sentences.append([])
     yield from block.items()
 
 
@@ -98,11 +93,13 @@ class ConllWriter(TextWriter):
     kept in a temporary file until the number of columns is known.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
-        super().__init__(path, schema, context, losses)
-        self._spool = TemporaryFile("w+", dir=path.parent, encoding="utf-8", newline="\n")  # noqa: SIM115
+    def open(self) -> None:
+        """Open the file and a temporary one."""
+        super().open()
+        spool = TemporaryFile("w+", dir=self.path.parent, encoding="utf-8", newline="\n")  # noqa: SIM115
+        self._spool = self.files.enter_context(spool)
         self._layers = 1
-        self._types = losses.safe_names(r"\s", schema.entity_types)
+        self._types = self.losses.safe_names(r"\s", self.schema.entity_types)
 
     def write(self, document: Document) -> None:
         """Add the sentences of a document."""
@@ -125,14 +122,7 @@ class ConllWriter(TextWriter):
                 word, _, tags = line.partition("\t")
                 line = "\t".join([word, *["O"] * missing, tags])
             self.file.write(line)
-        self._spool.close()
         super().close()
-
-    def discard(self) -> None:
-        """Close the files and ignore errors."""
-        super().discard()
-        with suppress(OSError):
-            self._spool.close()
 
     def _word(self, word: str) -> str:
         safe = _SPACE.sub("_", word)

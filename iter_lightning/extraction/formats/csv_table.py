@@ -6,17 +6,14 @@ import csv
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document, TextRelation
 from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Format, Item, ReadOptions, Source
-from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.records import missing_columns, record_item
-from iter_lightning.extraction.formats.support.streams import lines_of, opened
+from iter_lightning.extraction.formats.support.streams import Line, lines_of
 from iter_lightning.extraction.formats.support.writing import TextWriter
-from iter_lightning.types import Schema
 
 COLUMNS = (
     "document", "head", "head_type", "head_start", "head_end", "relation", "tail", "tail_type", "tail_start",
@@ -31,27 +28,25 @@ _ESCAPED = range(0xDC80, 0xDD00)
 
 def read_csv(source: Source, options: ReadOptions, advance: Advance) -> Iterator[Item]:
     """Read each row as a document. The first row names the columns; a quoted field may contain line breaks."""
-    with opened(source, advance) as stream:
-        rows = _rows(stream, source, options)
-        header = next(rows, None)
-        if header is None:
-            raise DamagedError("file", "empty, expected a row with the names of the columns")
-        if fault := _missing(header.fields, options):
-            raise ConfigError(f"{source.name}: {fault}")
-        for row in rows:
-            record = ValueError(row.fault) if row.fault else _record(header.fields, row.fields, options)
-            raw = partial(_delimiter(source).join, row.fields)
-            yield record_item(record, options, source, row.place, raw)
+    rows = _rows(source, options, advance)
+    header = next(rows, None)
+    if header is None:
+        raise DamagedError("file", "empty, expected a row with the names of the columns")
+    if fault := missing_columns(header.fields, options):
+        raise ConfigError(f"{source.name}: {fault}")
+    for row in rows:
+        record = ValueError(row.fault) if row.fault else _record(header.fields, row.fields, options)
+        raw = partial(_delimiter(source).join, row.fields)
+        yield record_item(record, options, source, row.place, raw)
 
 
 def check_csv(source: Source, options: ReadOptions) -> str | None:
     """Return which column is missing; damage is reported when the file is read."""
     try:
-        with opened(source, lambda count: None) as stream:
-            header = next(_rows(stream, source, options), None)
+        header = next(_rows(source, options, lambda count: None), None)
     except DamagedError:
         return None
-    return _missing(header.fields, options) if header else None
+    return missing_columns(header.fields, options) if header else None
 
 
 class _Row(NamedTuple):
@@ -60,51 +55,35 @@ class _Row(NamedTuple):
     fault: str = ""
 
 
-def _rows(stream: BinaryIO, source: Source, options: ReadOptions) -> Iterator[_Row]:
+def _rows(source: Source, options: ReadOptions, advance: Advance) -> Iterator[_Row]:
     """Yield the rows that are not blank; for a row that is not CSV, the line it is on."""
     csv.field_size_limit(max(csv.field_size_limit(), options.longest_record))  # one limit per process
-    lines = _Lines(stream, options.longest_record)
-    reader = csv.reader(lines, strict=True, delimiter=_delimiter(source))
+    last: list[Line] = []  # the last line read; empty at the end
+
+    def texts() -> Iterator[str]:
+        for line in lines_of(source, options, advance):
+            if not line.whole:
+                reason = f"longer than {line.limit:,} bytes; nothing more is read of the file"
+                raise DamagedError(line.place, reason)
+            last[:] = [line]
+            yield line.data.decode("utf-8", "surrogateescape")
+        last.clear()
+
+    reader = csv.reader(texts(), strict=True, delimiter=_delimiter(source))
     while True:
-        first = lines.number + 1
-        place = f"line {first}"
+        first = reader.line_num + 1
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            if lines.number > first or lines.ended:
-                reason = f"not valid CSV: {error} (line {lines.number}), and the end of the row is unknown"
-                raise DamagedError(place, f"{reason}; nothing more is read of the file") from None
-            yield _Row(place, [lines.last.rstrip("\r\n")], f"not valid CSV: {error}")
+            if reader.line_num > first or not last:
+                reason = f"not valid CSV: {error} (line {reader.line_num}), and the end of the row is unknown"
+                raise DamagedError(f"line {first}", f"{reason}; nothing more is read of the file") from None
+            yield _Row(f"line {first}", [last[0].shown()], f"not valid CSV: {error}")
         else:
             if fields:
-                yield _Row(place, fields)
-
-
-class _Lines:
-    """Lines for `csv.reader`; unlike a generator, it continues after an error."""
-
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
-        self._lines = lines_of(stream, limit)
-        self._limit = limit
-        self.number = 0
-        self.last = ""
-        self.ended = False
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines, None)
-        if line is None:
-            self.ended = True
-            raise StopIteration
-        if not line.whole:
-            raise DamagedError(line.place, f"longer than {self._limit:,} bytes; nothing more is read of the file")
-        self.number = line.number
-        self.last = line.data.decode("utf-8", "surrogateescape")
-        return self.last
+                yield _Row(f"line {first}", fields)
 
 
 def _record(names: list[str], fields: list[str], options: ReadOptions) -> dict[str, str] | ValueError:
@@ -116,12 +95,6 @@ def _record(names: list[str], fields: list[str], options: ReadOptions) -> dict[s
         if not text.isascii() and (wrong := next((c for c in text if ord(c) in _ESCAPED), "")):
             return ValueError(f"{name}: the byte 0x{ord(wrong) - 0xDC00:02x} is not UTF-8")
     return record
-
-
-def _missing(names: list[str], options: ReadOptions) -> str | None:
-    wanted = {options.text_field} | ({options.id_field} if options.id_field != ReadOptions.id_field else set())
-    lacking = [repr(name) for name in sorted(wanted - set(names))]
-    return missing_columns(lacking, names) if lacking else None
 
 
 def _delimiter(source: Source) -> str:
@@ -140,9 +113,10 @@ class CsvWriter(TextWriter):
     from untrusted texts as text.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
-        super().__init__(path, schema, context, losses)
-        tabs = ".tsv" in (suffix.lower() for suffix in path.suffixes[-2:])
+    def open(self) -> None:
+        """Write the names of the columns."""
+        super().open()
+        tabs = ".tsv" in (suffix.lower() for suffix in self.path.suffixes[-2:])
         self._csv = csv.writer(self.file, csv.excel_tab if tabs else csv.excel)
         self._csv.writerow(COLUMNS)
 

@@ -6,15 +6,11 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.support.base import Format
-from iter_lightning.extraction.formats.support.losses import Losses
-from iter_lightning.extraction.formats.support.writing import Writer
-from iter_lightning.types import Schema
+from iter_lightning.extraction.formats.support.writing import Writer, needed
 
 ID_KEY = "iter_id"
 """Key of the id in `doc.user_data`."""
@@ -29,15 +25,11 @@ class DocBinWriter(Writer):
         ConfigError: spaCy is missing.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
-        super().__init__(path, schema, context, losses)
-        try:
-            import spacy
-            from spacy.tokens import DocBin
-        except ImportError as error:
-            raise ConfigError("writing a DocBin needs spaCy (pip install 'iter-lightning[extract]')") from error
+    def open(self) -> None:
+        """Start a DocBin."""
+        spacy = needed("spacy", "writing a DocBin")
         self._vocab = spacy.blank("xx").vocab
-        self._docs: Any = DocBin(attrs=_ATTRIBUTES, store_user_data=True)
+        self._docs: Any = spacy.tokens.DocBin(attrs=_ATTRIBUTES, store_user_data=True)
 
     def write(self, document: Document) -> None:
         """Add a document."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from pathlib import Path
 
-from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document, TextEntity
 from iter_lightning.extraction.formats.support.base import Format
-from iter_lightning.extraction.formats.support.losses import Losses
-from iter_lightning.extraction.formats.support.writing import TextWriter
-from iter_lightning.types import Schema
+from iter_lightning.extraction.formats.support.writing import TextWriter, needed
 
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold, and carriage returns, which its readers change."""
@@ -34,13 +30,11 @@ class GraphmlWriter(TextWriter):
         ConfigError: networkx is missing.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
-        try:
-            from networkx import MultiDiGraph
-        except ImportError as error:
-            raise ConfigError("writing GraphML needs networkx (pip install 'iter-lightning[extract]')") from error
-        super().__init__(path, schema, context, losses)
-        self._graph = MultiDiGraph()
+    def open(self) -> None:
+        """Start a graph."""
+        self._networkx = needed("networkx", "writing GraphML")
+        super().open()
+        self._graph = self._networkx.MultiDiGraph()
         self._nodes: dict[tuple[str, str], str] = {}
         """Node of each type and name."""
 
@@ -62,10 +56,8 @@ class GraphmlWriter(TextWriter):
 
     def close(self) -> None:
         """Write the graph."""
-        from networkx import write_graphml_xml
-
         self.file.flush()
-        write_graphml_xml(self._graph, self.file.buffer, prettyprint=False)
+        self._networkx.write_graphml_xml(self._graph, self.file.buffer, prettyprint=False)
         super().close()
 
     @property

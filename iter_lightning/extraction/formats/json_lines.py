@@ -9,23 +9,21 @@ from typing import Any
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.support.base import Advance, Format, Item, ReadOptions, Source
 from iter_lightning.extraction.formats.support.records import record_item
-from iter_lightning.extraction.formats.support.streams import Line, lines_of, opened
+from iter_lightning.extraction.formats.support.streams import Line, lines_of
 from iter_lightning.extraction.formats.support.writing import TextWriter
 
 
 def read_json_lines(source: Source, options: ReadOptions, advance: Advance) -> Iterator[Item]:
     """Read each line as a record, see `support.records`; blank lines are skipped."""
-    limit = options.longest_record
-    with opened(source, advance) as stream:
-        for line in lines_of(stream, limit):
-            if line.data.strip():
-                yield record_item(_parsed(line, limit), options, source, line.place, line.shown)
+    for line in lines_of(source, options, advance):
+        if line.data.strip():
+            yield record_item(_parsed(line), options, source, line.place, line.shown)
 
 
-def _parsed(line: Line, limit: int) -> Any:
+def _parsed(line: Line) -> Any:
     """Return the value in a line, or the error of a line that has none."""
     try:
-        return json.loads(line.text(limit))
+        return json.loads(line.text())
     except json.JSONDecodeError as error:
         return ValueError(f"column {error.colno}: not valid JSON: {error.msg}")
     except RecursionError:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections import Counter
 from typing import Any
 from urllib.parse import quote
 
-from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document, TextEntity
 from iter_lightning.extraction.formats.support.base import Format
-from iter_lightning.extraction.formats.support.losses import Losses
-from iter_lightning.extraction.formats.support.writing import Occurrences, TextWriter
-from iter_lightning.types import Schema
+from iter_lightning.extraction.formats.support.writing import TextWriter, needed
 
 BASE = "urn:iter:"
 """The beginning of our own IRIs."""
@@ -37,17 +34,14 @@ class NTriplesWriter(TextWriter):
         ConfigError: rdflib is missing.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
-        try:
-            import rdflib
-        except ImportError as error:
-            raise ConfigError("writing N-Triples needs rdflib (pip install 'iter-lightning[extract]')") from error
-        super().__init__(path, schema, context, losses)
-        self._rdf = rdflib
+    def open(self) -> None:
+        """Write the types."""
+        self._rdf = rdflib = needed("rdflib", "writing N-Triples")
+        super().open()
         self._nif = rdflib.Namespace(NIF)
         self._confidence = rdflib.URIRef(CONFIDENCE)
         self._documents = 0
-        self._ids = Occurrences()
+        self._ids = Counter[str]()
         self._write_types()
 
     def write(self, document: Document) -> None:
@@ -79,16 +73,6 @@ class NTriplesWriter(TextWriter):
             graph.add((statement, self._confidence, rdf.Literal(relation.score, datatype=rdf.XSD.double)))
         self._write_graph(graph)
 
-    def close(self) -> None:
-        """Write the rest."""
-        self._ids.close()
-        super().close()
-
-    def discard(self) -> None:
-        """Close the files and ignore errors."""
-        super().discard()
-        self._ids.close()
-
     def _write_types(self) -> None:
         rdf, graph = self._rdf, self._rdf.Graph(store="SimpleMemory")
         kinds = [("entity", name, rdf.RDFS.Class) for name in self.schema.entity_types]
@@ -114,8 +98,8 @@ class NTriplesWriter(TextWriter):
         """Return what distinguishes the document from all others; a colon separates the parts, which contain none."""
         if not id:
             return "", str(self._documents)
-        times = self._ids.count(id)
-        return (id,) if times == 1 else (id, str(times))
+        self._ids[id] += 1
+        return (id,) if self._ids[id] == 1 else (id, str(self._ids[id]))
 
     def _iri(self, *parts: str) -> Any:
         return self._rdf.URIRef(BASE + ":".join(quote(part, safe="") for part in parts))

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Format, Item, ReadOptions, Source
-from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.records import (
     GOLD_FIELDS,
     ID_FIELDS,
     WORD_FIELDS,
+    column_of,
     missing_columns,
     record_item,
 )
 from iter_lightning.extraction.formats.support.streams import FAULTS, cannot_be_read
-from iter_lightning.extraction.formats.support.writing import Writer
-from iter_lightning.types import Schema
+from iter_lightning.extraction.formats.support.writing import Writer, needed
 
 _ROWS_READ, _BYTES_READ = 64, 1 << 25
 """Rows in memory at once, and the bytes they may have together by the average of the file."""
@@ -29,7 +26,6 @@ _ROWS_WRITTEN = 256
 _GROUP_BYTES = 64 << 20
 """Bytes of columns in memory: about the size of a row group before compression."""
 _MAGIC = b"PAR1"
-_MISSING = "Parquet needs pyarrow (pip install 'iter-lightning[extract]')"
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
@@ -44,7 +40,7 @@ def read_parquet(source: Source, options: ReadOptions, advance: Advance) -> Iter
     try:
         with open(source.path or "", "rb") as stream:  # noqa: PTH123 (names of any bytes)
             file = _opened(stream)
-            if fault := _missing(file.schema_arrow.names, options):
+            if fault := missing_columns(file.schema_arrow.names, options, nested=True):
                 raise ConfigError(f"{source.name}: {fault}")
             columns = _needed(file.schema_arrow.names, options)
             for batch in file.iter_batches(_batch_rows(file.metadata, columns), columns=columns):
@@ -64,14 +60,14 @@ def check_parquet(source: Source, options: ReadOptions) -> str | None:
     A damaged file with the right suffix is reported when it is read.
     """
     try:
-        import pyarrow
-    except ImportError:
-        return f"reading {_MISSING}"
+        pyarrow = needed("pyarrow", "reading Parquet")
+    except ConfigError as error:
+        return str(error)
     try:
         with open(source.path or "", "rb") as stream:  # noqa: PTH123 (names of any bytes)
             if options.format is not None and (head := stream.read(4)) != _MAGIC:
                 return f"not a Parquet file: it begins with {head!r}, expected {_MAGIC!r}; give another --input-format"
-            return _missing(_opened(stream).schema_arrow.names, options)
+            return missing_columns(_opened(stream).schema_arrow.names, options, nested=True)
     except (*FAULTS, ValueError, pyarrow.ArrowException):
         return None
 
@@ -83,26 +79,9 @@ def _opened(stream: BinaryIO) -> Any:
 
 
 def _needed(names: list[str], options: ReadOptions) -> list[str]:
-    wanted = {_column(names, options.text_field), _column(names, options.id_field), *WORD_FIELDS, *ID_FIELDS}
+    wanted = {column_of(names, options.text_field), column_of(names, options.id_field), *WORD_FIELDS, *ID_FIELDS}
     wanted |= {"sentences", *(GOLD_FIELDS if options.gold else ())}
     return [name for name in names if name in wanted]
-
-
-def _column(names: list[str], field: str) -> str:
-    """Return the column that holds a field, see `look_up`."""
-    return field if field in names else field.split(".")[0]
-
-
-def _missing(names: list[str], options: ReadOptions) -> str | None:
-    """Return which columns are missing, with those there are, or None."""
-    wanted = {options.text_field} | ({options.id_field} if options.id_field != ReadOptions.id_field else set())
-    if options.text_field == ReadOptions.text_field and any(name in names for name in WORD_FIELDS):
-        wanted.discard(options.text_field)
-    if lacking := [repr(name) for name in sorted(wanted) if _column(names, name) not in names]:
-        return missing_columns(lacking, names)
-    if options.gold and not {"gold", "entities"} & set(names):
-        return missing_columns(["'gold' or 'entities' with the gold annotation"], names)
-    return None
 
 
 def _batch_rows(metadata: Any, columns: list[str]) -> int:
@@ -139,19 +118,15 @@ class ParquetWriter(Writer):
         ConfigError: pyarrow is missing.
     """
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
-        super().__init__(path, schema, context, losses)
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError as error:
-            raise ConfigError(f"writing {_MISSING}") from error
+    def open(self) -> None:
+        """Open the file."""
+        pa, pq = needed("pyarrow", "writing Parquet"), needed("pyarrow.parquet", "writing Parquet")
         self._rows: list[dict[str, Any]] = []
         self._batches: list[Any] = []
         self._bytes = 0
         self._arrow: Any = pa
         self._columns = _columns(pa)
-        self._file: Any = pq.ParquetWriter(path, self._columns, compression="zstd")
+        self._file: Any = self.files.enter_context(pq.ParquetWriter(self.path, self._columns, compression="zstd"))
 
     def write(self, document: Document) -> None:
         """Add a document; gold has no column."""
@@ -163,12 +138,7 @@ class ParquetWriter(Writer):
         """Write the last row group and the footer."""
         self._convert()
         self._write_group()
-        self._file.close()
-
-    def discard(self) -> None:
-        """Close the file and ignore errors."""
-        with suppress(OSError):
-            self._file.close()
+        super().close()
 
     def _convert(self) -> None:
         batch = self._arrow.RecordBatch.from_pylist(self._rows, schema=self._columns)

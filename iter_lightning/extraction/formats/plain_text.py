@@ -38,15 +38,13 @@ def read_text(source: Source, options: ReadOptions, advance: Advance) -> Iterato
 
 def read_lines(source: Source, options: ReadOptions, advance: Advance) -> Iterator[Item]:
     """Read each line as a document; an empty line is an empty document."""
-    limit = options.longest_record
-    with opened(source, advance) as stream:
-        for line in lines_of(stream, limit):
-            try:
-                document = Document(checked_length(line.text(limit), options), id=f"{source.name}:{line.place}")
-            except ValueError as error:
-                yield BadRecord(source.name, line.place, str(error), line.shown())
-            else:
-                yield document
+    for line in lines_of(source, options, advance):
+        try:
+            document = Document(checked_length(line.text(), options), id=f"{source.name}:{line.place}")
+        except ValueError as error:
+            yield BadRecord(source.name, line.place, str(error), line.shown())
+        else:
+            yield document
 
 
 TEXT = Format("text", "a document per file", (".txt", ".md"), read=read_text, gzip=True)

@@ -6,22 +6,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from iter_lightning.corpora.spert import spert_record
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.formats.support.base import Format
-from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.words import word_examples
 from iter_lightning.extraction.formats.support.writing import TextWriter
-from iter_lightning.types import Schema
 
 
 class SpertWriter(TextWriter):
     """Writes a record per sentence, or per document in the context `document`; `orig_id` is the document's id."""
 
-    def __init__(self, path: Path, schema: Schema, context: str, losses: Losses) -> None:
-        super().__init__(path, schema, context, losses)
+    def open(self) -> None:
+        """Open the file."""
+        super().open()
         self._separator = "[\n"
 
     def write(self, document: Document) -> None:

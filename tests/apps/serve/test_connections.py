@@ -13,7 +13,7 @@ import time
 import httpx
 import pytest
 
-from iter_lightning.apps.serve.connections import _quiet, connection_limit
+from iter_lightning.apps.serve.connections import connection_limit, quiet_loop
 from tests.apps.serve.builders import RULES, served
 
 HALF = b"GET /health HTTP/1.1\r\nHost: a\r\nX: "
@@ -97,10 +97,11 @@ def test_connections_stay_below_the_limit_of_descriptors(monkeypatch: pytest.Mon
 
 def test_missing_descriptors_are_logged_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("iter_lightning"), "propagate", True)
-    loop, handle = asyncio.new_event_loop(), _quiet()
+    loop = asyncio.new_event_loop()
+    quiet_loop(loop)
     for _ in range(100):
-        handle(loop, {"message": "accept", "exception": OSError(errno.EMFILE, "Too many open files")})
+        loop.call_exception_handler({"message": "accept", "exception": OSError(errno.EMFILE, "Too many open files")})
     assert caplog.messages == ["connections wait, because file descriptors ran out (Too many open files)"]
-    handle(loop, {"message": "something else"})
+    loop.call_exception_handler({"message": "something else"})
     assert "something else" in caplog.messages
     loop.close()

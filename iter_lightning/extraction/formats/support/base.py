@@ -8,8 +8,7 @@ from pathlib import Path
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.formats.support.losses import Losses
-from iter_lightning.extraction.formats.support.writing import Writer
+from iter_lightning.extraction.formats.support.writing import Losses, Writer
 from iter_lightning.types import Schema
 
 _SHOWN = 1000

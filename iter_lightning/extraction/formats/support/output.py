@@ -10,9 +10,9 @@ from pathlib import Path
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import CONTEXTS, Document
 from iter_lightning.extraction.formats.support.base import Format
-from iter_lightning.extraction.formats.support.losses import Losses
 from iter_lightning.extraction.formats.support.registry import formats, suffixes
 from iter_lightning.extraction.formats.support.target import cannot_be_written, replacing
+from iter_lightning.extraction.formats.support.writing import Losses
 from iter_lightning.types import Schema
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 from iter_lightning.corpora.records import Faults, check_words, described
 from iter_lightning.corpora.spert import annotated_example
-from iter_lightning.errors import shown
 from iter_lightning.extraction.documents import Annotation, Document, TextEntity, TextRelation, annotation_of
 from iter_lightning.extraction.formats.support.base import BadRecord, Item, ReadOptions, Source, checked_length
 from iter_lightning.types import Example
@@ -43,7 +42,8 @@ def document_of(record: Any, options: ReadOptions, place: str) -> Document:
         document = Document.from_words(words, id)
         checked_length(document.text, options)
     elif isinstance(text, str):
-        kept = {name: _bounds_of(record, name) for name in ("words", "sentences") if _has_bounds(record, options)}
+        has_bounds = options.text_field == "text" and _are_bounds(record.get("words"))  # they are of this field
+        kept = {name: record.get(name) for name in ("words", "sentences") if has_bounds}
         document = Document.from_dict({"text": checked_length(text, options), "id": id, **kept})
     elif options.text_field in record or text is not None:
         raise ValueError(f"{options.text_field}: expected a string, found {described(text)}")
@@ -98,10 +98,27 @@ def word_annotation(document: Document, example: Example) -> Annotation:
     return Annotation(tuple(entities.values()), tuple(relations))
 
 
-def missing_columns(lacking: Sequence[str], names: Sequence[str]) -> str:
-    """Say which columns a table lacks, and which it has."""
+def missing_columns(names: Sequence[str], options: ReadOptions, nested: bool = False) -> str | None:
+    """Return which columns a table lacks and which it has, or None.
+
+    Args:
+        names: the columns it has.
+        options: name the fields with text and id.
+        nested: whether a column can hold lists and objects: words, gold, and paths of fields.
+    """
+    wanted = {options.text_field} | ({options.id_field} if options.id_field != ReadOptions.id_field else set())
+    if nested and options.text_field == ReadOptions.text_field and set(WORD_FIELDS) & set(names):
+        wanted.discard(options.text_field)
+    lacking = [repr(name) for name in sorted(wanted) if (column_of(names, name) if nested else name) not in names]
+    if not lacking and nested and options.gold and not {"gold", "entities"} & set(names):
+        lacking = ["'gold' or 'entities' with the gold annotation"]
     there = ", ".join(map(repr, names[:30])) + (" and more" if len(names) > 30 else "")
-    return f"no column {' and '.join(lacking)}, it has {there}"
+    return f"no column {' and '.join(lacking)}, it has {there}" if lacking else None
+
+
+def column_of(names: Sequence[str], field: str) -> str:
+    """Return the column that holds a field, see `look_up`."""
+    return field if field in names else field.split(".")[0]
 
 
 def _id_of(record: Mapping[str, Any], field: str) -> str:
@@ -133,21 +150,6 @@ def _own_words(record: Mapping[str, Any]) -> list[tuple[str, ...]] | None:
     return None
 
 
-def _has_bounds(record: Mapping[str, Any], options: ReadOptions) -> bool:
-    """Return whether the record has our own layout: bounds belong to the field `text` only."""
-    return options.text_field == "text" and _are_bounds(record.get("words"))
-
-
-def _bounds_of(record: Mapping[str, Any], name: str) -> list[Any]:
-    bounds = record.get(name) or []
-    if not isinstance(bounds, list):
-        raise ValueError(f"{name}: expected a list of [start, end], found {described(bounds)}")
-    for number, pair in enumerate(bounds):
-        if not isinstance(pair, list) or len(pair) != 2 or type(pair[0]) is not int or type(pair[1]) is not int:
-            raise ValueError(f"{name}: number {number} is {shown(pair)}, expected [start, end] in characters")
-    return bounds
-
-
 def _are_bounds(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], list) and bool(value[0]) and all(
         isinstance(number, int) for number in value[0]
@@ -173,16 +175,9 @@ def _gold_of(record: Mapping[str, Any], document: Document, in_words: bool) -> A
     if "entities" not in values:
         raise ValueError(f"gold: entities missing, found {_names(values)}")
     try:
-        return annotation_of(document.text, {name: _without_nulls(values.get(name)) for name in GOLD_FIELDS[1:]})
+        return annotation_of(document.text, values)
     except ValueError as error:
         raise ValueError(f"gold: {error}") from None
-
-
-def _without_nulls(items: Any) -> Any:
-    """Return the objects of a list without their nulls, which tables write for missing fields."""
-    if not isinstance(items, Sequence) or isinstance(items, str):
-        return items
-    return [{k: v for k, v in item.items() if v is not None} if isinstance(item, Mapping) else item for item in items]
 
 
 def _names(names: Iterable[str]) -> str:

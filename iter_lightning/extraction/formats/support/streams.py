@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
-from iter_lightning.extraction.formats.support.base import Advance, DamagedError, Source
+from iter_lightning.extraction.formats.support.base import Advance, DamagedError, ReadOptions, Source
 from iter_lightning.io.streams import GzipReader
 
 BLOCK = 1 << 16
@@ -25,21 +25,22 @@ class Line(NamedTuple):
     number: int
     data: bytes
     whole: bool
-    """False if the line is too long; `data` is its beginning."""
+    """False if the line is longer than `limit`; `data` is its beginning."""
+    limit: int
 
     @property
     def place(self) -> str:
         """The place for messages."""
         return f"line {self.number}"
 
-    def text(self, limit: int) -> str:
+    def text(self) -> str:
         """Return the line without its LF or CR LF.
 
         Raises:
-            ValueError: it is longer than `limit`, which was given to `lines_of`, or not UTF-8.
+            ValueError: it is longer than `limit`, or not UTF-8.
         """
         if not self.whole:
-            raise ValueError(f"longer than {limit:,} bytes")
+            raise ValueError(f"longer than {self.limit:,} bytes")
         line = decoded(self.data)
         return line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
 
@@ -76,18 +77,23 @@ def opened(source: Source, advance: Advance) -> Iterator[io.BufferedReader[Any]]
         yield stream
 
 
-def lines_of(stream: BinaryIO, limit: int) -> Iterator[Line]:
-    """Yield the lines, which end with LF; of one with more than `limit` bytes, only the beginning is kept.
+def lines_of(source: Source, options: ReadOptions, advance: Advance) -> Iterator[Line]:
+    """Open a source and yield its lines, which end with LF; of one that is too long, only the beginning is kept.
 
     Raises:
-        DamagedError: the stream breaks off.
+        DamagedError: the source cannot be opened, or breaks off.
     """
+    with opened(source, advance) as stream:
+        yield from _lines(stream, options.longest_record)
+
+
+def _lines(stream: BinaryIO, limit: int) -> Iterator[Line]:
     number = 0
     try:
         while data := stream.readline(limit):
             number += 1
             whole = len(data) < limit or data.endswith(b"\n")
-            yield Line(number, data if whole else data[:4000], whole)
+            yield Line(number, data if whole else data[:4000], whole, limit)
             while not whole:
                 more = stream.readline(BLOCK)
                 whole = not more or more.endswith(b"\n")

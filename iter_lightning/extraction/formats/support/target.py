@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
@@ -76,12 +75,11 @@ def check_target(path: Path, folder: tuple[str, ...] = ()) -> None:
 
 @contextmanager
 def cannot_be_written(path: Path) -> Iterator[None]:
-    """Turn errors of the file system, also those that SQLite reports, into one that names the output."""
+    """Turn errors of the file system into one that names the output."""
     try:
         yield
-    except (OSError, sqlite3.OperationalError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise IterError(f"{path}: cannot be written: {reason}") from error
+    except OSError as error:
+        raise IterError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 class _InUseError(Exception):

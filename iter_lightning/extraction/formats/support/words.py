@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from iter_lightning.extraction.documents import Document, TextEntity
-from iter_lightning.extraction.formats.support.losses import Losses
+from iter_lightning.extraction.formats.support.writing import Losses
 from iter_lightning.types import Entity, Example, Relation
 
 

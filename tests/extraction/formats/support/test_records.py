@@ -89,7 +89,7 @@ def test_field_may_be_a_path_or_a_name_with_dots(tmp_path: Path) -> None:
         ('{"words": "a b"}', "words: expected a list of words, found 'a b'"),
         ('{"text": "ab", "words": [[0, 3]], "sentences": [[0, 3]]}', "words: number 0 is [0, 3)"),
         ('{"text": "ab", "words": [[0, 1], [1.0, 2]], "sentences": [[0, 2]]}', "words: number 1 is [1.0, 2], expected"),
-        ('{"text": "ab", "words": [[0, 1]], "sentences": 3}', "sentences: expected a list of [start, end], found 3"),
+        ('{"text": "ab", "words": [[0, 1]], "sentences": 3}', "sentences: expected a list, found 3"),
         ('{"text": "ab", "words": [[0, 1]]}', "some words are outside of all sentences"),
     ],
 )

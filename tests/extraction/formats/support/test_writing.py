@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iter_lightning.extraction.formats.support.losses import SafeNames
+from iter_lightning.extraction.formats.support.writing import SafeNames
 
 
 def test_safe_names_of_different_names_differ() -> None:
