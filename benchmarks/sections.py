@@ -31,7 +31,7 @@ from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.features import Batch, EncodedExample
 from iter_lightning.heap import return_large_buffers
 from iter_lightning.model import IterModel, pipeline
-from iter_lightning.model.inference import PRECISIONS, InferenceOptions, prepare
+from iter_lightning.model.inference import PRECISIONS, InferenceOptions, Precision, prepare
 from iter_lightning.model.kernels import describe
 from iter_lightning.timing import pass_seconds
 from iter_lightning.types import Example, Prediction
@@ -254,7 +254,9 @@ def _stage(name: str) -> Iterator[None]:
             torch.cuda.synchronize()
 
 
-def counts(subject: Subject, seconds: float, sentences: int, precision: str, options: Namespace) -> dict[str, Any]:
+def counts(
+    subject: Subject, seconds: float, sentences: int, precision: Precision, options: Namespace
+) -> dict[str, Any]:
     """Return what a pass over `sentences` processes, and the share of the device's peak that it reaches."""
     rows = id_rows(subject)
     subwords = round(sum(map(len, rows)) * sentences / len(subject.examples))

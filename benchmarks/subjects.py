@@ -125,7 +125,7 @@ def load_examples(options: Namespace, split: str, everything: bool = False) -> t
         schema, splits = SCHEMA, synthetic_splits(SyntheticConfig())
         omega = max(omega_needed(example) for examples in splits.values() for example in examples)
     else:
-        splits = load_corpus(options.corpus, options.data, fold=options.fold)
+        splits = load_corpus(options.corpus, options.data, fold=options.fold or 0)
         schema, omega = CATALOG[options.corpus].schema, CATALOG[options.corpus].omega
     if split not in splits:
         raise ConfigError(f"{options.corpus} has no split {split!r}; expected one of {', '.join(splits)}")

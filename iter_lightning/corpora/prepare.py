@@ -9,10 +9,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from iter_lightning.corpora.catalog import CATALOG, Corpus, CorpusFile, Counts
-from iter_lightning.corpora.genia import TRAIN_DEV, read_genia
-from iter_lightning.corpora.loading import DYGIE_NAMES, GENIA_PREPARED, load_corpus
-from iter_lightning.corpora.spert import read_spert, write_spert
+from iter_lightning.corpora.catalog import CATALOG
+from iter_lightning.corpora.corpus import SPLITS, Corpus, CorpusFile, Counts
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.types import Example
 
@@ -41,17 +39,15 @@ def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) 
         license: none stated; newswire, copyright with its publishers
         cite: Roth and Yih, CoNLL 2004 (W04-2401); split of Gupta et al., COLING 2016 (C16-1239)
     """
-    if name not in CATALOG:
-        raise ConfigError(f"unknown corpus {name!r}; expected one of {', '.join(CATALOG)}")
-    corpus, target = CATALOG[name], Path(to) / name
+    corpus, target = CATALOG.find(name), Path(to) / name
     if (target / MARK).exists():
         return f"{corpus.title} is already prepared in {target}"
     if target.exists():
         raise ConfigError(
             f"{target} exists but was not written by `prepare` (it has no {MARK}); move it away or give another --to"
         )
-    if source is None and corpus.obtain:
-        raise CorpusError([corpus.obtain])
+    if source is None and (corpus.obtain or not all(file.url for file in corpus.files)):
+        raise CorpusError([corpus.obtain or f"{corpus.title} cannot be downloaded; give its files with --from FOLDER"])
     new = not Path(to).exists()
     try:
         Path(to).mkdir(parents=True, exist_ok=True)
@@ -62,8 +58,8 @@ def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) 
         staged = work / name
         staged.mkdir()
         files = _take(corpus, Path(source), staged) if source is not None else _download(corpus, staged)
-        if name == "genia":
-            _convert_genia(staged)
+        if corpus.convert is not None:
+            corpus.convert(staged)
         sizes = _verify(corpus, work)
         digests = {file: _sha256(staged / file) for file in files}
         mark = {"corpus": name, "sha256": digests, corpus.unit: sizes, "license": corpus.license}
@@ -79,12 +75,10 @@ def prepare_corpus(name: str, to: str | Path, source: str | Path | None = None) 
 
 
 def _take(corpus: Corpus, source: Path, staged: Path) -> list[str]:
-    """Copy the files found under `source`. ACE05 may have the file names of ASP or of DyGIE."""
+    """Copy the files of one layout that are found under `source`."""
     if not source.is_dir():
         raise CorpusError([f"--from {source} is not a folder"])
-    wanted = list(corpus.files)
-    if corpus.name == "ace05" and not any(source.rglob(corpus.files[0].name)):
-        wanted = [CorpusFile(file, split) for split, file in DYGIE_NAMES.items()]
+    wanted = _present_files(corpus, source)
     faults: list[str] = []
     for file in wanted:
         found = sorted(filter(Path.is_file, source.rglob(file.name)), key=lambda path: (len(path.parts), str(path)))
@@ -122,27 +116,30 @@ def _download(corpus: Corpus, staged: Path) -> list[str]:
     return [file.name for file in corpus.files]
 
 
-def _convert_genia(staged: Path) -> None:
-    examples = read_genia(staged / "GENIAcorpus3.02.tgz")
-    write_spert(examples[:TRAIN_DEV], staged / GENIA_PREPARED["train"])
-    write_spert(examples[TRAIN_DEV:], staged / GENIA_PREPARED["test"])
+def _present_files(corpus: Corpus, source: Path) -> list[CorpusFile]:
+    """Return the files of the first layout of which some are under `source`; by default those of the owners."""
+    forms = [list(corpus.files)]
+    if corpus.convert is None:  # otherwise the layouts are made from the files
+        forms += [[CorpusFile(name, split) for split, name in layout.files.items()] for layout in corpus.layouts]
+    return next((files for files in forms if any(any(source.rglob(file.name)) for file in files)), forms[0])
 
 
 def _verify(corpus: Corpus, data_dir: Path) -> dict[str, int]:
-    """Read all splits as training does, compare them with the counts of the catalog, and return their sizes."""
-    found: dict[str, list[Example]] = {}
-    if corpus.name == "ade":
-        found["full"] = read_spert(data_dir / "ade" / "ade_full.json")
-        for fold in range(10):
-            found.update({f"{k}{fold}": v for k, v in load_corpus("ade", data_dir, fold=fold).items()})
-    else:
-        found = load_corpus(corpus.name, data_dir)
+    """Read all splits as training does, compare them with the expected counts, and return their sizes."""
+    found = {
+        file.split: corpus.read(data_dir / corpus.name / file.name)
+        for file in corpus.files if file.split not in ("", *SPLITS)
+    }  # fmt: skip
+    sizes = {split: len(examples) for split, examples in found.items()}
+    for fold in range(corpus.folds or 1):
+        splits = corpus.load(data_dir, fold)
+        found |= {f"{split}{fold}" if corpus.folds else split: examples for split, examples in splits.items()}
     faults = [
         fault for split, counts in corpus.counts.items() for fault in _compare(split, counts, found[split], corpus.unit)
     ]
     if faults:
         raise CorpusError([f"{corpus.title}: {fault}" for fault in faults])
-    return {split: len(found[split]) for split in (["full"] if corpus.name == "ade" else found)}
+    return sizes or {split: len(examples) for split, examples in found.items()}
 
 
 def _compare(split: str, expected: Counts, examples: list[Example], unit: str) -> Iterable[str]:

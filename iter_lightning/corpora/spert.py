@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from iter_lightning.corpora.corpus import CorpusFile
 from iter_lightning.corpora.records import (
     Faults,
     build_example,
@@ -20,6 +21,13 @@ from iter_lightning.corpora.records import (
 from iter_lightning.errors import CorpusError, shown
 from iter_lightning.io.atomic import write_atomically
 from iter_lightning.types import Example, Schema
+
+_URL = "http://lavis.cs.hs-rm.de/storage/spert/public/datasets"
+
+
+def spert_file(corpus: str, name: str, split: str, sha256: str, fold: int | None = None) -> CorpusFile:
+    """Describe a file that the authors of SpERT distribute."""
+    return CorpusFile(name, split, f"{_URL}/{corpus}/{name}", sha256, fold)
 
 
 def read_spert(path: str | Path) -> list[Example]:

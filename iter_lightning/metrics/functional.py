@@ -11,11 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
+from iter_lightning.corpora.corpus import SplitProtocol
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 
 TASKS = ("NER", "RE", "RE+")
+Gold = Literal["corpus", "encoded"]
+Match = Literal["position", "surface"]
+Symmetric = Literal["once", "twice"]
 Key = tuple[str, Hashable]
 """A type, and a value that must be equal for two items to match."""
 
@@ -35,24 +39,20 @@ class EvaluationDefinition:
         'gold: corpus · match: surface · symmetric: once · split_protocol: clean'
     """
 
-    gold: str = "corpus"
+    gold: Gold = "corpus"
     """`corpus` counts all gold. `encoded` excludes gold that the encoding lost, as in the publication."""
-    match: str = "position"
+    match: Match = "position"
     """`position` compares spans. `surface` compares their words, so that equal mentions of a sentence merge, as in the
     publication."""
-    symmetric: str = "once"
+    symmetric: Symmetric = "once"
     """`once` counts a symmetric relation once. `twice` counts both directions (PL-Marker's weighting, Appendix F)."""
-    split_protocol: str = "clean"
+    split_protocol: SplitProtocol = "clean"
     """`clean` or `paper`: the data used for training and model selection (see the data modules)."""
 
     def __post_init__(self) -> None:
-        allowed = {
-            "gold": ("corpus", "encoded"), "match": ("position", "surface"), "symmetric": ("once", "twice"),
-            "split_protocol": ("clean", "paper"),
-        }  # fmt: skip
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} {getattr(self, name)!r} is neither {' nor '.join(values)}")
+        for name, hint in get_type_hints(type(self)).items():
+            if getattr(self, name) not in get_args(hint):
+                raise ValueError(f"{name} {getattr(self, name)!r} is neither {' nor '.join(get_args(hint))}")
 
     def describe(self) -> str:
         """Return the definition in one line."""

@@ -21,6 +21,7 @@ from transformers.utils.hub import cached_file
 
 from iter_lightning.errors import EncoderError
 from iter_lightning.model.encoder_config import config_from_dict, reason
+from iter_lightning.model.families import family_of
 from iter_lightning.model.pretrained import (
     feed_forward_size,
     has_absolute_positions,
@@ -171,9 +172,10 @@ def _check_size(file: Path, config: PretrainedConfig, tensors: dict[str, Tensor]
 
 def _model_class(config: PretrainedConfig) -> Any:
     """Return the family's class without a decoder, or the family's model if there is no such class."""
-    names = {"t5": "T5", "mt5": "MT5", "umt5": "UMT5", "longt5": "LongT5"}
-    name = names.get(config.model_type)
-    return getattr(transformers, f"{name}EncoderModel") if name else MODEL_MAPPING[type(config)]
+    family = family_of(config)
+    if family.encoder_class is not None:
+        return getattr(transformers, family.encoder_class)
+    return family.model_class or MODEL_MAPPING[type(config)]
 
 
 def _stack(model: Any) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The supported encoder families, and the part of a configuration that is passed to transformers.
+"""The part of an encoder's configuration that is passed to transformers.
 
 A model, including its configuration, is untrusted data. In transformers a configuration can do more than state sizes:
 it can name kernels and code to download, a quantization method, or other models to load. Therefore only keys that
@@ -14,24 +14,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import CONFIG_MAPPING, PretrainedConfig
+from transformers import PretrainedConfig
 
 from iter_lightning.errors import EncoderError
+from iter_lightning.model.families import FAMILIES
 
-_DEBERTA = (
-    "attention_head_size", "conv_act", "conv_groups", "conv_kernel_size", "embedding_size", "norm_rel_ebd",
-    "position_buckets", "share_att_key", "talking_head",
-)  # fmt: skip
-_T5 = ("dense_act_fn", "is_gated_act", "scale_decoder_outputs", "tie_word_embeddings")
-_ROPE = ("partial_rotary_factor", "rope_scaling", "rope_theta")
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "albert": (), "bart": (), "bert": (), "camembert": (), "deberta": _DEBERTA, "deberta-v2": _DEBERTA, "electra": (),
-    "ernie": (), "eurobert": _ROPE, "longt5": _T5, "mbart": (), "megatron-bert": (),
-    "modernbert": (*_ROPE, "global_attn_every_n_layers", "global_rope_theta", "head_dim", "local_rope_theta"),
-    "mpnet": (), "mt5": _T5, "nomic_bert": _ROPE, "rembert": (), "roberta": (), "roberta-prelayernorm": (), "t5": _T5,
-    "umt5": _T5, "xlm-roberta": (), "xlm-roberta-xl": (),
-}  # fmt: skip
-"""Model types that may be loaded, each with the keys that transformers reads but its class does not declare."""
 _DENIED = {
     "add_cross_attention", "is_decoder", "use_cache", *inspect.signature(PretrainedConfig).parameters
 }  # fmt: skip
@@ -63,7 +50,7 @@ def config_from_dict(values: Mapping[str, Any], at: str = "encoder.") -> Pretrai
     model_type = values.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise EncoderError(f"{at}model_type: found {cut(model_type)}, expected one of {', '.join(FAMILIES)}")
-    config_class = CONFIG_MAPPING[model_type]
+    config_class = FAMILIES[model_type].configuration
     known = architecture_keys(model_type)
     passed = {key: value for key, value in values.items() if key in known}
     for key, value in passed.items():
@@ -87,8 +74,9 @@ def config_from_dict(values: Mapping[str, Any], at: str = "encoder.") -> Pretrai
 
 def architecture_keys(model_type: str) -> set[str]:
     """Return the keys of a family's configuration that are passed on to transformers."""
-    config_class = CONFIG_MAPPING[model_type]
-    declared = {*inspect.signature(config_class).parameters, *config_class.attribute_map, *FAMILIES[model_type]}
+    family = FAMILIES[model_type]
+    config_class = family.configuration
+    declared = {*inspect.signature(config_class).parameters, *config_class.attribute_map, *family.config_keys}
     return {key for key in declared - _DENIED if not key.startswith("_")}
 
 

@@ -7,7 +7,7 @@ precisions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from iter_lightning.model.iter import IterModel
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+PRECISIONS: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32,
+}  # fmt: skip
 """Precision -> the type of all tensors that are not quantized."""
 
 
@@ -38,7 +41,7 @@ class InferenceOptions:
         False
     """
 
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     """fp32, bf16, fp16 or int8. A GPU accepts fp32, bf16 and fp16.
 
     A CPU accepts a reduced precision only if it is faster than fp32: bf16 with AVX-512 BF16, and int8 (linear layers

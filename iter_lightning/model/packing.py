@@ -24,17 +24,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from iter_lightning.features.lengths import portions
+from iter_lightning.model.families import family_of
 
 __all__ = ["can_pack", "enable", "encode_packed", "packed_attention", "packing_strategy", "portions", "share_rows"]
 
 PackingStrategy = Literal["varlen", "rows"]
 
-VARLEN = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "albert", "modernbert"})
-"""Model types that look up attention by name and accept position ids."""
-ROWS = frozenset({"t5", "mt5", "bert", "roberta", "xlm-roberta", "camembert", "albert"})
-"""Model types that accept a block-diagonal mask. (ModernBERT would lose its sliding window.)"""
-SHIFTED = frozenset({"roberta", "xlm-roberta", "camembert"})
-"""Model types whose positions start after the padding index."""
 _SHORT = 256
 """Longest window in subwords for which plain bfloat16 products are faster than flash attention on a CPU."""
 ATTENTION = "iter_packed"
@@ -46,13 +41,14 @@ def can_pack(config: PretrainedConfig) -> bool:
 
     DeBERTa rejects masks between positions, and BART's encoder accepts no position ids.
     """
-    return config.model_type in VARLEN | ROWS
+    family = family_of(config)
+    return family.packs_varlen or family.packs_rows
 
 
 def enable(encoder: nn.Module) -> None:
     """Switch the encoder to `packed_attention`, which computes padded batches as `sdpa` does."""
     config: Any = encoder.config
-    if config.model_type in VARLEN and config._attn_implementation == "sdpa":
+    if family_of(config).packs_varlen and config._attn_implementation == "sdpa":
         AttentionInterface.register(ATTENTION, packed_attention)
         AttentionMaskInterface.register(ATTENTION, sdpa_mask)
         encoder.set_attn_implementation(ATTENTION)  # type: ignore[operator]
@@ -70,7 +66,7 @@ def packing_strategy(encoder: nn.Module, device: torch.device) -> PackingStrateg
     if config._attn_implementation == ATTENTION and (device.type == "cpu" or (flash and not dropout)):
         return "varlen"
     masks = config._attn_implementation in ("sdpa", ATTENTION)  # eager attention would add a bool mask
-    return "rows" if masks and config.model_type in ROWS else None
+    return "rows" if masks and family_of(config).packs_rows else None
 
 
 def encode_packed(
@@ -124,7 +120,7 @@ def _encode_rows(
     ids_RN = empty_S.scatter(0, target_F, input_ids_BN[window_F, within_F]).view(rows, width)
     block_RN = (empty_S - 1).scatter(0, target_F, window_F).view(rows, width)
     options = {}
-    if config.model_type in VARLEN:  # absolute positions are given, T5's are relative
+    if family_of(config).packs_varlen:  # absolute positions are given, T5's are relative
         first = _first_position(config)
         options["position_ids"] = (empty_S + first).scatter(0, target_F, within_F + first).view(rows, width)
     mask_R1NN = (block_RN.unsqueeze(2) == block_RN.unsqueeze(1)).unsqueeze(1)
@@ -255,4 +251,4 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int
 
 
 def _first_position(config: Any) -> int:
-    return int(config.pad_token_id) + 1 if config.model_type in SHIFTED else 0
+    return int(config.pad_token_id) + 1 if family_of(config).shifted_positions else 0

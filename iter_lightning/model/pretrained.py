@@ -15,7 +15,8 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, 
 from iter_lightning.errors import ConfigError, EncoderError, IterError
 from iter_lightning.features.alignment import Aligner
 from iter_lightning.model.config import IterConfig
-from iter_lightning.model.encoder_config import FAMILIES, config_from_dict, cut, is_fault, reason
+from iter_lightning.model.encoder_config import config_from_dict, cut, is_fault, reason
+from iter_lightning.model.families import FAMILIES, family_of
 from iter_lightning.model.stored import check_files, read_json
 from iter_lightning.types import Example
 
@@ -25,9 +26,9 @@ _UNBOUNDED = 1024
 """Window of encoders with relative positions only, which set no limit themselves."""
 _TOKENIZERS = {
     "BartTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "GPT2Tokenizer", "LlamaTokenizer", "MBart50Tokenizer",
-    "PreTrainedTokenizer", "TokenizersBackend", *(TOKENIZER_MAPPING_NAMES.get(family) for family in FAMILIES),
+    "PreTrainedTokenizer", "TokenizersBackend",
 }  # fmt: skip
-"""Tokenizer classes that may be loaded, without the suffix Fast; transformers itself would load any of its classes."""
+"""Tokenizer classes that may be loaded besides those of the families, without the suffix Fast."""
 
 
 def resolve(name: str) -> str:
@@ -87,7 +88,7 @@ def _tokenizer_config(name: str) -> PretrainedConfig:
     """Return the configuration by which transformers chooses a tokenizer's class.
 
     Raises:
-        EncoderError: the class is not one of `_TOKENIZERS`.
+        EncoderError: the class is not a tokenizer of an encoder; transformers itself would load any of its classes.
     """
     path, values = _read_config(name)
     known = values.get("model_type") in FAMILIES  # the config.json of an ITER model contains that of its encoder
@@ -99,7 +100,8 @@ def _tokenizer_config(name: str) -> PretrainedConfig:
         declared = source.get("tokenizer_class")
         if declared is None:
             continue
-        if not isinstance(declared, str) or declared.removesuffix("Fast") not in _TOKENIZERS:
+        allowed = _TOKENIZERS | {TOKENIZER_MAPPING_NAMES.get(family) for family in FAMILIES}
+        if not isinstance(declared, str) or declared.removesuffix("Fast") not in allowed:
             raise EncoderError(
                 f"{Path(path) / key}: tokenizer_class: found {cut(declared)}, expected a tokenizer of an encoder, such "
                 "as PreTrainedTokenizerFast"
@@ -158,10 +160,7 @@ def position_limit(config: PretrainedConfig) -> int:
     """
     if not has_absolute_positions(config):
         return _UNBOUNDED
-    # RoBERTa's positions start after the padding index
-    shifted = config.model_type in {
-        "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"
-    }  # fmt: skip
+    shifted = family_of(config).shifted_positions
     if shifted and config.pad_token_id is None:
         raise EncoderError(f"encoder.pad_token_id: found null, from which {config.model_type} counts positions")
     return int(config.max_position_embeddings) - (config.pad_token_id + 1 if shifted else 0)
@@ -169,7 +168,7 @@ def position_limit(config: PretrainedConfig) -> int:
 
 def has_absolute_positions(config: PretrainedConfig) -> bool:
     """Return whether inputs longer than `position_limit` fail, instead of only being unseen in training."""
-    relative = config.model_type in {"t5", "mt5", "umt5", "longt5"} or (
+    relative = family_of(config).relative_positions or (
         getattr(config, "relative_attention", False) and not getattr(config, "position_biased_input", True)
     )
     return bool(getattr(config, "max_position_embeddings", None)) and not relative

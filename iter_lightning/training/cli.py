@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -28,7 +29,7 @@ from iter_lightning.training.building import (
 from iter_lightning.training.checkpoints import check_checkpoint
 from iter_lightning.training.checks import check_evaluation, check_interval, check_trained
 from iter_lightning.training.data import CorpusDataModule
-from iter_lightning.training.extends import with_extends
+from iter_lightning.training.extends import file_of, with_extends
 from iter_lightning.training.loggers import TrainerOptions, logger_specs
 from iter_lightning.training.manifest import describe_data, tokenizer_digest, write_manifest
 from iter_lightning.training.module import IterModule
@@ -227,7 +228,11 @@ def build_cli(verb: str, arguments: list[str], cls: type[IterCLI] = IterCLI) -> 
     except OSError:  # the command line reports it with the file
         raise
     except Exception as error:  # each library raises its own errors
-        raise as_config_error(error) from error
+        found = as_config_error(error)
+        unknown = re.search(r"option '(?:[\w.]+\.)?(\w+)'", str(found), re.IGNORECASE)
+        if unknown and (file := file_of(unknown[1], arguments)):
+            raise ConfigError(f"{file}: {found}") from error
+        raise found from error
 
 
 class _ParsingCLI(IterCLI):
@@ -243,9 +248,19 @@ class _ParsingCLI(IterCLI):
 def parse_config(arguments: list[str]) -> dict[str, Any]:
     """Return the configuration of `fit` with these arguments, as recorded in a manifest.
 
+    Args:
+        arguments: arguments of the command line after the verb.
+
+    Returns:
+        the resolved configuration as plain values.
+
     Raises:
-        ConfigError: a file cannot be read.
+        ConfigError: a file cannot be read, or an option is unknown or has a wrong value.
         SystemExit: jsonargparse has printed an error.
+
+    Example:
+        >>> parse_config(["--data=Synthetic", "--data.depth=2"])["data"]["init_args"]["depth"]
+        2
     """
     quiet()
     return build_cli("fit", arguments, _ParsingCLI).resolved_config()

@@ -16,23 +16,22 @@ import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import lightning
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from iter_lightning.corpora import CATALOG, data_files, data_folder, load_corpus
+from iter_lightning.corpora import Corpus, data_folder
 from iter_lightning.corpora.checks import has_self_links
+from iter_lightning.corpora.corpus import SplitProtocol, Splits
 from iter_lightning.corpora.labeled import read_labels, types_file
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.features import Aligner, Batch, EncodedExample, LengthBatchSampler, swap_mentions
 from iter_lightning.processes import end_with
 from iter_lightning.types import Example, Schema
 
-Splits = dict[str, list[Example]]
 Windows = list[tuple[EncodedExample, int]]
-SplitProtocol = Literal["clean", "paper"]
 
 
 class CorpusDataModule(lightning.LightningDataModule):
@@ -57,8 +56,10 @@ class CorpusDataModule(lightning.LightningDataModule):
         ConfigError: a value is outside its range.
     """
 
-    corpus: ClassVar[str] = ""
-    """Key of the corpus in the catalog."""
+    corpus: Corpus | None = None
+    """Description of the corpus; a data module without one overrides what is read from it."""
+    fold: int = 0
+    """Fold of a corpus for cross-validation."""
 
     def __init__(
         self,
@@ -108,19 +109,25 @@ class CorpusDataModule(lightning.LightningDataModule):
         self._resumed_epoch = 0
 
     @property
+    def _described(self) -> Corpus:
+        if self.corpus is None:
+            raise NotImplementedError(f"{type(self).__name__} has no `corpus` and does not override what it is asked")
+        return self.corpus
+
+    @property
     def schema(self) -> Schema:
         """The corpus's types."""
-        return CATALOG[self.corpus].schema
+        return self._described.schema
 
     @property
     def omega(self) -> int:
         """The corpus's nesting (Table 1)."""
-        return CATALOG[self.corpus].omega
+        return self._described.omega
 
     @property
     def flat(self) -> bool:
         """Whether its entities never overlap (Table 1)."""
-        return CATALOG[self.corpus].flat
+        return self._described.flat
 
     @property
     def self_links(self) -> bool:
@@ -137,8 +144,8 @@ class CorpusDataModule(lightning.LightningDataModule):
 
     @property
     def language(self) -> str | None:
-        """The spaCy code of the language of the texts, or None if unknown. All corpora of the catalog are English."""
-        return "en"
+        """The spaCy code of the language of the texts, or None if unknown."""
+        return self.corpus.language if self.corpus else "en"
 
     @property
     def label_texts(self) -> dict[str, str]:
@@ -149,23 +156,25 @@ class CorpusDataModule(lightning.LightningDataModule):
 
     def title(self) -> str:
         """Return the name of the data in reports."""
-        return CATALOG[self.corpus].title
+        return self._described.title
 
     @property
     def unit(self) -> str:
         """What an example is, in the plural: sentences or documents."""
-        return CATALOG[self.corpus].unit if self.corpus else "sentences"
+        return self.corpus.unit if self.corpus else "sentences"
 
     def files(self) -> list[Path]:
         """Return the files that are read, for the manifest."""
-        return data_files(self.corpus, self.data_dir)
+        return self._described.paths(self.data_dir, self.fold)
 
     def load(self) -> Splits:
         """Read the splits of the corpus."""
-        return load_corpus(self.corpus, self.data_dir)
+        return self._described.load(self.data_dir, self.fold)
 
     def protocol_splits(self, splits: Splits) -> Splits:
         """Turn the splits of the corpus into train, dev and test under `split_protocol`."""
+        if self.corpus is not None:
+            splits = self.corpus.protocol(splits, self.split_protocol)
         if "dev" in splits:
             return splits
         if self.split_protocol == "paper":

@@ -1,74 +1,51 @@
-"""Data modules: one per corpus of the catalog, one for the generated corpus, and one for custom corpora."""
+"""Data modules by name: one per corpus of the catalog, one for the generated corpus, and one for custom corpora.
+
+The class of a corpus follows from its description (see `docs/add-a-corpus.md`): `--data CoNLL04` and
+`from iter_lightning.training.datamodules import CoNLL04` find it by `Corpus.class_name`. Only corpora with options of
+their own have a class below.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from iter_lightning.corpora import (
-    SCIERC_DOCUMENTS,
-    coreference_files,
-    data_files,
-    load_coreference,
-    load_corpus,
-    load_custom,
-)
+from iter_lightning.corpora import CATALOG, SCIERC_DOCUMENTS, Corpus, load_custom
+from iter_lightning.corpora.catalog import CONLL03, CONLL03_SENTENCES, SCIERC
 from iter_lightning.corpora.checks import is_flat, omega_needed
-from iter_lightning.corpora.genia import TRAIN
+from iter_lightning.corpora.corpus import Splits
 from iter_lightning.corpora.labeled import read_labels
 from iter_lightning.corpora.synthetic import SCHEMA as SYNTHETIC_SCHEMA
 from iter_lightning.corpora.synthetic import SyntheticConfig, synthetic_splits
 from iter_lightning.errors import ConfigError
 from iter_lightning.model.config import check_language
-from iter_lightning.training.data import CorpusDataModule, Splits
+from iter_lightning.training.data import CorpusDataModule
 from iter_lightning.types import Schema
 
 Level = Literal["document", "sentence"]
 
 
-class CoNLL04(CorpusDataModule):
-    """News, 4 entity and 5 relation types; `paper` trains on train + dev (1,153 sentences)."""
-
-    corpus = "conll04"
-
-    def protocol_splits(self, splits: Splits) -> Splits:
-        """Under `paper`, add dev to train, as published; dev is then part of train."""
-        if self.split_protocol == "paper" and "dev" in splits:
-            return {**splits, "train": splits["train"] + splits["dev"]}
-        return super().protocol_splits(splits)
-
-
-class ADE(CorpusDataModule):
-    """Adverse drug effects, one of ten folds; `paper` selects on the fold's test part.
+class FoldDataModule(CorpusDataModule):
+    """One fold of a corpus for cross-validation.
 
     Args:
-        fold: 0 to 9.
+        fold: number of the fold, from 0.
         options: see `CorpusDataModule`.
 
     Raises:
         ConfigError: `fold` is outside its range.
     """
 
-    corpus = "ade"
-
     def __init__(self, fold: int = 0, **options: Any) -> None:
         super().__init__(**options)
-        if not 0 <= fold <= 9:
-            raise ConfigError(f"ADE has the folds 0 to 9, found {fold}")
+        self._described.check_fold(fold)
         self.fold = fold
 
     def title(self) -> str:
         """Return the title with the fold."""
         return f"{super().title()} fold {self.fold}"
-
-    def files(self) -> list[Path]:
-        """Return the two files of the fold."""
-        return data_files(self.corpus, self.data_dir, fold=self.fold)
-
-    def load(self) -> Splits:
-        """Load train and test of the fold."""
-        return load_corpus(self.corpus, self.data_dir, fold=self.fold)
 
 
 class SciERC(CorpusDataModule):
@@ -84,48 +61,13 @@ class SciERC(CorpusDataModule):
         ConfigError: `coreference` is combined with `mention_swap`, which would replace mentions of a cluster.
     """
 
-    corpus = "scierc"
+    corpus = SCIERC
 
     def __init__(self, coreference: bool = False, **options: Any) -> None:
         super().__init__(**options)
         if coreference and self.mention_swap:
             raise ConfigError(f"mention_swap {self.mention_swap} would replace coreferent mentions; set it to 0")
-        self.coreference = coreference
-
-    @property
-    def schema(self) -> Schema:
-        """Return the schema, with `Coreference` if enabled."""
-        return SCIERC_DOCUMENTS.schema if self.coreference else super().schema
-
-    @property
-    def unit(self) -> str:
-        """Return `documents` with coreference, else `sentences`."""
-        return SCIERC_DOCUMENTS.unit if self.coreference else super().unit
-
-    def title(self) -> str:
-        """Return the title, which names the unit."""
-        return SCIERC_DOCUMENTS.title if self.coreference else super().title()
-
-    def files(self) -> list[Path]:
-        """Return the files of the chosen unit."""
-        return list(coreference_files(self.data_dir).values()) if self.coreference else super().files()
-
-    def load(self) -> Splits:
-        """Load sentences, or documents with coreference."""
-        return load_coreference(self.data_dir) if self.coreference else super().load()
-
-
-class GENIA(CorpusDataModule):
-    """MEDLINE abstracts with nested entities; `clean` selects on the usual last tenth of train, `paper` on test."""
-
-    corpus = "genia"
-
-    def protocol_splits(self, splits: Splits) -> Splits:
-        """Split dev off train as usual or, under `paper`, select on test."""
-        if self.split_protocol == "paper" or "dev" in splits:
-            return super().protocol_splits(splits)
-        train = splits["train"]
-        return {**splits, "train": train[:TRAIN], "dev": train[TRAIN:]}
+        self.corpus = SCIERC_DOCUMENTS if coreference else SCIERC
 
 
 class CoNLL03(CorpusDataModule):
@@ -139,43 +81,13 @@ class CoNLL03(CorpusDataModule):
         ConfigError: `level` has another value.
     """
 
-    corpus = "conll03"
+    corpus = CONLL03
 
     def __init__(self, level: Level = "document", **options: Any) -> None:
         super().__init__(**options)
         if level not in get_args(Level):
             raise ConfigError(f"level: expected one of {', '.join(get_args(Level))}, found {level!r}")
-        self.level = level
-
-    @property
-    def unit(self) -> str:
-        """Return `documents` or `sentences`."""
-        return f"{self.level}s"
-
-    def load(self) -> Splits:
-        """Load documents or sentences."""
-        return load_corpus(self.corpus, self.data_dir, level=self.level)
-
-
-class ACE05(CorpusDataModule):
-    """News and conversation, 7 entity and 6 relation types (licensed; `prepare ace05` explains how to get it).
-
-    `paper` leaves out sentences with entities but no relation, also in test.
-    """
-
-    corpus = "ace05"
-
-    def protocol_splits(self, splits: Splits) -> Splits:
-        """Return all sentences or, under `paper`, those that the published numbers used."""
-        if self.split_protocol == "paper":
-            splits = {k: [e for e in split if e.relations or not e.entities] for k, split in splits.items()}
-        return super().protocol_splits(splits)
-
-
-class NYT(CorpusDataModule):
-    """New York Times, 24 relation types labeled by distant supervision."""
-
-    corpus = "nyt"
+        self.corpus = CONLL03 if level == "document" else CONLL03_SENTENCES
 
 
 class Custom(CorpusDataModule):
@@ -289,3 +201,31 @@ class Synthetic(CorpusDataModule):
     def load(self) -> Splits:
         """Generate the splits, identically on every machine."""
         return synthetic_splits(self.config)
+
+
+def data_modules() -> Mapping[str, type[CorpusDataModule]]:
+    """Return all data modules by name, and make those of corpora that were registered since the last call."""
+    names = [corpus.class_name for corpus in CATALOG.values()]
+    for name, corpus in zip(names, CATALOG.values(), strict=True):
+        if name not in globals():
+            globals()[name] = _module_of(corpus)
+    bases = (CorpusDataModule, FoldDataModule)
+    others = [name for name, value in globals().items() if isinstance(value, type) and issubclass(value, bases)]
+    return {name: globals()[name] for name in [*names, *others] if globals()[name] not in bases}
+
+
+def _module_of(corpus: Corpus) -> type[CorpusDataModule]:
+    """Make the data module of a corpus, whose options are those of all corpora and, if it has folds, `fold`."""
+    base = FoldDataModule if corpus.folds else CorpusDataModule
+    doc = f"{corpus.summary or corpus.title}\n{(base.__doc__ or '').partition(chr(10))[2]}"
+    return type(corpus.class_name, (base,), {"__doc__": doc, "__module__": __name__, "corpus": corpus})
+
+
+def __getattr__(name: str) -> Any:
+    """Return the data module of a corpus by its class name."""
+    if not name.startswith("_") and name in (found := data_modules()):
+        return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+data_modules()  # jsonargparse lists the classes that exist

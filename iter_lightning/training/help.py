@@ -50,13 +50,12 @@ def build_page() -> str:
     """Build the page from the declarations of the options; `VERB` and `SUMMARY` stand for those of a verb."""
     from jsonargparse import ArgumentParser
 
-    from iter_lightning.training import datamodules
     from iter_lightning.training.data import CorpusDataModule
+    from iter_lightning.training.datamodules import data_modules
     from iter_lightning.training.loggers import TrainerOptions
     from iter_lightning.training.module import IterModule
     from iter_lightning.training.options import LINKED, TRAINER_DEFAULTS, add_project_options
 
-    corpora = [cls for cls in vars(datamodules).values() if isinstance(cls, type) and issubclass(cls, CorpusDataModule)]
     sections = [_USAGE]
     for title, fill in (
         ("Run", add_project_options),
@@ -70,7 +69,7 @@ def build_page() -> str:
             parser.set_defaults({f"trainer.{k}": v for k, v in TRAINER_DEFAULTS.items() if k in TRAINER_OPTIONS})
         sections.append(f"{title}:\n{_options(parser.format_help())}")
         if title == "Run":
-            sections.append(_corpora([cls for cls in corpora if cls is not CorpusDataModule]))
+            sections.append(_corpora(list(data_modules().values())))
     return "\n\n".join(sections) + f"\n\n{_END}"
 
 
@@ -128,11 +127,14 @@ def _corpora(classes: Sequence[type]) -> str:
     """List the data modules with their own options."""
     import inspect
 
+    from iter_lightning.training.data import CorpusDataModule
+
+    common = {*inspect.signature(CorpusDataModule).parameters, "options"}
     lines = ["Corpus (--data NAME):"]
     for cls in classes:
-        own = [name for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD]
+        own = [name for name in inspect.signature(cls).parameters if name not in common]
         summary = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
-        if "__init__" in vars(cls):
+        if own:
             summary += f" Options: {', '.join(f'--data.{name}' for name in own)}."
         indent = " " * 14
         lines.append(textwrap.fill(f"  {cls.__name__:12}{summary}", WIDTH, subsequent_indent=indent))

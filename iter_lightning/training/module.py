@@ -7,7 +7,7 @@ import os
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import lightning
 import torch
@@ -15,9 +15,11 @@ from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
+from iter_lightning.corpora.corpus import SplitProtocol
 from iter_lightning.errors import ConfigError
 from iter_lightning.features import Batch
 from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
+from iter_lightning.metrics.functional import Gold, Match, Symmetric
 from iter_lightning.model import IterConfig, IterModel
 from iter_lightning.model.compilation import check_compiler, compile_encoder
 from iter_lightning.model.encoder import load_config
@@ -53,6 +55,10 @@ class IterModule(lightning.LightningModule):
 
     Raises:
         ConfigError: a value is outside its range, or both `compile` and `packing` are set.
+
+    Example:
+        >>> IterModule(Schema(("Person",)), omega=2).config.omega
+        2
     """
 
     def __init__(
@@ -64,7 +70,7 @@ class IterModule(lightning.LightningModule):
         head_group: GroupConfig = TABLE_5_HEADS,
         self_links: bool = False,
         resolve_overlaps: bool = True,
-        split_protocol: str = "clean",
+        split_protocol: SplitProtocol = "clean",
         compile: bool = False,
         packing: bool = False,
         **options: Any,
@@ -96,7 +102,7 @@ class IterModule(lightning.LightningModule):
         self.dev_metric = ExtractionMetric(schema, EvaluationDefinition(split_protocol=split_protocol))
         metrics = [
             ExtractionMetric(schema, EvaluationDefinition(gold, match, symmetric, split_protocol))
-            for gold, match, symmetric in product(("corpus", "encoded"), ("position", "surface"), ("once", "twice"))
+            for gold, match, symmetric in product(*map(get_args, (Gold, Match, Symmetric)))
         ]
         self._test_metrics = torch.nn.ModuleList(metrics)  # registered, so that they are moved to the device
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from iter_lightning.errors import ConfigError
 
@@ -20,8 +22,8 @@ MAX_DEPTH = 32
 MAX_VALUES = 20_000
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file of keys and values.
+def read_yaml(path: Path) -> DictConfig:
+    """Read a YAML file of keys and values with OmegaConf.
 
     Raises:
         ConfigError: it cannot be read, exceeds a limit, or contains something else.
@@ -45,7 +47,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{name} must hold keys and values, found {type(content).__name__}")
     if wrong := _key_that_is_not_text(content):
         raise ConfigError(f"{name}: the key {wrong} must be text; put it in quotation marks")
-    return content
+    try:
+        config = OmegaConf.create(text)
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:  # such as a key that is given twice
+        raise ConfigError(f"{name}: {omegaconf_reason(error)}") from error
+    assert isinstance(config, DictConfig)
+    return config
 
 
 def parse_yaml(text: str, name: str) -> Any:
@@ -136,6 +143,12 @@ def _key_that_is_not_text(content: Any) -> str | None:
     if isinstance(content, list):
         return next((wrong for item in content if (wrong := _key_that_is_not_text(item))), None)
     return None
+
+
+def omegaconf_reason(error: Exception) -> str:
+    """Return OmegaConf's message as one line, which starts with the key."""
+    key = getattr(error, "full_key", None)
+    return f"{key}: {str(error).split(chr(10))[0][:300]}" if key else _one_line(error)
 
 
 def _one_line(error: Exception) -> str:

@@ -15,17 +15,16 @@ import pytest
 from iter_lightning.corpora import (
     CATALOG,
     SCIERC_DOCUMENTS,
-    coreference_files,
-    data_files,
-    load_coreference,
     load_corpus,
     load_custom,
 )
-from iter_lightning.corpora.catalog import Counts
+from iter_lightning.corpora.catalog import CONLL03_SENTENCES
+from iter_lightning.corpora.catalog.genia import TRAIN_DEV
+from iter_lightning.corpora.catalog.scierc import LABELS
 from iter_lightning.corpora.checks import check_corpus
 from iter_lightning.corpora.conll import read_conll
-from iter_lightning.corpora.dygie import SCIERC_LABELS, read_dygie
-from iter_lightning.corpora.genia import TRAIN_DEV
+from iter_lightning.corpora.corpus import Counts
+from iter_lightning.corpora.dygie import read_dygie
 from iter_lightning.corpora.spert import read_spert
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.types import Example, Schema
@@ -61,7 +60,7 @@ def test_load_corpus_checks_types(tmp_path: Path) -> None:
     assert {split: len(found) for split, found in load_corpus("conll04", data).items()} == dict.fromkeys(
         ("train", "dev", "test"), 1
     )
-    assert [p.name for p in data_files("conll04", data)] == [f"conll04_{s}.json" for s in ("train", "dev", "test")]
+    assert [p.name for p in CATALOG["conll04"].paths(data)] == [f"conll04_{s}.json" for s in ("train", "dev", "test")]
     wrong = {"tokens": ["Ada"], "entities": [{"type": "PER", "start": 0, "end": 1}], "relations": []}
     with pytest.raises(
         CorpusError, match=r"CoNLL04: dev: record 0: unknown entity type 'PER', expected one of Loc, Org"
@@ -74,7 +73,7 @@ def test_missing_corpora_say_how_to_get_them(tmp_path: Path) -> None:
         load_corpus("conll04", tmp_path)
     with pytest.raises(CorpusError, match="LDC2006T06"):
         load_corpus("ace05", tmp_path)
-    with pytest.raises(ConfigError, match="folds 0 to 9, found 10"):
+    with pytest.raises(ConfigError, match="ADE has the folds 0 to 9, found 10"):
         load_corpus("ade", tmp_path, fold=10)
     with pytest.raises(ConfigError, match="unknown corpus 'conll05'"):
         load_corpus("conll05", tmp_path)
@@ -109,20 +108,21 @@ def scierc_documents(folder: Path, **documents: Any) -> Path:
 @pytest.mark.parametrize("folder", ["scierc", "scierc_dygie"])
 def test_scierc_documents_with_coreference(folder: str, tmp_path: Path) -> None:
     data = scierc_documents(tmp_path / folder)
-    splits = load_coreference(data)
-    assert coreference_files(data) == {split: data / folder / f"{split}.json" for split in ("train", "dev", "test")}
+    splits = SCIERC_DOCUMENTS.load(data)
+    assert SCIERC_DOCUMENTS.paths(data) == [data / folder / f"{split}.json" for split in ("train", "dev", "test")]
     assert {split: [e.id for e in found] for split, found in splits.items()} == {split: ["d1"] for split in splits}
     assert [r.type for r in splits["test"][0].relations] == ["Hyponym-of", "Coreference"]
 
 
 def test_scierc_documents_that_are_missing_or_of_other_types(tmp_path: Path) -> None:
     with pytest.raises(
-        CorpusError, match=r"scierc_dygie contains train.json.*sciERC_processed.tar.gz.*processed_data/json"
+        CorpusError,
+        match=r"scierc_dygie: train.json and dev.json and .* missing.*sciERC_processed.tar.gz.*processed_data/json",
     ):
-        load_coreference(tmp_path)
+        SCIERC_DOCUMENTS.load(tmp_path)
     wrong = {"sentences": [["Ada"]], "ner": [[[0, 0, "PER"]]], "relations": [[]], "clusters": []}
     with pytest.raises(CorpusError, match=r"coreference: dev: record 0: unknown entity type 'PER'"):
-        load_coreference(scierc_documents(tmp_path / "scierc", dev=wrong))
+        SCIERC_DOCUMENTS.load(scierc_documents(tmp_path / "scierc", dev=wrong))
 
 
 def test_conll03_levels(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_conll03_levels(tmp_path: Path) -> None:
     for name in ("eng.train", "eng.testa", "eng.testb"):
         write(tmp_path / "conll03" / name, IOB1)
     assert len(load_corpus("conll03", tmp_path)["dev"]) == 2
-    assert len(load_corpus("conll03", tmp_path, level="sentence")["dev"]) == 3
+    assert len(CONLL03_SENTENCES.load(tmp_path)["dev"]) == 3
 
 
 def test_custom_infers_or_takes_the_schema(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_genia_archive_gives_the_published_split(corpora_dir: Path) -> None:
 @pytest.mark.corpora
 def test_scierc_is_the_same_in_both_layouts(corpora_dir: Path) -> None:
     for split, sentences in load_corpus("scierc", corpora_dir).items():
-        documents = read_dygie(corpora_dir / "scierc_dygie" / f"{split}.json", SCIERC_LABELS)
+        documents = read_dygie(corpora_dir / "scierc_dygie" / f"{split}.json", LABELS)
         assert keys(documents) == keys(sentences)
         assert sum(a.words != b.words for a, b in zip(documents, sentences, strict=True)) <= 1
 
@@ -174,16 +174,16 @@ def test_scierc_is_the_same_in_both_layouts(corpora_dir: Path) -> None:
 def test_sciercs_clusters_as_measured(corpora_dir: Path) -> None:
     """Every mention is an entity (else a fault) of one type; most pairs cross sentences; Table 1's omega holds."""
     pairs = within = 0
-    splits = load_coreference(corpora_dir)
-    for file in SCIERC_DOCUMENTS.files:
-        path, documents = coreference_files(corpora_dir)[file.split], splits[file.split]
+    splits = SCIERC_DOCUMENTS.load(corpora_dir)
+    for file, path in zip(SCIERC_DOCUMENTS.files, SCIERC_DOCUMENTS.paths(corpora_dir), strict=True):
+        documents = splits[file.split]
         assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
         found = {
             "entities": sum(len(e.entities) for e in documents),
             "relations": sum(len(e.relations) for e in documents),
         }
         assert Counts(len(documents), **found) == SCIERC_DOCUMENTS.counts[file.split]
-        sentences = read_dygie(path, SCIERC_LABELS)
+        sentences = read_dygie(path, LABELS)
         assert [w for e in documents for w in e.words] == [w for e in sentences for w in e.words]
         assert sum(len(e.relations) for e in sentences) == CATALOG["scierc"].counts[file.split].relations
         assert sum(len(e.entities) for e in sentences) == found["entities"]

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iter_lightning.corpora.asp import read_asp
+from iter_lightning.corpora.catalog.ace05 import read_asp
+from iter_lightning.corpora.catalog.genia import read_genia
+from iter_lightning.corpora.catalog.nyt import read_jointer
 from iter_lightning.corpora.conll import entity_spans, read_conll
 from iter_lightning.corpora.dygie import read_dygie
-from iter_lightning.corpora.genia import read_genia
-from iter_lightning.corpora.jointer import read_jointer
 from iter_lightning.corpora.spert import read_spert, read_spert_types, write_spert
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.types import Entity, Example, Relation, Schema

@@ -9,7 +9,8 @@ import torch
 
 from iter_lightning.errors import EncoderError
 from iter_lightning.model import encoder as encoders
-from iter_lightning.model.encoder_config import FAMILIES, architecture_keys, config_from_dict
+from iter_lightning.model.encoder_config import architecture_keys, config_from_dict
+from iter_lightning.model.families import FAMILIES
 from tests.builders import tiny_config
 
 SMALL = {

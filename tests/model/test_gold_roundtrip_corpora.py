@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from iter_lightning.corpora.catalog import CATALOG, SCIERC_DOCUMENTS
 from iter_lightning.corpora.conll import read_conll
-from iter_lightning.corpora.loading import load_coreference, load_corpus
+from iter_lightning.corpora.loading import load_corpus
 from iter_lightning.features import Aligner, EncodedExample
 from iter_lightning.features.ceiling import encoding_report
 from iter_lightning.model.config import IterConfig
@@ -60,7 +60,7 @@ def skip_unless(path: Path) -> Path:
 def test_nothing_is_lost_at_the_catalogues_omega(name: str, sentences: int, corpora_dir: Path) -> None:
     skip_unless(corpora_dir / name)
     corpus = CATALOG[name]
-    splits = load_corpus(name, corpora_dir, fold=0 if name == "ade" else None)
+    splits = load_corpus(name, corpora_dir)
     gold = [example for split in splits.values() for example in split]
     assert len(gold) == sentences
     encoded = round_trip(gold, corpus.schema, corpus.omega)
@@ -76,7 +76,7 @@ def test_nothing_is_lost_at_the_catalogues_omega(name: str, sentences: int, corp
 def test_coreference_through_windows(max_subwords: int, windowed: int, lost: int, corpora_dir: Path) -> None:
     """No abstract is longer than MiniLM reads; in shorter windows pairs too far apart are lost, and nothing else."""
     skip_unless(corpora_dir / "scierc_dygie")
-    gold = [example for split in load_coreference(corpora_dir).values() for example in split]
+    gold = [example for split in SCIERC_DOCUMENTS.load(corpora_dir).values() for example in split]
     encoded = round_trip(
         gold, SCIERC_DOCUMENTS.schema, SCIERC_DOCUMENTS.omega, max_subwords, min(64, max_subwords // 2 - 8)
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from iter_lightning.features import Batch
 from iter_lightning.model import IterModel, packing
+from iter_lightning.model.families import family_of
 from iter_lightning.types import Example
 from tests.builders import COMMON, FAMILIES, assert_close, random_example, tiny_model
 
@@ -46,8 +47,7 @@ def test_every_family_is_one_or_the_other() -> None:
 @pytest.mark.parametrize("way", ["varlen", "rows"])
 def test_packed_hidden_states_are_the_padded_ones(family: str, way: str) -> None:
     model = tiny_model(family)
-    kinds = packing.VARLEN if way == "varlen" else packing.ROWS
-    if model.encoder.config.model_type not in kinds:
+    if not getattr(family_of(model.encoder.config), f"packs_{way}"):
         assert packing.packing_strategy(model.encoder, torch.device("cpu")) != way
         return
     batch = batch_of(model, MIXED)

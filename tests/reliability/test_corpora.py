@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from iter_lightning.corpora.asp import CLOSE, OPEN, read_asp
+from iter_lightning.corpora.catalog.ace05 import CLOSE, OPEN, read_asp
+from iter_lightning.corpora.catalog.genia import XML_NAME, read_genia
+from iter_lightning.corpora.catalog.nyt import read_jointer
 from iter_lightning.corpora.conll import read_conll
 from iter_lightning.corpora.dygie import read_dygie
-from iter_lightning.corpora.genia import XML_NAME, read_genia
-from iter_lightning.corpora.jointer import read_jointer
 from iter_lightning.corpora.loading import load_custom
 from iter_lightning.corpora.spert import read_spert, read_spert_types, write_spert
 from iter_lightning.types import Example

@@ -21,7 +21,7 @@ from transformers.integrations import hub_kernels
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.model import IterModel
-from iter_lightning.model.encoder_config import FAMILIES as MODEL_TYPES
+from iter_lightning.model.families import FAMILIES as MODEL_TYPES
 from tests.builders import FAMILIES, SCHEMA, TOKENIZERS, metaspace_tokenizer, tiny_config, tiny_model
 from tests.model.test_published_checkpoints import publish
 from tests.reliability.campaign import Campaign

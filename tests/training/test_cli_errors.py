@@ -69,7 +69,26 @@ def test_unknown_type(arguments: list[str], tmp_path: Path, capsys: pytest.Captu
 
 def test_unknown_key_in_yaml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.yaml").write_text("data: {class_path: Synthetic}\nmodel: {droppout: 0.3}\n")
-    assert "droppout" in said(["fit", "--config", str(tmp_path / "x.yaml")], capsys)
+    (tmp_path / "mine.yaml").write_text("extends: x.yaml\ndata: {init_args: {sentences: 9}}\n")
+    text = said(["fit", "--config", str(tmp_path / "mine.yaml")], capsys)
+    assert f"{tmp_path / 'x.yaml'}: " in text
+    assert "'model.droppout'" in text
+    (tmp_path / "mine.yaml").write_text("extends: x.yaml\ndata: {init_args: {sentencs: 9}}\n")
+    text = said(["fit", "--config", str(tmp_path / "mine.yaml")], capsys)
+    assert f"{tmp_path / 'mine.yaml'}: data: " in text
+    assert "'sentencs'" in text
+
+
+def test_key_given_twice_and_value_that_cannot_be_merged_name_their_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.yaml").write_text("experiment: a\nexperiment: b\n")
+    assert f"{tmp_path / 'x.yaml'}: " in said(["fit", "--config", str(tmp_path / "x.yaml")], capsys)
+    (tmp_path / "x.yaml").write_text("trainer: {callbacks: []}\n")
+    (tmp_path / "mine.yaml").write_text("extends: x.yaml\ntrainer: {callbacks: {class_path: EarlyStopping}}\n")
+    assert f"{tmp_path / 'mine.yaml'}: " in said(["fit", "--config", str(tmp_path / "mine.yaml")], capsys)
+    (tmp_path / "mine.yaml").write_text("experiment: ${\n")
+    assert f"{tmp_path / 'mine.yaml'}: experiment: " in said(["fit", "--config", str(tmp_path / "mine.yaml")], capsys)
 
 
 def test_configurations_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iter_lightning.corpora.catalog import genia
 from iter_lightning.corpora.spert import write_spert
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.features.batching import LengthBatchSampler
 from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
-from iter_lightning.training import datamodules
 from iter_lightning.training.data import CorpusDataModule, Splits, carve
 from iter_lightning.training.datamodules import ACE05, ADE, GENIA, NYT, CoNLL03, CoNLL04, Custom, SciERC, Synthetic
 from iter_lightning.training.module import IterModule
@@ -60,7 +60,7 @@ def test_clean_never_selects_on_test(
     if has_dev:
         loaded["dev"] = sentences("dev", 5)
     if kind is GENIA and not has_dev:
-        monkeypatch.setattr(datamodules, "TRAIN", 18)  # sentences of the usual training part
+        monkeypatch.setattr(genia, "TRAIN", 18)  # sentences of the usual training part
     found = splits_of(kind(), monkeypatch, loaded)
     assert found["test"] == [f"test{i}" for i in range(5)]
     assert not {*found["train"], *found["dev"]} & {*found["test"]}
@@ -234,7 +234,7 @@ def test_encoding_needs_a_connected_model() -> None:
 
 
 def test_which_corpora_are_flat(tmp_path: Path) -> None:
-    assert [kind.corpus for kind in (ADE, CoNLL04, SciERC, GENIA, CoNLL03, ACE05, NYT) if kind().flat] == [
+    assert [kind.corpus.name for kind in (ADE, CoNLL04, SciERC, GENIA, CoNLL03, ACE05, NYT) if kind().flat] == [
         "conll04", "conll03", "ace05",
     ]  # fmt: skip
     assert not Synthetic(sentences=20, depth=3).flat

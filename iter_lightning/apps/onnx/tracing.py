@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from iter_lightning.apps.onnx.graphs import default_threads, open_session
 from iter_lightning.errors import ConfigError
 from iter_lightning.model.decoding import decided_scores
+from iter_lightning.model.families import FAMILIES
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
 from iter_lightning.model.iter import IterModel
 
-FAMILIES = ("albert", "bart", "bert", "deberta-v2", "modernbert", "roberta", "t5")
-"""Model types whose exports are tested; DeBERTa-v3 is a deberta-v2, FLAN-T5 a t5."""
 TOLERANCE = 1e-3
 """Largest allowed difference of an export in float32: of scores, and of outputs relative to the largest of them."""
 _SHAPES = ((1, 1), (1, 3), (2, 17), (3, 64), (5, 200), (1, 512))
@@ -127,6 +126,11 @@ def _heads(model: IterModel, rows: int) -> Iterator[Traced]:
     }, both  # fmt: skip
 
 
+def tested_families() -> list[str]:
+    """Return the model types whose exports are tested."""
+    return [name for name, family in FAMILIES.items() if family.onnx]
+
+
 @torch.no_grad()
 def trace(model: IterModel, folder: Path) -> None:
     """Write the graphs of a model in float32 on the CPU. The model's attention becomes a plain product and softmax.
@@ -145,7 +149,7 @@ def trace(model: IterModel, folder: Path) -> None:
     except Exception as error:  # the exporter raises any error for a network that it cannot trace
         raise ConfigError(
             f"an encoder of type {kind} cannot be exported to ONNX ({_cause(error)}); types that can: "
-            f"{', '.join(FAMILIES)}"
+            f"{', '.join(tested_families())}"
         ) from error
     for name, network, given, outputs in _heads(model, 3):
         values = {key: value for key, (value, _) in given.items()}
@@ -188,7 +192,7 @@ def _compare(
     model: IterModel, name: str, session: Any, inputs: dict[str, Tensor], want: Tensor, size: str, mask: Tensor
 ) -> None:
     graph = f"the graph {name} of a {model.config.encoder.get('model_type')} model"
-    known = f"types that can be exported: {', '.join(FAMILIES)}"
+    known = f"types that can be exported: {', '.join(tested_families())}"
     kept, expected = mask.numpy().astype(bool), want.numpy()
     try:
         found = session.run(None, {key: value.numpy() for key, value in inputs.items()})[0]

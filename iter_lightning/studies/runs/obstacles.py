@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from iter_lightning.corpora import CATALOG, data_files
+from iter_lightning.corpora import CATALOG
 from iter_lightning.errors import CorpusError
 from iter_lightning.training.extends import lookup
 
@@ -29,10 +29,10 @@ def obstacle_of(settings: Mapping[str, Any], data_dir: Path) -> str:
 @cache
 def corpus_obstacle(corpus: str, data_dir: Path, fold: int) -> str:
     """Return why a corpus of the catalog cannot be read, with how to get it; else empty."""
+    entry = CATALOG[corpus]
     try:
-        data_files(corpus, data_dir, fold=fold if corpus == "ade" else None)
+        entry.paths(data_dir, fold)
     except CorpusError:
-        entry = CATALOG[corpus]
         return entry.obtain or f"{entry.title} is missing; get it with: python -m iter_lightning prepare {corpus}"
     return ""
 

@@ -115,6 +115,11 @@ class TablePlan:
 
     Raises:
         ConfigError: Every fault of the plan, one a line.
+
+    Example:
+        >>> plan = load_plan(Path("experiments/table2.yaml"))  # doctest: +SKIP
+        >>> plan.table, list(plan.corpora)[0]  # doctest: +SKIP
+        (2, 'ace05')
     """
 
     __pydantic_config__ = NO_OTHER_KEYS
@@ -197,8 +202,18 @@ class TablePlan:
 def load_plan(path: Path) -> TablePlan:
     """Read a plan.
 
+    Args:
+        path: The plan's YAML file.
+
+    Returns:
+        The plan, checked.
+
     Raises:
         ConfigError: The file cannot be read, or has unknown, missing or wrong entries.
+
+    Example:
+        >>> load_plan(Path("experiments/table2.yaml")).table  # doctest: +SKIP
+        2
     """
     content = merged(path)
     content.pop("extends", None)
@@ -219,8 +234,16 @@ def select(
         folds: Folds of the columns that have some; none for all.
         options: Options set in every run.
 
+    Returns:
+        The runs, row by row.
+
     Raises:
         ConfigError: A key that the plan does not have.
+
+    Example:
+        >>> plan = load_plan(Path("experiments/table2.yaml"))  # doctest: +SKIP
+        >>> [spec.name for spec in select(plan, ["scierc"], seeds=[1])][0]  # doctest: +SKIP
+        'scierc/seed1'
     """
     for what, named, known in (("corpora", corpora, plan.corpora), ("encoders", encoders, [r.key for r in plan.rows])):
         if unknown := [name for name in named if name not in known]:
@@ -235,14 +258,14 @@ def select(
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Turn dotted names into nested mappings, the inverse of `extends.lookup`; `data.x` is `data.init_args.x`."""
-    result: dict[str, Any] = {}
+    parts: list[dict[str, Any]] = []
     for name, value in values.items():
         *path, last = name.split(".")
         short = path == ["data"] and last not in ("class_path", "init_args")
         for key in reversed([*path, *(["init_args"] if short else []), last]):
             value = {key: value}
-        result = merge(result, value)
-    return result
+        parts.append(value)
+    return merge(*parts)
 
 
 def option_texts(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

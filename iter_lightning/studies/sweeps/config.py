@@ -28,6 +28,10 @@ class SweepConfig:
 
     Raises:
         ConfigError: All faults, one a line.
+
+    Example:
+        >>> load_sweep(Path("sweeps/conll04_minilm.yaml")).facade  # doctest: +SKIP
+        'multifidelity'
     """
 
     __pydantic_config__ = NO_OTHER_KEYS
@@ -109,7 +113,7 @@ class SweepConfig:
             comments: First lines of the file.
             more: Other settings, nested.
         """
-        body = merge(merge(self.overrides, nested(values)), more or {})
+        body = merge(self.overrides, nested(values), more or {})
         extends = os.path.relpath(self.experiment.resolve(), folder.resolve())
         content = {"extends": extends, "experiment": name, **body}
         return "".join(f"# {line}\n" for line in comments) + yaml.safe_dump(content, sort_keys=False)
@@ -150,8 +154,18 @@ class SweepConfig:
 def load_sweep(path: Path) -> SweepConfig:
     """Read a sweep's YAML and the files it extends; `experiment` is relative to it.
 
+    Args:
+        path: The sweep's YAML file.
+
+    Returns:
+        The sweep, checked.
+
     Raises:
         ConfigError: The file cannot be read, or has unknown, missing or wrong entries.
+
+    Example:
+        >>> load_sweep(Path("sweeps/synthetic.yaml")).name  # doctest: +SKIP
+        'synthetic'
     """
     content = merged(path)
     content.pop("extends", None)

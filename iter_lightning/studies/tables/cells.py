@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.metrics import EvaluationDefinition
-from iter_lightning.metrics.functional import Counts
+from iter_lightning.metrics.functional import Counts, Gold, Match, Symmetric
 from iter_lightning.studies.runs.counts import SentenceCounts, read_sentences
 from iter_lightning.studies.runs.stored import commits_of, gaps
 from iter_lightning.studies.runs.survey import Run, by_reason
 from iter_lightning.studies.tables.render import Grid
 from iter_lightning.studies.tables.statistics import Summary, bootstrap_interval, summarize
 
-PUBLISHED = {"gold": "encoded", "match": "surface"}
+PUBLISHED_GOLD: Gold = "encoded"
+PUBLISHED_MATCH: Match = "surface"
 """How the published numbers were counted."""
 SCORES = ("precision", "recall", "f1")
 _STATE_WORDS = {"new": "not run yet", "started": "not finished", "trained": "not tested yet"}
@@ -69,7 +70,9 @@ class Cell:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
-def make_cell(runs: Sequence[Run], task: str, symmetric: str = "once", paper: Mapping[str, Any] | None = None) -> Cell:
+def make_cell(
+    runs: Sequence[Run], task: str, symmetric: Symmetric = "once", paper: Mapping[str, Any] | None = None
+) -> Cell:
     """Make the cell of a group of runs.
 
     Args:
@@ -90,7 +93,7 @@ def make_cell(runs: Sequence[Run], task: str, symmetric: str = "once", paper: Ma
     counts = [sentences.of(task, definition) for sentences in found]
     totals = [array.sum(axis=0) for array in counts]
     interval = bootstrap_interval(counts, [sentences.sha256 for sentences in found])
-    published = [s.of(task, replace(definition, **PUBLISHED)).sum(axis=0) for s in found]
+    published = [s.of(task, replace(definition, gold=PUBLISHED_GOLD, match=PUBLISHED_MATCH)).sum(axis=0) for s in found]
     return replace(
         cell,
         scores={name: summarize([_percent(name, total) for total in totals]) for name in SCORES},

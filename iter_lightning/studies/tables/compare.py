@@ -244,7 +244,9 @@ def _pool(folds: Folds, task: str, definition: EvaluationDefinition) -> Counts:
 def _notes(a: Folds, b: Folds, links: bool) -> tuple[str, ...]:
     """Split protocol and λ of the runs; of each side if they differ."""
     sides = [[run for runs in folds.values() for run in runs] for folds in (a, b)]
-    values = {"split protocol": [{run.definitions[0].split_protocol for run in side} for side in sides]}
+    values: dict[str, list[set[str]]] = {
+        "split protocol": [{run.definitions[0].split_protocol for run in side} for side in sides]
+    }
     if links:
         values["link threshold λ"] = [{f"{run.link_threshold:g}" for run in side} for side in sides]
     of_a, of_b = ({name: ", ".join(sorted(pair[i])) for name, pair in values.items()} for i in (0, 1))

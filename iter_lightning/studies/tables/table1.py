@@ -60,7 +60,7 @@ def _row(name: str, paper: dict[str, Any], found: dict[str, Any] | None) -> tupl
 
 def _corpus(name: str, data_dir: Path) -> dict[str, Any]:
     try:
-        splits = load_corpus(name, data_dir, fold=0 if name == "ade" else None)
+        splits = load_corpus(name, data_dir)
     except CorpusError as error:
         raise CorpusError([f"table 1: {fault}" for fault in error.faults]) from error
     report = check_corpus(splits, CATALOG[name].schema)

@@ -10,7 +10,7 @@ import pytest
 from iter_lightning.apps.onnx import OnnxBackend, export
 from iter_lightning.apps.onnx.export import export_onnx
 from iter_lightning.apps.onnx.manifest import Manifest, Parity, sha256
-from iter_lightning.apps.onnx.tracing import FAMILIES
+from iter_lightning.apps.onnx.tracing import tested_families
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.extractor import TorchBackend
 from iter_lightning.model import IterModel
@@ -45,7 +45,7 @@ def test_export_adds_graphs_to_folder(exported: Path, parity: Parity) -> None:
 @pytest.mark.slow
 def test_export_every_family(family: str, tmp_path: Path) -> None:
     model = spread_model(family, max_subwords=200)
-    assert model.config.encoder["model_type"] in FAMILIES
+    assert model.config.encoder["model_type"] in tested_families()
     mine = predictions(OnnxBackend.from_pretrained(exported_folder(model, tmp_path / "model")), sentences(20, 60))
     assert_close(mine, predictions(TorchBackend(model), sentences(20, 60)), 1e-4)
 

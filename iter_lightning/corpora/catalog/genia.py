@@ -1,4 +1,6 @@
-"""Read the GENIA 3.02 archive, with the rules behind the splits of recent work on nested entities.
+"""GENIA: its description, and the reader of the 3.02 archive.
+
+The rules are those behind the splits of recent work on nested entities:
 
 - Sentences keep the order of the file.
 - Text is split at white space and at every `cons` tag.
@@ -15,11 +17,13 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 from xml.parsers import expat
 
+from iter_lightning.corpora.corpus import Corpus, CorpusFile, Counts, Layout, SplitProtocol, Splits
+from iter_lightning.corpora.spert import read_spert, write_spert
 from iter_lightning.errors import CorpusError, IterError
 from iter_lightning.io.streams import GzipReader, regular_file
-from iter_lightning.types import Entity, Example
+from iter_lightning.types import Entity, Example, Schema
 
-XML_NAME = "GENIAcorpus3.02.xml"
+XML_NAME, ARCHIVE = "GENIAcorpus3.02.xml", "GENIAcorpus3.02.tgz"
 TYPES = (("G#DNA", "DNA"), ("G#RNA", "RNA"), ("G#protein", "protein"))
 """Prefixes of `sem` and their types."""
 EXACT = {"G#cell_type": "cell_type", "G#cell_line": "cell_line"}
@@ -126,3 +130,39 @@ class _SentenceReader:
 
 def _type_of(sem: str) -> str | None:
     return EXACT.get(sem) or next((kind for prefix, kind in TYPES if sem.startswith(prefix)), None)
+
+
+_PREPARED = Layout({"train": "genia_train_dev.json", "test": "genia_test.json"}, read_spert)
+_PARTS = {"train": slice(None, TRAIN_DEV), "test": slice(TRAIN_DEV, None)}
+
+
+def _convert(folder: Path) -> None:
+    """Write the sentences of the archive as SpERT's JSON, which is read faster."""
+    examples = read_genia(folder / ARCHIVE)
+    for split, part in _PARTS.items():
+        write_spert(examples[part], folder / _PREPARED.files[split])
+
+
+def _protocol(splits: Splits, protocol: SplitProtocol) -> Splits:
+    """Under `clean`, split dev off train as usual."""
+    if protocol == "paper" or "dev" in splits:
+        return splits
+    return {**splits, "train": splits["train"][:TRAIN], "dev": splits["train"][TRAIN:]}
+
+
+GENIA = Corpus(
+    name="genia", title="GENIA", omega=4, flat=False, overlapping="21.6%",
+    summary="MEDLINE abstracts with nested entities; `clean` selects on the usual last tenth of train, `paper` on test.",
+    read=read_genia, layouts=(_PREPARED, Layout(dict.fromkeys(_PARTS, ARCHIVE), read_genia, _PARTS)),
+    convert=_convert, protocol=_protocol,
+    schema=Schema(("DNA", "RNA", "cell_line", "cell_type", "protein")),
+    files=(
+        CorpusFile(
+            ARCHIVE, "", "http://www.nactem.ac.uk/GENIA/current/GENIA-corpus/Term/GENIAcorpus3.02.tgz",
+            "85b2aede313308c33783ba508d054d0af0ff9c7e48490f0db5168a9f88d74d1c",
+        ),
+    ),
+    counts={"train": Counts(16692, 50509, 0), "test": Counts(1854, 5506, 0)},
+    license='annotation CC BY 3.0, attribution "Corpus annotations (c) GENIA Project"; abstracts under NLM terms',
+    citation="Kim et al., Bioinformatics 19 (Suppl. 1), 2003; sentences and types as in Tan et al., IJCAI 2021",
+)  # fmt: skip

@@ -1,4 +1,6 @@
-"""Read ASP's JSON for ACE05: a sentence between marker tokens, and the same sentence with `extended` context.
+"""ACE05 (licensed): its description, and the reader of ASP's JSON.
+
+In ASP's JSON a record holds a sentence between marker tokens, and the same sentence with `extended` context.
 
 The converter that writes these files omits the closing marker of `extended` for the last sentence of a document. It
 omits both markers if the sentence alone exceeds its limit (128 words in train, 256 in dev and test).
@@ -9,16 +11,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from iter_lightning.corpora.corpus import Corpus, CorpusFile, Layout, SplitProtocol, Splits
+from iter_lightning.corpora.dygie import DYGIE_FILES, read_dygie
 from iter_lightning.corpora.records import (
     Faults,
     build_example,
     check_words,
+    read_text,
     record_objects,
     required_list,
     take_keys,
 )  # fmt: skip
 from iter_lightning.corpora.spert import record_id
-from iter_lightning.types import Example
+from iter_lightning.types import Example, Schema
 
 OPEN, CLOSE = "<extra_id_22>", "<extra_id_23>"
 """Markers around the annotated sentence, in `tokens` and usually in `extended`."""
@@ -103,3 +108,38 @@ def _split(words: tuple[str, ...], marker: str, to_the_end: bool = False) -> tup
 def _shift(offset: Any, by: int) -> Any:
     """Subtract from an offset, which counts the opening marker. Other values are left for the check to report."""
     return offset - by if isinstance(offset, int) and not isinstance(offset, bool) else offset
+
+
+def _read(path: Path) -> list[Example]:
+    """Read a file in ASP's or DyGIE's layout, which its content decides."""
+    head = read_text(path)[:4096].lstrip()
+    return read_asp(path) if head.startswith("[") or OPEN in head else read_dygie(path)
+
+
+def _protocol(splits: Splits, protocol: SplitProtocol) -> Splits:
+    """Return all sentences or, under `paper`, those that the published numbers used."""
+    if protocol == "paper":
+        return {name: [e for e in split if e.relations or not e.entities] for name, split in splits.items()}
+    return splits
+
+
+ACE05 = Corpus(
+    name="ace05", title="ACE05", omega=1,
+    summary="News and conversation, 7 entity and 6 relation types (licensed; `prepare ace05` explains how to get it). "
+            "`paper` leaves out sentences with entities but no relation, also in test.",
+    read=_read, layouts=(Layout(DYGIE_FILES, _read),), protocol=_protocol,
+    schema=Schema(
+        ("FAC", "GPE", "LOC", "ORG", "PER", "VEH", "WEA"),
+        ("ART", "GEN-AFF", "ORG-AFF", "PART-WHOLE", "PER-SOC", "PHYS"), ("PER-SOC",),
+    ),
+    files=(CorpusFile("ace05_train.json", "train"), CorpusFile("ace05_dev.json", "dev"),
+           CorpusFile("ace05_test.json", "test")),
+    license="LDC license, catalog number LDC2006T06",
+    citation="Walker et al., ACE 2005 Multilingual Training Corpus, LDC2006T06",
+    obtain=(
+        "ACE05 may not be downloaded: the Linguistic Data Consortium licenses it as LDC2006T06 "
+        "(catalog.ldc.upenn.edu/LDC2006T06). Convert it with DyGIE's ACE05 preprocessing, then, for context as in the "
+        "paper, with ASP's ace05_to_json.py. Put either ace05_train.json, ace05_dev.json, ace05_test.json (ASP) or "
+        "train.json, dev.json, test.json (DyGIE) into one folder and give it with --from FOLDER."
+    ),
+)  # fmt: skip
