@@ -94,8 +94,6 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("family", ["roberta", *(pytest.param(name, marks=SLOW) for name in ("t5", "deberta_v3"))])
-    "family", ["roberta", *(pytest.param(f, marks=pytest.mark.slow) for f in ("t5", "deberta_v3"))]
-)
 def test_speed_of_a_random_architecture_is_measured(
     family: str, encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
