@@ -17,6 +17,7 @@ from iter_lightning.studies.sweeps.report import best_of
 from iter_lightning.studies.sweeps.search import Facade, Proposal
 from iter_lightning.studies.sweeps.sweep import Sweep
 from iter_lightning.training.extends import lookup, merged
+from tests.studies.builders import heard
 from tests.studies.sweeps.fakes import (
     BATCH,
     CRASHES,
@@ -131,10 +132,9 @@ def test_trials_at_a_time(facade: str, tmp_path: Path) -> None:
 
 
 def test_stopped_trials_are_ended(tmp_path: Path) -> None:
-    said: list[str] = []
     launcher = FakeLauncher(kill_after=0)
-    with pytest.raises(Killed):
-        Sweep(sweep_config(tmp_path), tmp_path / "sweep", launcher, say=said.append).run()
+    with heard() as said, pytest.raises(Killed):
+        Sweep(sweep_config(tmp_path), tmp_path / "sweep", launcher).run()
     assert launcher.stopped
     assert said[-1] == "stopping 1 trials; the same command resumes the sweep"
 
@@ -148,7 +148,7 @@ def test_a_trial_that_a_signal_stopped_is_resumed_and_no_crash(status: int, tmp_
             return outcome
 
     launcher = OneStop(crashes=(2,), status=status)
-    sweep = Sweep(sweep_config(tmp_path, trials=3), tmp_path / "sweep", launcher, say=[].append)
+    sweep = Sweep(sweep_config(tmp_path, trials=3), tmp_path / "sweep", launcher)
     sweep.run()
     assert launcher.started.count("trial 2") == 2
     assert {trial.status for trial in sweep.journal.trials} == {"finished"}
