@@ -41,9 +41,9 @@ def test_sweeps_of_the_paper_are_appendix_d(name: str) -> None:
     assert corpus_of(config) == name
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
-def test_what_is_drawn_is_parsed(path: Path, tmp_path: Path) -> None:
-    config = load_sweep(path)
+@pytest.mark.parametrize("name", ["conll04", "conll04_minilm", "synthetic"])  # the paper's others have the same space
+def test_what_is_drawn_is_parsed(name: str, tmp_path: Path) -> None:
+    config = load_sweep(FOLDER / f"{name}.yaml")
     proposal = Search(config.dimensions, config.facade, config.seed, config.initial, config.epochs).ask()
     assert proposal is not None
     trial = tmp_path / "trial.yaml"

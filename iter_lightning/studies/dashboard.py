@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.resources import files
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 
@@ -25,11 +25,7 @@ INSTALL = "the dashboard needs wandb-workspaces: pip install 'iter-lightning[das
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart.
-
-    Raises:
-        ConfigError: Unknown kind, or one without its data.
-    """
+    """One chart."""
 
     __pydantic_config__ = NO_OTHER_KEYS
 
@@ -44,13 +40,6 @@ class Panel:
     x_label: str = ""
     y_label: str = ""
     log_y: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ConfigError(f"panel {self.title!r}: kind {self.kind!r} is not one of {', '.join(get_args(Kind))}")
-        needs = {"lines": "y", "bars": "y", "comparer": "title"}.get(self.kind, "table")
-        if not getattr(self, needs):
-            raise ConfigError(f"panel {self.title!r}: kind {self.kind} needs {needs}")
 
 
 @dataclass(frozen=True)

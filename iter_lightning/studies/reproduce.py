@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from iter_lightning.studies.runs.runner import PENDING, RunnerOptions, make_runs
 from iter_lightning.studies.runs.survey import Run, Survey
 from iter_lightning.training.yaml_files import parse_yaml
 
+_LOG = logging.getLogger(__name__)
 PLANS = ("table2", "table4", "table6", "table7")
 TARGETS = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure2", "figure3")
 
@@ -51,13 +53,13 @@ def _make(target: str, options: argparse.Namespace, survey: Survey, several: boo
     # Table 3 and the figures show Table 2's runs
     plan = load_plan(options.experiments / f"{target if target in PLANS else 'table2'}.yaml")
     if target in PLANS:
-        print(f"{target}: {plan.title}", flush=True)
+        _LOG.info("%s: %s", target, plan.title)
     corpora, encoders = options.corpora, options.encoders
     if several:  # tables differ in their rows and columns: each takes what it has of those asked for
         corpora = [name for name in corpora if name in plan.corpora]
         encoders = [name for name in encoders if name in {row.key for row in plan.rows}]
         if (options.corpora and not corpora) or (options.encoders and not encoders):
-            print("  it has none of the corpora or encoders asked for")
+            _LOG.info("  it has none of the corpora or encoders asked for")
             return []
     failed: list[str] = []
     if target in PLANS:  # for the others nothing is trained
@@ -134,7 +136,7 @@ def seeds(arguments: list[str]) -> None:
         runs = survey.runs(specs, allow_unfinished=True)
     from iter_lightning.studies.tables.cells import summary_text
 
-    print(f"\n{summary_text(runs)}")
+    print(summary_text(runs))
     if failed := [run.spec.name for run in runs if run.state != "done" or run.unfinished]:
         raise IterError(f"{len(failed)} of {len(runs)} runs are not finished: {', '.join(failed)}")
 

@@ -90,7 +90,10 @@ def test_memory_of_fresh_processes_leaves_out_what_the_parent_holds(model_dir: P
         assert entry.values["peak"] < 600 + entry.values["imports"] < len(ballast)
 
 
-@pytest.mark.parametrize("family", ["t5", "deberta_v3", "roberta"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("family", ["roberta", *(pytest.param(name, marks=SLOW) for name in ("t5", "deberta_v3"))])
 def test_speed_of_a_random_architecture_is_measured(
     family: str, encoder_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

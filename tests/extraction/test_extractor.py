@@ -159,6 +159,7 @@ def test_thresholds_by_type() -> None:
     assert [(r.head.text, r.tail.text) for r in gone.relations if r.type == "Next"] == [("a", "b")]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(COMMON), min_size=1, max_size=30))
 def test_windowed_is_unwindowed_where_the_text_fits(words: list[str]) -> None:
     wide, narrow = (random_model_extractor("document", n) for n in (256, 40))

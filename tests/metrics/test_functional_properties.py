@@ -6,7 +6,6 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +24,7 @@ COMBINATIONS = list(product(("position", "surface"), ("once", "twice")))
 DEFINITIONS = [EvaluationDefinition(match=match, symmetric=symmetric) for match, symmetric in COMBINATIONS]
 ONCE, SURFACE = EvaluationDefinition(), EvaluationDefinition(match="surface")
 Tally = dict[str, dict[str, tuple[int, int, int]]]
-each_definition = pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda d: f"{d.match}-{d.symmetric}")
+definitions = st.sampled_from(DEFINITIONS)
 
 
 @st.composite
@@ -98,14 +97,12 @@ def twin(gold: Example, pred: Prediction, definition: EvaluationDefinition) -> T
     return result
 
 
-@each_definition
-@given(pair=pairs())
+@given(pair=pairs(), definition=definitions)
 def test_count_against_sets(definition: EvaluationDefinition, pair: tuple[Example, Prediction]) -> None:
     assert counted(*pair, definition) == twin(*pair, definition)
 
 
-@each_definition
-@given(pair=pairs())
+@given(pair=pairs(), definition=definitions)
 def test_swapping_gold_and_prediction_swaps_precision_and_recall(
     definition: EvaluationDefinition, pair: tuple[Example, Prediction]
 ) -> None:
@@ -124,8 +121,7 @@ def test_swapping_gold_and_prediction_swaps_precision_and_recall(
             assert there[mean]["f1"] == again[mean]["f1"]
 
 
-@each_definition
-@given(pair=pairs())
+@given(pair=pairs(), definition=definitions)
 def test_gold_itself_is_perfect(definition: EvaluationDefinition, pair: tuple[Example, Prediction]) -> None:
     gold = pair[0]
     for task, by_type in counted(gold, predicted(gold.entities, gold.relations), definition).items():
@@ -134,9 +130,8 @@ def test_gold_itself_is_perfect(definition: EvaluationDefinition, pair: tuple[Ex
         assert (total.precision, total.recall, total.f1) == ((1.0,) * 3 if occurs else (0.0,) * 3)
 
 
-@each_definition
-@settings(max_examples=30)
-@given(pair=pairs(), data=st.data())
+@settings(max_examples=60)
+@given(pair=pairs(), definition=definitions, data=st.data())
 def test_order_and_repetition_within_a_sentence_do_not_matter(
     definition: EvaluationDefinition, pair: tuple[Example, Prediction], data: st.DataObject
 ) -> None:
@@ -150,10 +145,9 @@ def test_order_and_repetition_within_a_sentence_do_not_matter(
     assert counted(other, again, definition) == counted(gold, pred, definition)
 
 
-@pytest.mark.parametrize("match", ["position", "surface"])
-@given(pair=pairs())
+@given(pair=pairs(), match=st.sampled_from(["position", "surface"]))
 def test_twice_weighs_symmetric_types_up_to_twice_and_others_alike(
-    match: str, pair: tuple[Example, Prediction]
+    pair: tuple[Example, Prediction], match: str
 ) -> None:
     once, twice = (counted(*pair, EvaluationDefinition(match=match, symmetric=s)) for s in ("once", "twice"))
     assert once["NER"] == twice["NER"]
@@ -163,8 +157,7 @@ def test_twice_weighs_symmetric_types_up_to_twice_and_others_alike(
             assert all(a <= b <= most * a for a, b in zip(once[task][kind], twice[task][kind], strict=True))
 
 
-@each_definition
-@given(pair=pairs())
+@given(pair=pairs(), definition=definitions)
 def test_turning_symmetric_relations_round_changes_nothing(
     definition: EvaluationDefinition, pair: tuple[Example, Prediction]
 ) -> None:

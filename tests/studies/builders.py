@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import product
 from pathlib import Path
@@ -17,6 +19,21 @@ DEFINITIONS = [
     EvaluationDefinition(gold, match, symmetric)
     for gold, match, symmetric in product(("corpus", "encoded"), ("position", "surface"), ("once", "twice"))
 ]
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """The messages that studies log."""
+    said: list[str] = []
+    logger, handler = logging.getLogger("iter_lightning.studies"), logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
 
 
 def manifest_of(spec: RunSpec, **changes: Any) -> dict[str, Any]:

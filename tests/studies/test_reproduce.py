@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from iter_lightning.cli import main
 from iter_lightning.model import IterModel
 from iter_lightning.studies.tables import throughput
+from tests.studies.builders import heard
 
 pytestmark = pytest.mark.slow
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -51,7 +52,7 @@ def arguments(experiments: Path, place: Path) -> list[str]:
             "--wandb-mode", "disabled"]  # fmt: skip
 
 
-def test_a_table_killed_on_the_way(arguments: list[str], place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_table_killed_on_the_way(arguments: list[str], place: Path) -> None:
     """kill -9 of the runner ends its run, too; the same command finishes both, and none is trained twice."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "iter_lightning", "reproduce", "table2", *arguments, "--jobs", "2"]
@@ -68,8 +69,8 @@ def test_a_table_killed_on_the_way(arguments: list[str], place: Path, capfd: pyt
 
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "continue  mine/seed1" in done.stdout
-    assert "2/2 finished" in done.stdout
+    assert "continue  mine/seed1" in done.stderr
+    assert "2/2 finished" in done.stderr
     assert [json.loads(path.read_text())["status"] for path in manifests] == ["finished"] * 2
     assert len(json.loads(manifests[0].read_text())["attempts"]) == 2
     text = (place / "reports" / "table2.md").read_text()
@@ -78,8 +79,9 @@ def test_a_table_killed_on_the_way(arguments: list[str], place: Path, capfd: pyt
     assert "| Tiny | 2 |" in text
 
     before = [path.stat().st_mtime_ns for path in manifests]
-    assert main(["reproduce", "table2", *arguments]) == 0
-    assert "2 runs: 2 finished, 0 to do" in capfd.readouterr().out
+    with heard() as said:
+        assert main(["reproduce", "table2", *arguments]) == 0
+    assert "2 runs: 2 finished, 0 to do" in "\n".join(said)
     assert [path.stat().st_mtime_ns for path in manifests] == before
 
 
@@ -120,26 +122,26 @@ def test_throughput(arguments: list[str], place: Path, monkeypatch: pytest.Monke
 
 def test_seeds_of_one_experiment(experiments: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     options = ["--config", str(experiments / "mine.yaml"), "--runs", str(place / "runs"), "--wandb-mode", "disabled"]
-    assert main(["seeds", *options, "--seeds", "1", "2"]) == 0
-    said = capfd.readouterr().out
-    assert "2 runs: 2 finished, 0 to do" in said  # Table 2's runs are this experiment's
-    assert "RE+" in said
-    assert main(["seeds", *options, "--seeds", "1", "9", "--set", "model.max_subwords=9999"]) == 2
-    captured = capfd.readouterr()
-    assert "FAILED mine-" in captured.out
-    assert "2 of 2 runs are not finished" in captured.err
+    with heard() as said:
+        assert main(["seeds", *options, "--seeds", "1", "2"]) == 0
+        assert "2 runs: 2 finished, 0 to do" in "\n".join(said)  # Table 2's runs are this experiment's
+        assert "RE+" in capfd.readouterr().out
+        assert main(["seeds", *options, "--seeds", "1", "9", "--set", "model.max_subwords=9999"]) == 2
+    assert "FAILED mine-" in "\n".join(said)
+    assert "2 of 2 runs are not finished" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is missing")
-def test_seeds_on_a_ray_cluster(experiments: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_seeds_on_a_ray_cluster(experiments: Path, place: Path) -> None:
     """Two runs at a time on a local Ray of two workers end as local processes do."""
     options = ["--config", str(experiments / "mine.yaml"), "--runs", str(place / "ray"), "--wandb-mode", "disabled"]
     try:
-        assert main(["seeds", *options, "--seeds", "1", "3", "--jobs", "2", "--launcher", "ray"]) == 0
+        with heard() as said:
+            assert main(["seeds", *options, "--seeds", "1", "3", "--jobs", "2", "--launcher", "ray"]) == 0
     finally:
         if (ray := sys.modules.get("ray")) is not None:
             ray.shutdown()
-    assert "2/2 finished" in capfd.readouterr().out
+    assert "2/2 finished" in "\n".join(said)
     here, there = (
         load_file(place / name / "mine" / "seed1" / "model" / "model.safetensors") for name in ("runs", "ray")
     )

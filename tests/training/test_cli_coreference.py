@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from iter_lightning.cli import main
 from tests.corpora.test_loading import scierc_documents
+
+pytestmark = pytest.mark.usefixtures("without_analysis")
 
 
 def test_fit_and_test(encoder_dir: Path, tmp_path: Path) -> None:

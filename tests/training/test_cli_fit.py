@@ -23,6 +23,8 @@ from iter_lightning.training.datamodules import Custom
 from iter_lightning.training.run import RunFolder, differences
 from tests.builders import SCHEMA
 
+pytestmark = pytest.mark.usefixtures("without_analysis")
+
 
 def losses(run: Path) -> list[float]:
     return [json.loads(line)["train/loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -96,8 +98,7 @@ def test_the_run_folders_configuration_runs_on_its_own(
     assert "test   RE+" in capsys.readouterr().out
 
 
-def test_exported_model_predicts(arguments: list[str], corpus_dir: Path, tmp_path: Path) -> None:
-    assert main(["fit", *arguments]) == 0
+def test_exported_model_predicts(trained: list[str], corpus_dir: Path, tmp_path: Path) -> None:
     model = IterModel.from_pretrained(tmp_path / "run" / "model")
     examples = read_spert(corpus_dir / "test.json")
     predictions = model.predict(examples)
@@ -107,12 +108,12 @@ def test_exported_model_predicts(arguments: list[str], corpus_dir: Path, tmp_pat
         assert all(0 <= s <= 1 for s in (*prediction.entity_scores, *prediction.relation_scores))
 
 
+@pytest.mark.parametrize("more", [[], ["--experiment=other"]])  # the name of an experiment is not part of a run
 def test_a_finished_run_is_never_run_again(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: list[str], trained: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fit", *arguments]) == 0
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")}
-    assert main(["fit", *arguments]) == 0
+    assert main(["fit", *trained, *more]) == 0
     assert "finished" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")} == before
 
@@ -126,17 +127,8 @@ def test_two_processes_do_not_share_a_run_folder(
     assert main(["fit", *arguments, "--trainer.max_epochs=1"]) == 0
 
 
-def test_the_name_of_an_experiment_is_not_what_a_run_is(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["fit", *arguments, "--trainer.max_epochs=1"]) == 0
-    assert main(["fit", *arguments, "--trainer.max_epochs=1", "--experiment=other"]) == 0
-    assert "finished" in capsys.readouterr().out
-
-
-def test_another_configuration_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", *arguments, "--trainer.max_epochs=1"]) == 0
-    assert main(["fit", *arguments, "--trainer.max_epochs=2", "--model.dropout=0.1"]) == 2
+def test_another_configuration_is_refused(trained: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", *trained, "--trainer.max_epochs=2", "--model.dropout=0.1"]) == 2
     said = capsys.readouterr().err
     assert "model.dropout: 0.3 there, 0.1 now" in said
     assert "trainer.max_epochs: 1 there, 2 now" in said
@@ -192,15 +184,14 @@ def test_kill_9_resumes_bit_equal(more: list[str], arguments: list[str], tmp_pat
 
 
 def test_mixed_precision_is_clipped_and_close_to_full(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bounds, clip = [], torch.nn.utils.clip_grad_norm_
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda p, bound: bounds.append(bound) or clip(p, bound))
-    assert main(["fit", *arguments, "--trainer.max_epochs=1", "--trainer.precision=bf16-mixed"]) == 0
+    assert main(["fit", *trained, "--trainer.precision=bf16-mixed", f"--run_dir={tmp_path / 'mixed'}"]) == 0
     assert bounds == [1.0] * 3  # batches of 8 in 24 sentences
-    assert main(["fit", *arguments, "--trainer.max_epochs=1", f"--run_dir={tmp_path / 'full'}"]) == 0
-    assert losses(tmp_path / "run") != losses(tmp_path / "full")
-    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "full"), rel=0.02)
+    assert losses(tmp_path / "mixed") != losses(tmp_path / "run")
+    assert losses(tmp_path / "mixed") == pytest.approx(losses(tmp_path / "run"), rel=0.02)
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ from iter_lightning.training.cli import build_cli
 from iter_lightning.training.module import IterModule
 from tests.training.test_cli_errors import said
 
+pytestmark = pytest.mark.usefixtures("without_analysis")
+
 OUTPUTS = {"is_span.w_out.weight", "is_link.w_out.weight"}
 
 
@@ -42,10 +44,9 @@ def manifest(run: Path) -> dict[str, Any]:
 
 
 def test_a_run_starts_from_another_corpus(
-    arguments: list[str], other: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: list[str], other: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = tmp_path / "run", tmp_path / "second"
-    assert main(["fit", *arguments, "--trainer.max_epochs=1"]) == 0
     mine = [*other, f"--run_dir={second}", "--trainer.max_epochs=1", f"--model.init_from={first}"]
 
     module = build_cli("fit", mine).model
@@ -82,11 +83,10 @@ def test_a_run_starts_from_another_corpus(
 
 
 def test_a_start_is_part_of_what_a_run_is(
-    arguments: list[str], other: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: list[str], other: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = tmp_path / "run", tmp_path / "second"
-    assert main(["fit", *arguments, "--trainer.max_epochs=1"]) == 0
-    plain = [*arguments, "--trainer.max_epochs=1", f"--model.init_from={first}"]
+    plain = [*trained, f"--model.init_from={first}"]
     assert "init_sha256: None there" in said(["fit", *plain], capsys)
     started = [*other, f"--run_dir={second}", "--trainer.max_epochs=1"]
     assert main(["fit", *started, f"--model.init_from={first}"]) == 0
@@ -108,12 +108,11 @@ def test_what_cannot_be_started_from(
 
 @pytest.mark.slow
 def test_a_broken_off_run_needs_its_start_no_more(
-    arguments: list[str], other: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    trained: list[str], other: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """It continues from its checkpoint to the very weights of an undisturbed one."""
     first, second = tmp_path / "run", tmp_path / "second"
-    assert main(["fit", *arguments, "--trainer.max_epochs=1"]) == 0
     more = [*other, f"--model.init_from={first}"]
     assert main(["fit", *more, f"--run_dir={tmp_path / 'whole'}"]) == 0
     begin = IterModule.on_train_epoch_start

@@ -29,6 +29,8 @@ from iter_lightning.training.run import differences, identity
 from iter_lightning.types import Schema
 from tests.builders import random_example, tiny_model
 
+pytestmark = pytest.mark.usefixtures("without_analysis")
+
 Gradients = dict[str, Tensor]
 
 
@@ -118,6 +120,7 @@ def test_a_compiled_run_leaves_what_a_plain_one_leaves(
     assert "model.compile: True there, False now" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fresh_compiler")
 def test_a_machine_that_cannot_compile_says_so_before_anything_is_written(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -6,11 +6,11 @@ Everything that matters is in the run folders, so the runner itself can be stopp
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iter_lightning.studies.runs.launch import Kind, Launcher, Outcome, Task, make_launcher, worker_command
@@ -18,6 +18,7 @@ from iter_lightning.studies.runs.plan import RunSpec
 from iter_lightning.studies.runs.stored import log_tail
 from iter_lightning.studies.runs.survey import Run, Survey, best_of, by_reason
 
+_LOG = logging.getLogger(__name__)
 PENDING = ("new", "started", "trained")
 
 
@@ -31,9 +32,7 @@ class RunnerOptions:
     wandb_mode: str = "auto"
     """As in `fit`."""
     dry_run: bool = False
-    """Only report what would be done."""
-    say: Callable[[str], None] = field(default=partial(print, flush=True), repr=False)
-    """Receives each line of progress."""
+    """Only print what would be done."""
 
 
 def make_runs(specs: Sequence[RunSpec], survey: Survey, options: RunnerOptions) -> list[Run]:
@@ -42,7 +41,7 @@ def make_runs(specs: Sequence[RunSpec], survey: Survey, options: RunnerOptions) 
     Args:
         specs: The runs wanted.
         survey: The runs that exist; updated with every run that ends.
-        options: Launcher, and where progress goes.
+        options: How they are made.
 
     Returns:
         The runs that others start from, then those of `specs` in their order.
@@ -53,10 +52,10 @@ def make_runs(specs: Sequence[RunSpec], survey: Survey, options: RunnerOptions) 
     starts = list({start.name: start for spec in specs for start in spec.init_from}.values())
     begun: list[Run] = []
     if starts:
-        options.say("runs that others start from:")
+        _LOG.info("runs that others start from:")
         begun = make_runs(starts, survey, options)
     runs = _states(specs, survey, options)
-    options.say(describe(runs))
+    (print if options.dry_run else _LOG.info)(describe(runs))
     todo = list({run.spec.name: run for run in runs if run.state in PENDING}.values())  # rows may share a run
     if todo and not options.dry_run:
         _launch(todo, survey, options)
@@ -117,9 +116,9 @@ def _launch(todo: Sequence[Run], survey: Survey, options: RunnerOptions) -> None
             done += 1
             run = running.pop(outcome.task.name)
             survey.reread(run.folder.path)
-            options.say(_result(run, outcome, f"{done}/{len(todo)}", time.monotonic() - started))
+            _LOG.info(_result(run, outcome, f"{done}/{len(todo)}", time.monotonic() - started))
     except BaseException:
-        options.say(f"stopping {len(running)} runs; the same command resumes them")
+        _LOG.info("stopping %d runs; the same command resumes them", len(running))
         launcher.stop()
         raise
 
@@ -139,7 +138,7 @@ def _submit(run: Run, launcher: Launcher, survey: Survey, options: RunnerOptions
     log = survey.runs_dir / spec.group / f"{spec.part}.log"
     environment = {"ITER_DATA": str(survey.data_dir.absolute())}
     launcher.submit(Task(spec.name, worker_command(verbs, arguments), log, environment))
-    options.say(f"started   {spec.name} ({' and '.join(verbs)}; output in {log})")
+    _LOG.info("started   %s (%s; output in %s)", spec.name, " and ".join(verbs), log)
 
 
 def _result(run: Run, outcome: Outcome, place: str, elapsed: float) -> str:

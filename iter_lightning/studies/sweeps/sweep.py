@@ -17,7 +17,6 @@ import logging
 import math
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +38,7 @@ from iter_lightning.studies.tables.render import write_report
 from iter_lightning.training.extends import lookup
 from iter_lightning.training.run import RunFolder, differences
 
+_LOG = logging.getLogger(__name__)
 _CANNOT = 2
 """Exit status of a process after an error of its input."""
 _WAIT = 60.0
@@ -53,17 +53,15 @@ class Sweep:
         folder: Folder of the sweep; made if it is missing.
         launcher: Runs the trials.
         reports: Second folder for the report.
-        say: Receives each line of progress.
 
     Raises:
         ConfigError: The folder holds another sweep.
     """
 
     def __init__(
-        self, config: SweepConfig, folder: Path, launcher: Launcher, reports: Path | None = None,
-        say: Callable[[str], None] = print,
+        self, config: SweepConfig, folder: Path, launcher: Launcher, reports: Path | None = None
     ) -> None:  # fmt: skip
-        self.config, self.folder, self.launcher, self.reports, self.say = config, folder, launcher, reports, say
+        self.config, self.folder, self.launcher, self.reports = config, folder, launcher, reports
         (folder / "trials").mkdir(parents=True, exist_ok=True)
         self.journal = Journal(folder / "trials.jsonl")
         identity = config.identity()
@@ -94,7 +92,7 @@ class Sweep:
                 self._finish(self.launcher.wait())
         except BaseException:
             if self._running:
-                self.say(f"stopping {len(self._running)} trials; the same command resumes the sweep")
+                _LOG.info(f"stopping {len(self._running)} trials; the same command resumes the sweep")
             self.launcher.stop()
             raise
 
@@ -128,7 +126,7 @@ class Sweep:
         first = not self.journal.trials
         proposal = Proposal({}, self.config.full_budget) if first else self.search.ask()
         if proposal is None:
-            self.say(f"the space has nothing new after {len(self.journal.trials)} trials")
+            _LOG.info(f"the space has nothing new after {len(self.journal.trials)} trials")
             return None
         return self.journal.ask(proposal)
 
@@ -151,13 +149,13 @@ class Sweep:
         self._running[name] = trial
         budget = "" if trial.epochs is None else f", {_epochs(trial.epochs)}"
         values = ", ".join(f"{short(name)} {_rounded(value)}" for name, value in trial.proposal.values.items())
-        self.say(f"{name} of {config.trials}{budget}: {values or 'the unchanged experiment'}")
+        _LOG.info(f"{name} of {config.trials}{budget}: {values or 'the unchanged experiment'}")
 
     def _finish(self, outcome: Outcome) -> None:
         trial = self._running.pop(outcome.task.name)
         found = result_of(RunFolder(self.folder / trial.folder))
         if found is None and outcome.stopped:  # there is no result to learn from
-            self.say(f"{outcome.task.name} was stopped by a signal; it is resumed")
+            _LOG.info(f"{outcome.task.name} was stopped by a signal; it is resumed")
             self._waiting.append(trial)
             return
         if found is None and trial.number == 1 and outcome.status == _CANNOT:
@@ -175,7 +173,8 @@ class Sweep:
         best = best_of(self.journal.trials, self.config)
         so_far = "none yet" if best is None else f"trial {best.number}, {percent(best.f1)}"
         said = "crashed" if found is None else f"dev F1 {percent(found[0])} after {found[1]:.0f} s"
-        self.say(f"trial {trial.number}: {said}; best so far: {so_far}" + ("\n" + trial.reason if trial.reason else ""))
+        reason = f"\n{trial.reason}" if trial.reason else ""
+        _LOG.info("trial %d: %s; best so far: %s%s", trial.number, said, so_far, reason)
 
     def _write(self) -> None:
         """Write the incumbent and the report, and remove the models of the other trials."""
@@ -269,7 +268,7 @@ def main(arguments: list[str]) -> None:
             check_options(config)
         sweep = Sweep(config, folder, make_launcher(options.launcher, options.jobs), options.report)
         sweep.run()
-        print(f"\n{report(config, sweep.journal.trials, folder).intro}\n\n{folder / 'incumbent.yaml'}")
+        print(f"{report(config, sweep.journal.trials, folder).intro}\n\n{folder / 'incumbent.yaml'}")
 
 
 def _epochs(number: int) -> str:

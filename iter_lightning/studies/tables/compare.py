@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from iter_lightning.errors import ConfigError
 from iter_lightning.io.atomic import write_atomically
 from iter_lightning.metrics.functional import TASKS, EvaluationDefinition
-from iter_lightning.studies.runs.counts import SentenceCounts, read_sentences
-from iter_lightning.studies.runs.stored import load_runs
+from iter_lightning.studies.runs.counts import read_sentences
 from iter_lightning.studies.tables.render import Grid
+from iter_lightning.studies.tables.sides import (
+    Folds,
+    by_corpus,
+    check_apart,
+    check_same_corpora,
+    check_same_sentences,
+    find_runs,
+    pooled,
+)
 from iter_lightning.studies.tables.statistics import (
-    Counts,
     Summary,
     holm,
     micro_f1,
@@ -34,8 +38,6 @@ from iter_lightning.studies.tables.statistics import (
 
 DEFAULT = EvaluationDefinition()
 VERDICTS = ("no evidence of a difference", "A is better", "B is better")
-Folds = dict[str, list[SentenceCounts]]
-"""Title of the corpus with its fold -> runs, sorted."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Comparison:
 
 def compare_runs(
     a: Sequence[Path], b: Sequence[Path], task: str | None = None,
-    definition: EvaluationDefinition | int = DEFAULT, resamples: int = 10_000, seed: int = 0, alpha: float = 0.05,
+    definition: EvaluationDefinition = DEFAULT, resamples: int = 10_000, seed: int = 0, alpha: float = 0.05,
     allow_unfinished: bool = False,
 ) -> Comparison:  # fmt: skip
     """Compare two systems, each a list of run folders, on every corpus and task.
@@ -98,7 +100,7 @@ def compare_runs(
         a: Runs of one system.
         b: Runs of the other, on the same test sentences; their number may differ.
         task: NER, RE, RE+ or all; by default RE+ if the corpus has relations, else NER.
-        definition: An evaluation definition (the split protocol is the runs' own), or its place in results.json.
+        definition: An evaluation definition; the split protocol is the runs' own.
         resamples: Resamples of the permutation test and of the bootstrap.
         seed: Seed of both.
         alpha: The family-wise error; the intervals have confidence 1 - alpha.
@@ -115,16 +117,14 @@ def compare_runs(
         raise ConfigError(f"alpha must be between 0 and 1, found {alpha}")
     if resamples < 1 or seed < 0:
         raise ConfigError(f"expected at least 1 resample and a seed of at least 0, found {resamples} and {seed}")
-    _check_apart(a, b)
+    check_apart(a, b)
     read_a, read_b = ([read_sentences(path, allow_unfinished) for path in side] for side in (a, b))
-    sides = _by_corpus(read_a), _by_corpus(read_b)
-    if isinstance(definition, int):
-        definition = _definition_at(definition, next(iter(next(iter(sides[0].values())).values()))[0])
-    _check_same_corpora(*sides)
+    sides = by_corpus(read_a), by_corpus(read_b)
+    check_same_corpora(*sides)
     rows = []
     for corpus, a_folds in sides[0].items():
         b_folds = sides[1][corpus]
-        _check_same_sentences(a_folds, b_folds)
+        check_same_sentences(a_folds, b_folds)
         there = list(next(iter(a_folds.values()))[0].counts)
         for one in {None: there[-1:], "all": there}.get(task, [str(task)]):
             rows.append(_test(corpus, one, (a_folds, b_folds), definition, (resamples, seed, alpha)))
@@ -135,97 +135,13 @@ def compare_runs(
     )  # fmt: skip
 
 
-def find_runs(name: str) -> list[Path]:
-    """Return the run folders that an argument names: one, all below a folder, or a comma-separated list of either.
-
-    Raises:
-        ConfigError: No such folder, or no run in it.
-    """
-    found: list[Path] = []
-    for part in [name] if Path(name).exists() else [part.strip() for part in name.split(",") if part.strip()]:
-        folder = Path(part)
-        if not folder.is_dir():
-            raise ConfigError(f"{part} is not a folder; expected a run folder or a folder of run folders")
-        runs = load_runs(folder)
-        if not runs:
-            raise ConfigError(f"no run in {folder}: there is no manifest.json in it or below it")
-        found += [run.folder.path for run in runs]
-    if not found:
-        raise ConfigError(f"{name!r} names no folder; expected a run folder or a folder of run folders")
-    return found
-
-
-def _check_apart(a: Sequence[Path], b: Sequence[Path]) -> None:
-    """Refuse a run that is named twice."""
-    seen: dict[Path, str] = {}
-    for side, folders in (("A", a), ("B", b)):
-        if not folders:
-            raise ConfigError(f"{side} names no run; expected at least one run folder")
-        for folder in folders:
-            before = seen.get(folder.resolve())
-            if before:
-                place = f"twice in {side}" if before == side else "both in A and in B"
-                raise ConfigError(f"the run {folder} is {place}; expected every run once, on one side")
-            seen[folder.resolve()] = side
-
-
-def _by_corpus(runs: Sequence[SentenceCounts]) -> dict[str, Folds]:
-    """Corpus -> title -> runs sorted by seed; a corpus in folds has a title for each fold."""
-    found: dict[str, Folds] = {}
-    for run in sorted(runs, key=lambda run: (_fold_order(run.title), run.seed or 0, str(run.folder))):
-        found.setdefault(_fold_order(run.title)[0], {}).setdefault(run.title, []).append(run)
-    return found
-
-
-def _fold_order(title: str) -> tuple[str, int]:
-    """Split a title and its fold: "ADE fold 3" -> ("ADE", 3)."""
-    match = re.fullmatch(r"(.+) fold (\d+)", title)
-    return (match[1], int(match[2])) if match else (title, -1)
-
-
-def _definition_at(place: int, run: SentenceCounts) -> EvaluationDefinition:
-    if not 0 <= place < len(run.definitions):
-        known = "\n  ".join(f"{i}: {definition.describe()}" for i, definition in enumerate(run.definitions))
-        raise ConfigError(f"{run.folder} has no definition {place}; it has:\n  {known}")
-    return run.definitions[place]
-
-
-def _check_same_corpora(a: dict[str, Folds], b: dict[str, Folds]) -> None:
-    titles = [{title for folds in side.values() for title in folds} for side in (a, b)]
-    if titles[0] != titles[1]:
-        only = [f"only {side} has {', '.join(sorted(more))}"
-                for side, more in (("A", titles[0] - titles[1]), ("B", titles[1] - titles[0])) if more]  # fmt: skip
-        raise ConfigError(f"A and B must be tested on the same corpora and folds; {'; '.join(only)}")
-    for side, corpora in (("A", a), ("B", b)):
-        for corpus, folds in corpora.items():
-            numbers = {title: len(runs) for title, runs in folds.items()}
-            if len(set(numbers.values())) > 1:
-                found = ", ".join(f"{number} of {title}" for title, number in numbers.items())
-                raise ConfigError(f"{corpus}: {side} needs equally many runs of every fold, found {found}")
-
-
-def _check_same_sentences(a: Folds, b: Folds) -> None:
-    """Check all runs of a title, on both sides, against the first of A."""
-    for title, (first, *others) in a.items():
-        for run in [*others, *b[title]]:
-            where = f"{title}: {first.folder} and {run.folder} must be tested on the same sentences"
-            if len(first.sha256) != len(run.sha256):
-                raise ConfigError(f"{where}; found {len(first.sha256)} and {len(run.sha256)} of them")
-            for i, (one, other) in enumerate(zip(first.sha256, run.sha256, strict=True)):
-                if one != other:
-                    raise ConfigError(
-                        f"{where}; the first whose words or gold differ is on line {i + 1} of test_sentences.jsonl: "
-                        f"id {first.ids[i]!r} ({one}) and id {run.ids[i]!r} ({other})"
-                    )
-
-
 def _test(
     corpus: str, task: str, sides: tuple[Folds, Folds], definition: EvaluationDefinition,
     options: tuple[int, int, float],
 ) -> Row:  # fmt: skip
     """One test, not yet corrected; `options` are resamples, seed, alpha."""
     resamples, seed, alpha = options
-    a, b = (_pool(folds, task, definition) for folds in sides)
+    a, b = (pooled(folds, task, definition) for folds in sides)
     difference, p = paired_permutation(a, b, resamples, seed)
     low, high, flips = paired_bootstrap(a, b, 1 - alpha, resamples, seed)
     return Row(
@@ -234,11 +150,6 @@ def _test(
         b=summarize(micro_f1(b)), difference=difference, low=low, high=high, flips=flips, p=p, corrected_p=p,
         verdict=VERDICTS[0], notes=_notes(*sides, links=task != "NER"),
     )  # fmt: skip
-
-
-def _pool(folds: Folds, task: str, definition: EvaluationDefinition) -> Counts:
-    """Counts [R, S, 3]: the first runs of all folds form one run over all their sentences, and so on."""
-    return np.concatenate([[run.of(task, definition) for run in runs] for runs in folds.values()], axis=1)
 
 
 def _notes(a: Folds, b: Folds, links: bool) -> tuple[str, ...]:
@@ -315,7 +226,6 @@ def main(arguments: list[str]) -> None:
             name, metavar=name.upper(), help="a run folder, a folder of run folders, or several with commas between"
         )
     parser.add_argument("--task", choices=[*TASKS, "all"], help="default: RE+ if the corpus has relations, else NER")
-    parser.add_argument("--definition", type=int, metavar="PLACE", help="place in results.json, from 0, instead of:")
     parser.add_argument("--gold", choices=["corpus", "encoded"], default=DEFAULT.gold, help="default: %(default)s")
     parser.add_argument("--match", choices=["position", "surface"], default=DEFAULT.match, help="default: %(default)s")
     parser.add_argument(
@@ -330,8 +240,7 @@ def main(arguments: list[str]) -> None:
     definition = EvaluationDefinition(gold=options.gold, match=options.match, symmetric=options.symmetric)
     found = compare_runs(
         find_runs(options.a), find_runs(options.b), options.task,
-        definition if options.definition is None else options.definition,
-        options.resamples, options.seed, options.alpha, options.allow_unfinished,
+        definition, options.resamples, options.seed, options.alpha, options.allow_unfinished,
     )  # fmt: skip
     print(render(found))
     if options.json:

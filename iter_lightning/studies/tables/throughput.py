@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 LENGTHS = (32, 64, 128, 256, 512)
 """Subwords of a sentence in Figure 3."""
 PASSES = 5
-_COLORS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8e5ea2", "#b8860b", "#4a4a4a")
-_MARKERS = ("^", "v", "x", "o", "s", "D")
 
 
 def write_table3(
@@ -113,11 +111,10 @@ def draw(measured: Mapping[str, Sequence[Measured]], device: str, path: Path) ->
     from matplotlib.ticker import LogLocator
 
     figure, axis = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
-    for place, (label, points) in enumerate(measured.items()):
-        lengths, color = [point.subwords for point in points], _COLORS[place % len(_COLORS)]
-        axis.plot(lengths, [point.median for point in points], marker=_MARKERS[place % len(_MARKERS)], color=color,
-                  label=label)  # fmt: skip
-        axis.fill_between(lengths, [p.low for p in points], [p.high for p in points], color=color, alpha=0.15)
+    for label, points in measured.items():
+        lengths = [point.subwords for point in points]
+        axis.plot(lengths, [point.median for point in points], marker="o", label=label)
+        axis.fill_between(lengths, [p.low for p in points], [p.high for p in points], alpha=0.15)
     axis.set(xscale="log", yscale="log", xlabel="sequence length, subwords", ylabel="samples per second",
              title=f"Throughput on {device}")  # fmt: skip
     ticks = sorted({point.subwords for points in measured.values() for point in points})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from iter_lightning.apps.onnx.export import export_onnx
-from iter_lightning.apps.onnx.manifest import Parity
+from iter_lightning.apps.onnx.manifest import Manifest, Parity
+from iter_lightning.files import locked
 from iter_lightning.model import IterModel
 from tests.apps.onnx.builders import SENTENCES, small_model
 
@@ -20,23 +22,23 @@ def model() -> IterModel:
 
 
 @pytest.fixture(scope="session")
-def parity(model: IterModel, folder: Path) -> Parity:
+def exported(model: IterModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its folder with the graphs, never changed; exported once for all processes of pytest-xdist, as it takes long."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exported"
+    shared.mkdir(exist_ok=True)
+    folder = shared / "model"
+    with locked(shared.with_suffix(".lock"), TimeoutError("the other process takes too long"), 300):
+        if not (folder / "onnx").exists():
+            model.save_pretrained(folder)
+            export_onnx(folder, sentences=SENTENCES)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parity(exported: Path) -> Parity:
     """The agreement of its graphs with it."""
-    return export_onnx(folder, sentences=SENTENCES)
-
-
-@pytest.fixture(scope="session")
-def folder(model: IterModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its folder, never changed."""
-    folder = tmp_path_factory.mktemp("exported") / "model"
-    model.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def exported(folder: Path, parity: Parity) -> Path:
-    """Its folder with the graphs, never changed."""
-    return folder
+    return Parity(**Manifest.read(exported / "onnx").parity)
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ import pytest
 from iter_lightning.errors import ConfigError
 from iter_lightning.studies.runs.launch import PARENT, Launcher, Task, make_launcher, visible_gpus, worker_command
 
-RAY = pytest.param(
-    "ray", marks=pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is missing")
-)
+NO_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is missing")
+RAY = pytest.param("ray", marks=[NO_RAY, pytest.mark.slow])
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from iter_lightning.studies.runs import obstacles, runner, survey
 from iter_lightning.studies.runs.launch import Outcome, Task
 from iter_lightning.studies.runs.plan import RunSpec, load_plan, select
 from iter_lightning.studies.runs.runner import RunnerOptions, make_runs
-from tests.studies.builders import manifest_of, write_plan, write_run
+from tests.studies.builders import heard, manifest_of, write_plan, write_run
 
 pytestmark = pytest.mark.usefixtures("settings_are_whole")
 
@@ -74,12 +75,10 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         starts = [start for spec in specs for start in spec.init_from]
         launcher = FakeLauncher(jobs, [*specs, *starts], set(crash), act)
         monkeypatch.setattr(runner, "make_launcher", lambda *_: launcher)
-        said: list[str] = []
         runs = survey.Survey(tmp_path / "runs", tmp_path / "data")
-        try:
-            found = make_runs(specs, runs, RunnerOptions(jobs, dry_run=dry_run, say=said.append))
-        except KeyboardInterrupt:
-            found = []
+        found: list[survey.Run] = []
+        with heard() as said, suppress(KeyboardInterrupt):
+            found = make_runs(specs, runs, RunnerOptions(jobs, dry_run=dry_run))
         return {run.spec.name: run.state for run in found}, "\n".join(said), launcher
 
     return make
@@ -140,9 +139,9 @@ def test_what_cannot_be_run_says_why(study: Any) -> None:
     assert launcher.ran == []
 
 
-def test_a_dry_run_runs_nothing(study: Any, tmp_path: Path) -> None:
-    states, said, launcher = study(dry_run=True)
-    assert "7 runs: 0 finished, 5 to do, 2 not possible here" in said
+def test_a_dry_run_runs_nothing(study: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    states, _, launcher = study(dry_run=True)
+    assert "7 runs: 0 finished, 5 to do, 2 not possible here" in capsys.readouterr().out
     assert launcher.ran == []
     assert states["mine/seed1"] == "new"
     assert not (tmp_path / "runs").exists()

@@ -19,6 +19,7 @@ from iter_lightning.studies.sweeps.space import APPENDIX_D
 from iter_lightning.studies.sweeps.sweep import Sweep
 from iter_lightning.training.extends import lookup, merged
 from iter_lightning.training.run import RunFolder
+from tests.studies.builders import heard
 
 RATE, BATCH, ACTIVATION = "model.encoder_group.learning_rate", "data.init_args.batch_size", "model.activation"
 SPACE: dict[str, Any] = {name: None for name in APPENDIX_D if name not in (RATE, BATCH, ACTIVATION)}
@@ -100,9 +101,8 @@ def sweep_config(folder: Path, facade: Facade = "hpo", trials: int = 8, **option
 
 def run_sweep(config: SweepConfig, folder: Path, launcher: FakeLauncher | None = None) -> list[str]:
     """Run until the end or the kill; returns what was said."""
-    said: list[str] = []
-    with contextlib.suppress(Killed):
-        Sweep(config, folder, launcher or FakeLauncher(), say=said.append).run()
+    with heard() as said, contextlib.suppress(Killed):
+        Sweep(config, folder, launcher or FakeLauncher()).run()
     return said
 
 

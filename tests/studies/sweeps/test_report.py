@@ -17,6 +17,7 @@ from tests.studies.sweeps.fakes import (
 )
 
 
+@pytest.mark.parametrize("undisturbed", ["hpo"], indirect=True)
 def test_report(undisturbed: tuple[SweepConfig, Path]) -> None:
     config, folder = undisturbed
     text = (folder / "whole" / "report.md").read_text()

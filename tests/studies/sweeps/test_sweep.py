@@ -17,6 +17,7 @@ from iter_lightning.studies.sweeps.report import best_of
 from iter_lightning.studies.sweeps.search import Facade, Proposal
 from iter_lightning.studies.sweeps.sweep import Sweep
 from iter_lightning.training.extends import lookup, merged
+from tests.studies.builders import heard
 from tests.studies.sweeps.fakes import (
     BATCH,
     CRASHES,
@@ -32,10 +33,10 @@ from tests.studies.sweeps.fakes import (
 
 
 def test_sweep_killed_again_and_again_continues_from_its_journal(undisturbed: tuple[SweepConfig, Path]) -> None:
-    """Killed after 0, 1, 3 and 6 trials, with a line cut in the middle; its budget is raised at the end."""
+    """Killed after 0, 2 and 6 trials, with a line cut in the middle; its budget is raised at the end."""
     config, folder = undisturbed
     shorter, tried = sweep_config(folder, config.facade, trials=7), []
-    for more in (0, 1, 2, 3):
+    for more in (0, 2, 4):
         run_sweep(shorter, folder / "killed", FakeLauncher(crashes=CRASHES, kill_after=more))
         assert asked(folder / "killed")[: len(tried)] == tried  # a trial that was killed is repeated, not replaced
         tried = asked(folder / "killed")
@@ -119,27 +120,26 @@ def test_the_incumbent_is_an_experiment(undisturbed: tuple[SweepConfig, Path]) -
 @pytest.mark.parametrize("facade", get_args(Facade))
 def test_trials_at_a_time(facade: str, tmp_path: Path) -> None:
     """What ran when the sweep was killed runs again, in its own folder; nothing else does."""
-    config = sweep_config(tmp_path, facade, trials=7)
+    config = sweep_config(tmp_path, facade, trials=6)
     run_sweep(config, tmp_path / "sweep", FakeLauncher(slots=2, kill_after=3))
     assert [t.number for t in Journal(tmp_path / "sweep" / "trials.jsonl").trials if t.status == "running"] == [4, 5]
     launcher = FakeLauncher(slots=2)
     run_sweep(config, tmp_path / "sweep", launcher)
-    assert launcher.started == ["trial 4", "trial 5", "trial 6", "trial 7"]
+    assert launcher.started == ["trial 4", "trial 5", "trial 6"]
     trials = Journal(tmp_path / "sweep" / "trials.jsonl").trials
-    assert [trial.status for trial in trials] == ["finished"] * 7
-    assert len({trial.proposal.key for trial in trials}) == 7
+    assert [trial.status for trial in trials] == ["finished"] * 6
+    assert len({trial.proposal.key for trial in trials}) == 6
 
 
 def test_stopped_trials_are_ended(tmp_path: Path) -> None:
-    said: list[str] = []
     launcher = FakeLauncher(kill_after=0)
-    with pytest.raises(Killed):
-        Sweep(sweep_config(tmp_path), tmp_path / "sweep", launcher, say=said.append).run()
+    with heard() as said, pytest.raises(Killed):
+        Sweep(sweep_config(tmp_path), tmp_path / "sweep", launcher).run()
     assert launcher.stopped
     assert said[-1] == "stopping 1 trials; the same command resumes the sweep"
 
 
-@pytest.mark.parametrize("status", [143, 130, -15, -2])
+@pytest.mark.parametrize("status", [143, -2])
 def test_a_trial_that_a_signal_stopped_is_resumed_and_no_crash(status: int, tmp_path: Path) -> None:
     class OneStop(FakeLauncher):
         def wait(self) -> Outcome:
@@ -148,7 +148,7 @@ def test_a_trial_that_a_signal_stopped_is_resumed_and_no_crash(status: int, tmp_
             return outcome
 
     launcher = OneStop(crashes=(2,), status=status)
-    sweep = Sweep(sweep_config(tmp_path), tmp_path / "sweep", launcher, say=[].append)
+    sweep = Sweep(sweep_config(tmp_path, trials=3), tmp_path / "sweep", launcher)
     sweep.run()
     assert launcher.started.count("trial 2") == 2
     assert {trial.status for trial in sweep.journal.trials} == {"finished"}

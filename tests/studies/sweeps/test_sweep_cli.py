@@ -17,6 +17,7 @@ from iter_lightning.io.locks import locked
 from iter_lightning.studies.sweeps.journal import Journal
 from iter_lightning.training.extends import merged
 from iter_lightning.training.run import RunFolder
+from tests.studies.builders import heard
 from tests.studies.runs.test_launch import eventually
 from tests.studies.sweeps.fakes import BATCH, RATE, SPACE
 
@@ -65,8 +66,9 @@ def test_a_sweep_is_killed_and_goes_on(sweep: Path, tmp_path: Path, capsys: pyte
     assert done
     assert running
 
-    assert main(arguments) == 0
-    said = capsys.readouterr().out
+    with heard() as lines:
+        assert main(arguments) == 0
+    said = "\n".join([*lines, capsys.readouterr().out])
     assert all(f"trial {number} of 3" in said for number in running)
     assert not any(f"trial {number} of 3" in said for number in done)
     trials = Journal(journal).trials
