@@ -12,12 +12,13 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
+from iter_lightning.corpora.corpus import Splits
 from iter_lightning.corpora.labeled import LabeledCorpus, is_labeled, read_labeled, read_roles
 from iter_lightning.errors import ConfigError, CorpusError
 from iter_lightning.features import Aligner, Batch, EncodedExample
 from iter_lightning.features.restriction import restrict
 from iter_lightning.processes import end_with
-from iter_lightning.training.data import CorpusDataModule, Splits, Windows
+from iter_lightning.training.data import CorpusDataModule, Windows
 from iter_lightning.training.label_sampling import LabelSampler, SamplingConfig
 from iter_lightning.types import Schema
 

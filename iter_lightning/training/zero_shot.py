@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from iter_lightning.corpora.corpus import SplitProtocol
 from iter_lightning.corpora.labeled import LabeledCorpus
 from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
 from iter_lightning.model import IterModel
@@ -20,7 +21,7 @@ class ZeroShotScores:
         split_protocol: reported with the scores.
     """
 
-    def __init__(self, model: IterModel, corpora: Sequence[LabeledCorpus], split_protocol: str = "clean") -> None:
+    def __init__(self, model: IterModel, corpora: Sequence[LabeledCorpus], split_protocol: SplitProtocol = "clean") -> None:
         self.corpora = corpora
         self.models = [model.bind(corpus.schema) for corpus in corpora]
         self.metrics = [

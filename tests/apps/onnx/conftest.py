@@ -10,7 +10,7 @@ import pytest
 
 from iter_lightning.apps.onnx.export import export_onnx
 from iter_lightning.apps.onnx.manifest import Manifest, Parity
-from iter_lightning.files import locked
+from iter_lightning.io.locks import locked
 from iter_lightning.model import IterModel
 from tests.apps.onnx.builders import SENTENCES, small_model
 
