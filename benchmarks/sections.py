@@ -26,7 +26,8 @@ from torch.profiler import profile, record_function
 from benchmarks import subjects
 from benchmarks.subjects import Floor, Subject, bare_encoder, id_rows
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.extractor import Extractor, TorchBackend
+from iter_lightning.extraction.backends import TorchBackend
+from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.features import Batch, EncodedExample
 from iter_lightning.heap import return_large_buffers

@@ -14,8 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.backends import BACKENDS
 from iter_lightning.extraction.documents import CONTEXTS, Document
-from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS
+from iter_lightning.extraction.extractor import MAX_TOKENS
 from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, formats
 from iter_lightning.extraction.places import Files
 from iter_lightning.extraction.progress import show_progress

@@ -2,103 +2,32 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
+from typing import TYPE_CHECKING, overload
 
 from iter_lightning.errors import ConfigError, TextError
+from iter_lightning.extraction.backends import BACKENDS, Backend, BackendName, TorchBackend, onnx_backend
 from iter_lightning.extraction.documents import CONTEXTS, Context, Document
 from iter_lightning.extraction.grouping import grouped
+from iter_lightning.extraction.labels import EntityLabels, Labels, RelationLabels
 from iter_lightning.extraction.splitting import Splitter, resolve_language
-from iter_lightning.model.names import resolve_model
-from iter_lightning.types import NO_LIMITS, Example, Prediction, Schema, WindowLimits, surrogate_fault
+from iter_lightning.extraction.thresholds import Thresholds
+from iter_lightning.model.names import DEFAULT, resolve_model
+from iter_lightning.types import NO_LIMITS, Schema, WindowLimits, surrogate_fault
 
 if TYPE_CHECKING:
     from iter_lightning.model.inference import InferenceOptions
-    from iter_lightning.model.iter import IterModel
 
-BackendName = Literal["torch", "onnx"]
-BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 MAX_TOKENS = 4096
 """Default number of padded subwords in a batch."""
 _DOCUMENTS, _CHARACTERS = 2048, 250_000
 """Size of the groups in which a stream is processed: a number of documents, or fewer if they have enough characters."""
 
-
-class Backend(Protocol):
-    """Compute predictions; implemented by `TorchBackend` and `onnx.OnnxBackend`."""
-
-    @property
-    def schema(self) -> Schema:
-        """Return the types of the model."""
-
-    @property
-    def link_threshold(self) -> float:
-        """Return the link threshold (lambda) that is stored in the model."""
-
-    @property
-    def kernels(self) -> str:
-        """Return a one-line description of the kernels in use, for reports."""
-
-    def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
-        """Yield one prediction per example, in order. Relations have a score above the threshold."""
-
-
-@dataclass(frozen=True)
-class TorchBackend:
-    """Run an `IterModel` on its device, after `model.inference.prepare`."""
-
-    model: IterModel
-    kernels: str = "torch"
-
-    @property
-    def schema(self) -> Schema:
-        """Return the types of the model."""
-        return self.model.config.schema
-
-    @property
-    def link_threshold(self) -> float:
-        """Return the link threshold (lambda) that is stored in the model."""
-        return self.model.config.link_threshold
-
-    @classmethod
-    def load(cls, folder: Path, device: str | None, options: InferenceOptions | None) -> TorchBackend:
-        """Load a model onto a device and optimize it for inference.
-
-        Args:
-            folder: Model folder.
-            device: Device in torch's notation. None means a GPU if one is available, else the CPU.
-            options: Precision and compilation.
-
-        Raises:
-            ConfigError: If torch or the device is missing, or if the device does not support the precision efficiently.
-        """
-        check_torch()
-        import torch
-
-        from iter_lightning.model import IterModel
-        from iter_lightning.model.inference import InferenceOptions, prepare
-        from iter_lightning.model.kernels import check_precision, describe
-
-        options = options or InferenceOptions()
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            place = torch.device(device)
-            torch.empty(1, device=place)
-        except (RuntimeError, AssertionError) as error:  # torch raises these if the device does not exist
-            raise ConfigError(f"device {device!r}: {str(error).splitlines()[0]}") from error
-        check_precision(options.precision, place, options.allow_slow)
-        model = prepare(IterModel.from_pretrained(folder).to(place), options)
-        return cls(model, describe(options.precision, place, options.compile))
-
-    def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
-        """Yield predictions; see `Backend.predict`."""
-        from iter_lightning.model.pipeline import stream
-
-        return stream(self.model, examples, None, link_threshold=link_threshold, max_tokens=max_tokens)
+_BOUND = 16
+"""Number of label sets whose extractors are kept."""
 
 
 class Extractor:
@@ -116,10 +45,11 @@ class Extractor:
         ConfigError: If `context` or `max_tokens` is not valid.
 
     Example:
-        >>> extractor = Extractor.from_pretrained("runs/conll04/seed1")  # doctest: +SKIP
-        >>> document = extractor("Ada Lovelace worked for Acme in London.")  # doctest: +SKIP
+        >>> extractor = Extractor.from_pretrained()  # doctest: +SKIP
+        >>> text = "Ada Lovelace worked for Acme in London."
+        >>> document = extractor(text, labels=["person", "company", "city"], relations=["works for"])  # doctest: +SKIP
         >>> [(entity.text, entity.type) for entity in document.entities]  # doctest: +SKIP
-        [('Ada Lovelace', 'Peop'), ('Acme', 'Org'), ('London', 'Loc')]
+        [('Ada Lovelace', 'person'), ('Acme', 'company'), ('London', 'city')]
     """
 
     def __init__(
@@ -133,17 +63,18 @@ class Extractor:
         self.splitter = splitter
         self.context = context
         self.max_tokens = max_tokens
+        self._bound: dict[Labels, Extractor] = {}
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, *, language: str | None = None, context: Context = "sentence",
+        cls, model: str | Path = DEFAULT, *, language: str | None = None, context: Context = "sentence",
         device: str | None = None, options: InferenceOptions | None = None, backend: BackendName = "torch",
         max_tokens: int = MAX_TOKENS, limits: WindowLimits = NO_LIMITS,
     ) -> Extractor:  # fmt: skip
-        """Load a model from a run folder, a model folder, or the hub.
+        """Load a model from a run folder, a model folder, the installed models, or the hub.
 
         Args:
-            model: Name of the model; see `model.names.resolve_model`.
+            model: Name of the model; see `model.names.resolve_model`. The default finds types of your choice.
             language: spaCy's code for the language of the texts. None means the language of the model, or English if it
                 has none. "none" means that all documents have words.
             context: See `Extractor`.
@@ -177,6 +108,27 @@ class Extractor:
             loaded.model.limits = limits
         return cls(loaded, splitter, context, max_tokens)
 
+    def bind(self, labels: Labels) -> Extractor:
+        """Return an extractor for other types, which needs an open model and shares its weights.
+
+        Args:
+            labels: Types and their descriptions. The extractors of the last labels are kept.
+
+        Raises:
+            ConfigError: If the types of the model are fixed.
+
+        Example:
+            >>> extractor = Extractor.from_pretrained("open-minilm")  # doctest: +SKIP
+            >>> films = extractor.bind(Labels.of(["film", "director"], ["directed by"]))  # doctest: +SKIP
+        """
+        bound = self._bound.pop(labels, None) or Extractor(
+            self.backend.bind(labels), self.splitter, self.context, self.max_tokens
+        )
+        self._bound[labels] = bound  # the last one used is the last one dropped
+        if len(self._bound) > _BOUND:
+            self._bound.pop(next(iter(self._bound)))
+        return bound
+
     @property
     def schema(self) -> Schema:
         """Return the types of the model."""
@@ -189,21 +141,26 @@ class Extractor:
 
     @overload  # for type checkers, a string is also a sequence of strings
     def __call__(  # type: ignore[overload-overlap]
-        self, texts: str | Document, link_threshold: float | None = None, thresholds: Mapping[str, float] | None = None
-    ) -> Document: ...
+        self, texts: str | Document, link_threshold: float | None = None,
+        thresholds: Mapping[str, float] | None = None, labels: EntityLabels | None = None,
+        relations: RelationLabels | None = None,
+    ) -> Document: ...  # fmt: skip
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, texts: Sequence[str | Document], link_threshold: float | None = None,
-        thresholds: Mapping[str, float] | None = None,
+        thresholds: Mapping[str, float] | None = None, labels: EntityLabels | None = None,
+        relations: RelationLabels | None = None,
     ) -> list[Document]: ...  # fmt: skip
     @overload
     def __call__(
         self, texts: Iterable[str | Document], link_threshold: float | None = None,
-        thresholds: Mapping[str, float] | None = None,
+        thresholds: Mapping[str, float] | None = None, labels: EntityLabels | None = None,
+        relations: RelationLabels | None = None,
     ) -> Iterator[Document]: ...  # fmt: skip
     def __call__(
         self, texts: str | Document | Iterable[str | Document], link_threshold: float | None = None,
-        thresholds: Mapping[str, float] | None = None,
+        thresholds: Mapping[str, float] | None = None, labels: EntityLabels | None = None,
+        relations: RelationLabels | None = None,
     ) -> Document | list[Document] | Iterator[Document]:  # fmt: skip
         """Extract from one text, from a list of texts, or lazily from a stream of texts.
 
@@ -212,6 +169,8 @@ class Extractor:
             link_threshold: Link threshold (lambda) in [0, 1]. None means the value stored in the model.
             thresholds: Smallest probability for some types, in [0, 1]. Entities below the threshold of their type are
                 removed together with their relations. The threshold of a relation type replaces lambda.
+            labels: Entity types to look for, by name or with descriptions, if the model is open; see `Labels.of`.
+            relations: Relation types to look for between these entities, by name, with allowed arguments, or both.
 
         Returns:
             One document for one text, a list for a sequence, and an iterator for any other iterable.
@@ -222,6 +181,9 @@ class Extractor:
             TextError: If UTF-8 cannot encode a text. For a text or a list, it is raised before any work starts. A
                 stream raises it in place of the document, and continues with the next one.
         """
+        if labels is not None or relations is not None:
+            asked = Labels.of(self.schema.entity_types if labels is None else labels, relations)
+            return self.bind(asked)(texts, link_threshold, thresholds)
         limits = Thresholds.of(self.backend, link_threshold, thresholds)
         if isinstance(texts, (str, Document)):
             return next(_Results(self._extract(_readable([texts]), limits)))
@@ -290,69 +252,3 @@ def _readable(texts: Sequence[str | Document]) -> list[Document | TextError]:
 
 def _length(item: Document | TextError) -> int:
     return len(item.text) if isinstance(item, Document) else 0
-
-
-def onnx_backend() -> Any:
-    """Return the class `OnnxBackend`: a plug-in of a level above this one, found by its name."""
-    return pkgutil.resolve_name("iter_lightning.apps.onnx:OnnxBackend")
-
-
-def check_torch() -> None:
-    """Raise `ConfigError` if torch is not installed."""
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "the torch backend needs torch; --backend onnx runs models written by `export --onnx` without it"
-        ) from error
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Hold the smallest probability of each type."""
-
-    entity: Mapping[str, float]
-    """Thresholds of entity types, if any."""
-    relation: Mapping[str, float]
-    """Thresholds of all relation types: their own, or lambda."""
-
-    @classmethod
-    def of(
-        cls, backend: Backend, link_threshold: float | None = None, thresholds: Mapping[str, float] | None = None
-    ) -> Thresholds:
-        """Check thresholds against the types of a model and add its defaults.
-
-        Raises:
-            ConfigError: If a value is not in [0, 1], or if the model does not have a type.
-        """
-        given, schema = dict(thresholds or {}), backend.schema
-        known = {*schema.entity_types, *schema.relation_types}
-        if unknown := sorted(set(given) - known):
-            raise ConfigError(f"thresholds name {', '.join(map(repr, unknown))}; the model has {sorted(known)}")
-        link = backend.link_threshold if link_threshold is None else link_threshold
-        for name, value in {"link_threshold": link, **given}.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise ConfigError(f"the threshold {name} must be a number in [0, 1], found {value!r}")
-        return cls(
-            {name: given[name] for name in schema.entity_types if name in given},
-            {name: given.get(name, link) for name in schema.relation_types},
-        )
-
-    @property
-    def lowest_link(self) -> float:
-        """Return the smallest threshold of all relation types; 1 without relation types."""
-        return min(self.relation.values(), default=1.0)
-
-    def apply(self, document: Document) -> Document:
-        """Remove entities and relations below their thresholds."""
-        entities = tuple(e for e in document.entities if e.score >= self.entity.get(e.type, 0.0))
-        kept, lowest = set(entities), self.lowest_link
-        relations = tuple(
-            r for r in document.relations
-            if r.head in kept and r.tail in kept
-            # the backend applied the lowest threshold already; rounded scores may equal it
-            and (r.score > self.relation[r.type] or self.relation[r.type] == lowest)
-        )  # fmt: skip
-        if len(entities) == len(document.entities) and len(relations) == len(document.relations):
-            return document
-        return replace(document, entities=entities, relations=relations)

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.backends import BackendName, check_torch
 from iter_lightning.extraction.documents import Context
-from iter_lightning.extraction.extractor import MAX_TOKENS, BackendName, Extractor, check_torch
+from iter_lightning.extraction.extractor import MAX_TOKENS, Extractor
 from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, open_writer, output_format
 from iter_lightning.extraction.parts import (
     CHARACTERS,

@@ -216,11 +216,17 @@ class IterModel(IterBase):
         self.eval().ask(LabelSet.of(schema, texts))
         self.train(training)
         config = replace(self.config, schema=schema, heads="bound")
-        bound = IterModel(config, self.encoder, self.tokenizer).to(self.is_left.w_in.weight.device).eval()
+        bound = IterModel(config, self.encoder, self.tokenizer).eval()
+        bound.packing, bound.limits, bound.prepared = self.packing, self.limits, self.prepared
         for name in ("is_left", "is_span", "is_link"):
             own, new = getattr(self, name), getattr(bound, name)
             if own is not None and new is not None:
-                new.w_in = own.w_in
+                # all but the output layer is shared; a prepared model has other inner projections
+                del new.w_in
+                for part, module in own.named_children():
+                    if part != "w_out":
+                        setattr(new, part, module)
+                new.w_out.to(own.w_out.weight)
                 new.w_out.weight.copy_(own.w_out.weight)
                 new.w_out.bias.copy_(own.w_out.bias)
         return bound

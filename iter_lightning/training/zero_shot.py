@@ -21,7 +21,9 @@ class ZeroShotScores:
         split_protocol: reported with the scores.
     """
 
-    def __init__(self, model: IterModel, corpora: Sequence[LabeledCorpus], split_protocol: SplitProtocol = "clean") -> None:
+    def __init__(
+        self, model: IterModel, corpora: Sequence[LabeledCorpus], split_protocol: SplitProtocol = "clean"
+    ) -> None:
         self.corpora = corpora
         self.models = [model.bind(corpus.schema) for corpus in corpora]
         self.metrics = [

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from iter_lightning.corpora.spert import read_spert
+from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, TorchBackend
+from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, open_writer
 from iter_lightning.extraction.splitting import Splitter
 from tests.builders import SCHEMA, tiny_model

@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iter_lightning.errors import ConfigError, EncoderError
+from iter_lightning.extraction.backends import TorchBackend, check_torch
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, Thresholds, TorchBackend, check_torch
+from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.splitting import Splitter
+from iter_lightning.extraction.thresholds import Thresholds
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 from tests.builders import COMMON, SCHEMA, tiny_model
 

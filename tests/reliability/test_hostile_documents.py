@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from iter_lightning.errors import IterError, TextError
+from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, TorchBackend
+from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, formats
 from iter_lightning.extraction.splitting import Splitter
 from tests.builders import tiny_model

@@ -14,7 +14,7 @@ from iter_lightning.apps.onnx.backend import OnnxBackend
 from iter_lightning.apps.onnx.graphs import Graphs
 from iter_lightning.apps.onnx.manifest import FOLDER, Manifest, Parity, Precision, fixed_options, sha256
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.extractor import TorchBackend
+from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.io.atomic import whole_folder
 from iter_lightning.model import pretrained
 from iter_lightning.model.iter import IterModel

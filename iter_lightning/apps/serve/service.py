@@ -23,8 +23,9 @@ from iter_lightning.apps.serve.options import ServeOptions
 from iter_lightning.apps.serve.schemas import ApiError, ExtractRequest, ModelInfo, invalid_request
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, Thresholds
+from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.grouping import grouped
+from iter_lightning.extraction.thresholds import Thresholds
 from iter_lightning.types import Example, Prediction
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from iter_lightning.apps.onnx import OnnxBackend
-from iter_lightning.extraction.extractor import TorchBackend
+from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.model import IterConfig, IterModel
 from iter_lightning.model import encoder as encoders
 from iter_lightning.types import Example, Prediction

@@ -15,8 +15,9 @@ import pytest
 
 from iter_lightning.apps.onnx import OnnxBackend
 from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, TorchBackend
+from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.model import IterModel, heads, pretrained
 from iter_lightning.model import config as config_module
 from iter_lightning.types import Example

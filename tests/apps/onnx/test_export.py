@@ -12,7 +12,7 @@ from iter_lightning.apps.onnx.export import export_onnx
 from iter_lightning.apps.onnx.manifest import Manifest, Parity, sha256
 from iter_lightning.apps.onnx.tracing import tested_families
 from iter_lightning.errors import ConfigError, EncoderError
-from iter_lightning.extraction.extractor import TorchBackend
+from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.model import IterModel
 from iter_lightning.types import Example, Schema
 from tests import builders

@@ -24,8 +24,9 @@ from iter_lightning.apps.serve.schemas import (
 )
 from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, TorchBackend
+from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.types import Example, Prediction, WindowLimits
 from tests.apps.serve.builders import RuleBackend, alone, client_of, rule_app, service_of, splitter

@@ -15,7 +15,8 @@ import pytest
 from iter_lightning.apps.serve import cli
 from iter_lightning.apps.serve.server import bind
 from iter_lightning.errors import ConfigError, EncoderError
-from iter_lightning.extraction.extractor import Extractor, TorchBackend
+from iter_lightning.extraction.backends import TorchBackend
+from iter_lightning.extraction.extractor import Extractor
 from tests.apps.serve.builders import RULES, ended, served, splitter
 from tests.builders import tiny_model
 
