@@ -55,14 +55,28 @@ class IterBase(nn.Module):
         Raises:
             EncoderError: the model was built without a tokenizer.
         """
+        for name, (weight, bias) in self.output_layers(labels).items():
+            layer = getattr(self, name).w_out
+            layer.weight, layer.bias = weight, bias
+
+    def output_layers(self, labels: LabelSet) -> dict[str, tuple[Tensor, Tensor]]:
+        """Generate the weights and biases of the output layers for some labels, by the names of the heads.
+
+        Raises:
+            EncoderError: the model was built without a tokenizer.
+        """
         if self.tokenizer is None:
             raise EncoderError("this model was built without a tokenizer, so it cannot read labels")
         vectors_TH = label_vectors(self.encoder, self.tokenizer, (*labels.entities, *labels.relations))
         entities_TH, relations_TH = vectors_TH[: len(labels.entities)], vectors_TH[len(labels.entities) :]
-        for head, vectors in ((self.is_left, entities_TH), (self.is_span, entities_TH), (self.is_link, relations_TH)):
+        read = {"is_left": entities_TH, "is_span": entities_TH, "is_link": relations_TH}
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        for name, vectors in read.items():
+            head = getattr(self, name)
             if head is not None and len(vectors):
                 assert isinstance(head.w_out, LabelLinear)
-                head.w_out.bind(vectors)
+                found[name] = head.w_out.generate(vectors)
+        return found
 
     def aligner(self) -> Aligner:
         """Build the aligner that encodes examples for this model.

@@ -213,22 +213,22 @@ class IterModel(IterBase):
                 f"{', '.join((*self.config.schema.entity_types, *self.config.schema.relation_types))}"
             )
         training = self.training
-        self.eval().ask(LabelSet.of(schema, texts))
-        self.train(training)
+        if training:
+            self.eval()  # labels are read without dropout
+        layers = self.output_layers(LabelSet.of(schema, texts))
+        if training:
+            self.train()
         config = replace(self.config, schema=schema, heads="bound")
         bound = IterModel(config, self.encoder, self.tokenizer).eval()
         bound.packing, bound.limits, bound.prepared = self.packing, self.limits, self.prepared
-        for name in ("is_left", "is_span", "is_link"):
+        for name, (weight, bias) in layers.items():
             own, new = getattr(self, name), getattr(bound, name)
-            if own is not None and new is not None:
-                # all but the output layer is shared; a prepared model has other inner projections
-                del new.w_in
-                for part, module in own.named_children():
-                    if part != "w_out":
-                        setattr(new, part, module)
-                new.w_out.to(own.w_out.weight)
-                new.w_out.weight.copy_(own.w_out.weight)
-                new.w_out.bias.copy_(own.w_out.bias)
+            # all but the output layer is shared; a prepared model has other inner projections
+            del new.w_in
+            for part, module in own.named_children():
+                if part != "w_out":
+                    setattr(new, part, module)
+            new.w_out.weight, new.w_out.bias = nn.Parameter(weight), nn.Parameter(bias)
         return bound
 
     @torch.no_grad()

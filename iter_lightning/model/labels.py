@@ -21,8 +21,8 @@ _LONGEST = 48
 class LabelLinear(nn.Module):
     """A linear layer whose weights are a function of label vectors: `W_o[:, t] = P e_t` and `b_t = q e_t`.
 
-    `bind` computes the weights, which then replace those of the labels bound before. P and q have biases, which every
-    label shares.
+    `generate` computes the weights; assigned to `weight` and `bias`, they replace those of the labels before. P and q
+    have biases, which every label shares.
 
     Args:
         hidden: size H of a label vector.
@@ -44,9 +44,9 @@ class LabelLinear(nn.Module):
         self.register_buffer("weight", torch.zeros(1, width), persistent=False)
         self.register_buffer("bias", torch.zeros(1), persistent=False)
 
-    def bind(self, vectors_TH: Tensor) -> None:
-        """Compute the weights [T, F] and biases [T] of labels."""
-        self.weight, self.bias = self.column(vectors_TH), self.offset(vectors_TH).squeeze(1)
+    def generate(self, vectors_TH: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights [T, F] and biases [T] of labels."""
+        return self.column(vectors_TH), self.offset(vectors_TH).squeeze(1)
 
     def forward(self, x_XF: Tensor) -> Tensor:
         """Compute logits [X, T]."""
