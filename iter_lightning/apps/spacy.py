@@ -35,8 +35,9 @@ from typing import Any, Self
 
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import CONTEXTS
-from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS, Extractor, Thresholds
+from iter_lightning.extraction.extractor import BACKENDS, MAX_TOKENS, Extractor
 from iter_lightning.extraction.splitting import NO_LANGUAGE
+from iter_lightning.extraction.thresholds import Thresholds
 from iter_lightning.io.atomic import whole_folder
 from iter_lightning.model.names import resolve_model
 

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from iter_lightning.errors import ConfigError, TextError
+from iter_lightning.extraction.backend import Backend
 from iter_lightning.extraction.documents import CONTEXTS, Context, Document
 from iter_lightning.extraction.grouping import grouped
 from iter_lightning.extraction.splitting import Splitter, resolve_language
+from iter_lightning.extraction.thresholds import Thresholds
 from iter_lightning.model.names import resolve_model
 from iter_lightning.types import NO_LIMITS, Example, Prediction, Schema, WindowLimits, surrogate_fault
 
@@ -26,25 +28,6 @@ MAX_TOKENS = 4096
 """Default number of padded subwords in a batch."""
 _DOCUMENTS, _CHARACTERS = 2048, 250_000
 """Size of the groups in which a stream is processed: a number of documents, or fewer if they have enough characters."""
-
-
-class Backend(Protocol):
-    """Compute predictions; implemented by `TorchBackend` and `onnx.OnnxBackend`."""
-
-    @property
-    def schema(self) -> Schema:
-        """Return the types of the model."""
-
-    @property
-    def link_threshold(self) -> float:
-        """Return the link threshold (lambda) that is stored in the model."""
-
-    @property
-    def kernels(self) -> str:
-        """Return a one-line description of the kernels in use, for reports."""
-
-    def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
-        """Yield one prediction per example, in order. Relations have a score above the threshold."""
 
 
 @dataclass(frozen=True)
@@ -305,54 +288,3 @@ def check_torch() -> None:
         raise ConfigError(
             "the torch backend needs torch; --backend onnx runs models written by `export --onnx` without it"
         ) from error
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Hold the smallest probability of each type."""
-
-    entity: Mapping[str, float]
-    """Thresholds of entity types, if any."""
-    relation: Mapping[str, float]
-    """Thresholds of all relation types: their own, or lambda."""
-
-    @classmethod
-    def of(
-        cls, backend: Backend, link_threshold: float | None = None, thresholds: Mapping[str, float] | None = None
-    ) -> Thresholds:
-        """Check thresholds against the types of a model and add its defaults.
-
-        Raises:
-            ConfigError: If a value is not in [0, 1], or if the model does not have a type.
-        """
-        given, schema = dict(thresholds or {}), backend.schema
-        known = {*schema.entity_types, *schema.relation_types}
-        if unknown := sorted(set(given) - known):
-            raise ConfigError(f"thresholds name {', '.join(map(repr, unknown))}; the model has {sorted(known)}")
-        link = backend.link_threshold if link_threshold is None else link_threshold
-        for name, value in {"link_threshold": link, **given}.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise ConfigError(f"the threshold {name} must be a number in [0, 1], found {value!r}")
-        return cls(
-            {name: given[name] for name in schema.entity_types if name in given},
-            {name: given.get(name, link) for name in schema.relation_types},
-        )
-
-    @property
-    def lowest_link(self) -> float:
-        """Return the smallest threshold of all relation types; 1 without relation types."""
-        return min(self.relation.values(), default=1.0)
-
-    def apply(self, document: Document) -> Document:
-        """Remove entities and relations below their thresholds."""
-        entities = tuple(e for e in document.entities if e.score >= self.entity.get(e.type, 0.0))
-        kept, lowest = set(entities), self.lowest_link
-        relations = tuple(
-            r for r in document.relations
-            if r.head in kept and r.tail in kept
-            # the backend applied the lowest threshold already; rounded scores may equal it
-            and (r.score > self.relation[r.type] or self.relation[r.type] == lowest)
-        )  # fmt: skip
-        if len(entities) == len(document.entities) and len(relations) == len(document.relations):
-            return document
-        return replace(document, entities=entities, relations=relations)

@@ -17,9 +17,10 @@ from typing import Any
 
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, Thresholds
+from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.formats import BadRecord
 from iter_lightning.extraction.grouping import grouped
+from iter_lightning.extraction.thresholds import Thresholds
 from iter_lightning.io.atomic import write_atomically
 from iter_lightning.io.locks import locked
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, Thresholds, TorchBackend, check_torch
+from iter_lightning.extraction.extractor import Extractor, TorchBackend, check_torch
 from iter_lightning.extraction.splitting import Splitter
+from iter_lightning.extraction.thresholds import Thresholds
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 from tests.builders import COMMON, SCHEMA, tiny_model
 

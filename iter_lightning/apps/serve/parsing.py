@@ -13,7 +13,8 @@ from iter_lightning.apps.serve.options import ServeOptions
 from iter_lightning.apps.serve.schemas import ApiError, ExtractRequest
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, Thresholds
+from iter_lightning.extraction.extractor import Extractor
+from iter_lightning.extraction.thresholds import Thresholds
 
 _SHOWN_ERRORS = 3
 _MOST_ERRORS = 1000

@@ -21,8 +21,9 @@ from iter_lightning.apps.serve.parsing import check_units, parse, read_body
 from iter_lightning.apps.serve.schemas import ApiError
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
-from iter_lightning.extraction.extractor import Extractor, Thresholds
+from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.grouping import grouped
+from iter_lightning.extraction.thresholds import Thresholds
 from iter_lightning.types import Example, Prediction
 
 T = TypeVar("T")
