@@ -85,7 +85,7 @@ def build_encoder(config: PretrainedConfig) -> nn.Module:
         if hasattr(config, name):
             setattr(config, name, 1)  # a decoder is built and then dropped
     try:
-        return _stack(_model_class(config)._from_config(config, dtype=torch.float32))
+        return _stack(_construct(config))
     except Exception as error:  # transformers raises nearly anything for values that do not fit
         raise EncoderError(f"encoder: transformers cannot build it: {reason(error)}") from error
 
@@ -160,14 +160,24 @@ def _check_size(file: Path, config: PretrainedConfig, tensors: dict[str, Tensor]
     Raises:
         EncoderError: the network is more than twice as large: more than a pooler or a decoder is missing.
     """
-    model_class = _model_class(config)
     try:
-        network = planned(lambda: model_class._from_config(copy.deepcopy(config), dtype=torch.float32))
+        network = planned(lambda: _construct(copy.deepcopy(config)))
     except Exception as error:  # transformers raises nearly anything for values that do not fit
         raise EncoderError(f"{file.parent / 'config.json'}: transformers cannot build it: {reason(error)}") from error
     needed, stored = (sum(t.numel() for t in each) for each in (network.parameters(), tensors.values()))
     if needed > 2 * stored:
         raise EncoderError(f"{file}: found {stored:,} numbers, but the encoder of config.json has {needed:,}")
+
+
+def _construct(config: PretrainedConfig) -> Any:
+    """Construct a family's model in float32, whatever torch's default type is."""
+    config.dtype = torch.float32
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        return _model_class(config)(config)
+    finally:
+        torch.set_default_dtype(usual)
 
 
 def _model_class(config: PretrainedConfig) -> Any:

@@ -34,14 +34,13 @@ class PrepackedLinear(nn.Module):
     @staticmethod
     def available(dtype: torch.dtype) -> bool:
         """Return whether this build of torch has the (private) operators for this type on this processor."""
-        needed = ["_reorder_linear_weight", "_linear_pointwise"]
-        if dtype == torch.bfloat16:
-            needed.append("_is_mkldnn_bf16_supported")
-        if not _has_onednn() or not all(hasattr(torch.ops.mkldnn, name) for name in needed):
+        if not _has_onednn() or dtype not in (torch.float32, torch.bfloat16):
             return False
-        return dtype == torch.float32 or (
-            dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        )
+        try:
+            found = PrepackedLinear(torch.ones(2, 2, dtype=dtype), None)(torch.ones(1, 2, dtype=dtype))
+        except (AttributeError, RuntimeError):  # missing, changed, or without kernels for this processor
+            return False
+        return bool((found == 2).all())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., I] to [..., O]."""

@@ -48,10 +48,22 @@ def can_pack(config: PretrainedConfig) -> bool:
 def enable(encoder: nn.Module) -> None:
     """Switch the encoder to `packed_attention`, which computes padded batches as `sdpa` does."""
     config: Any = encoder.config
-    if family_of(config).packs_varlen and config._attn_implementation == "sdpa":
+    if family_of(config).packs_varlen and attention_name(encoder) == "sdpa":
         AttentionInterface.register(ATTENTION, packed_attention)
         AttentionMaskInterface.register(ATTENTION, sdpa_mask)
         encoder.set_attn_implementation(ATTENTION)  # type: ignore[operator]
+
+
+def attention_name(encoder: nn.Module) -> str | None:
+    """Return the name of the encoder's attention, or None if this version of transformers does not tell it.
+
+    There is no public way to ask. With None, padding is not left out.
+    """
+    config: Any = encoder.config
+    try:
+        return config._attn_implementation  # type: ignore[no-any-return]
+    except AttributeError:
+        return None
 
 
 def packing_strategy(encoder: nn.Module, device: torch.device) -> PackingStrategy | None:
@@ -63,9 +75,9 @@ def packing_strategy(encoder: nn.Module, device: torch.device) -> PackingStrateg
     config: Any = encoder.config
     flash = device.type == "cuda" and encoder.dtype in (torch.float16, torch.bfloat16)
     dropout = encoder.training and torch.is_grad_enabled()
-    if config._attn_implementation == ATTENTION and (device.type == "cpu" or (flash and not dropout)):
+    if attention_name(encoder) == ATTENTION and (device.type == "cpu" or (flash and not dropout)):
         return "varlen"
-    masks = config._attn_implementation in ("sdpa", ATTENTION)  # eager attention would add a bool mask
+    masks = attention_name(encoder) in ("sdpa", ATTENTION)  # eager attention would add a bool mask
     return "rows" if masks and family_of(config).packs_rows else None
 
 

@@ -77,8 +77,7 @@ def _without_optional_modules() -> Iterator[None]:
     import torch
 
     stand_ins: dict[str, Any] = {**{name: _Compiler(name) for name in _COMPILER}, "scipy": None}
-    sys.modules.update(stand_ins)
-    torch._dynamo = stand_ins[_COMPILER[0]]  # an attribute that torch otherwise imports when it is first read
+    sys.modules.update(stand_ins)  # torch itself looks its compiler up there
     try:
         with (
             mock.patch.object(torch.compiler, "disable", _undecorated),
@@ -86,6 +85,5 @@ def _without_optional_modules() -> Iterator[None]:
         ):
             yield
     finally:
-        del torch._dynamo
         for name in stand_ins:
             del sys.modules[name]

@@ -82,12 +82,12 @@ def test_int8_without_torchs_product_finds_the_same(monkeypatch: pytest.MonkeyPa
     assert torch.equal(layer(x), expected)
 
 
-@pytest.mark.parametrize("missing", ["_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported"])
+@pytest.mark.parametrize("missing", ["_reorder_linear_weight", "_linear_pointwise"])
 def test_float32_without_torchs_operators_finds_the_same(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported"} - {missing}
+    names = {"_reorder_linear_weight", "_linear_pointwise"} - {missing}
     there = {name: getattr(torch.ops.mkldnn, name) for name in names if hasattr(torch.ops.mkldnn, name)}
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**there))
-    assert not PrepackedLinear.available(torch.bfloat16)
+    assert not PrepackedLinear.available(torch.float32)
     model, texts = tiny_model("bert"), sentences()
     expected = model.predict(texts)
     assert_close(prepare(model, InferenceOptions()).predict(texts), expected)

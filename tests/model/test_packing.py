@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import PretrainedConfig
 
 from iter_lightning.features import Batch
 from iter_lightning.model import IterModel, packing
@@ -153,3 +154,9 @@ def test_flash_attention_is_called_with_windows_as_it_wants_them(reach: int, mon
     ends = torch.tensor([0, 5, 10, 12, 21], dtype=torch.int32)
     flash = packing._flash(query, key, value, ends, 9, 0.3, reach)
     torch.testing.assert_close(flash, packing._windows(query, key, value, lengths, 0.3, reach), rtol=0, atol=1e-5)
+
+
+def test_encoder_whose_attention_has_no_name_is_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("bert")
+    monkeypatch.delattr(PretrainedConfig, "_attn_implementation")
+    assert packing.packing_strategy(model.encoder, torch.device("cpu")) is None
