@@ -108,7 +108,7 @@ def test_doctests_of_covered_modules_pass() -> None:
     assert not failed
 
 
-PACKAGES = ("", ".corpora", ".features", ".metrics", ".extraction.page")
+PACKAGES = ("", ".corpora", ".features", ".metrics", ".model", ".extraction.page", ".training", ".studies")
 
 
 def public_objects() -> Iterator[tuple[str, object]]:

@@ -54,6 +54,11 @@ class CorpusDataModule(lightning.LightningDataModule):
 
     Raises:
         ConfigError: a value is outside its range.
+
+    Example:
+        >>> from iter_lightning.training.datamodules import CoNLL04
+        >>> CoNLL04(batch_size=16).schema.entity_types
+        ('Loc', 'Org', 'Other', 'Peop')
     """
 
     corpus: Corpus | None = None

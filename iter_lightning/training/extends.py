@@ -44,7 +44,7 @@ def with_extends(arguments: list[str]) -> list[str]:
 def file_of(option: str, arguments: list[str]) -> Path | None:
     """Return the last file of `--config` that sets an option, given by its last name; None if none does."""
     for file in reversed(config_files(arguments)[0]):
-        if _sets(read_yaml(file), option):
+        if _sets(_plain(read_yaml(file)), option):
             return file
     return None
 
@@ -59,9 +59,8 @@ def chain(path: Path, below: tuple[Path, ...] = ()) -> list[Path]:
     Raises:
         ConfigError: a file cannot be read, does not contain keys and values, or extends itself.
     """
-    parent = read_yaml(path).get(
-        "extends"
-    )  # read first, because this refuses a path with a NUL, which cannot be resolved
+    # read first, because this refuses a path with a NUL, which cannot be resolved
+    parent = _plain(read_yaml(path)).get("extends")
     if path.resolve() in below:
         raise ConfigError(f"{path} extends itself: {' <- '.join(map(str, (*below, path.resolve())))}")
     if len(below) >= MAX_CHAIN:

@@ -28,6 +28,10 @@ class GroupConfig:
 
     Raises:
         ConfigError: a value is outside its range.
+
+    Example:
+        >>> GroupConfig(2e-5, schedule="constant").weight_decay
+        0.0
     """
 
     learning_rate: float

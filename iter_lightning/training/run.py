@@ -43,6 +43,10 @@ class RunFolder:
 
     Args:
         path: the folder, which may not exist yet.
+
+    Example:
+        >>> RunFolder("runs/absent/seed1").finished
+        False
     """
 
     def __init__(self, path: str | Path) -> None:

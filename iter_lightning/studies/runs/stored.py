@@ -25,7 +25,12 @@ _REQUIRED = ("status", "config", "seed", "encoder", "tokenizer_sha256", "started
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run folder whose manifest is read once."""
+    """A run folder whose manifest is read once.
+
+    Example:
+        >>> StoredRun(RunFolder("runs/absent/seed1")).finished
+        False
+    """
 
     folder: RunFolder
 
@@ -53,6 +58,13 @@ def load_runs(folder: str | Path, pattern: str = "**") -> list[StoredRun]:
     Args:
         folder: A run folder or a folder of run folders.
         pattern: Which folders below it to look at; `*/*` leaves out the trials of sweeps.
+
+    Returns:
+        The runs that have a manifest, finished or not.
+
+    Example:
+        >>> [run.folder.path for run in load_runs("runs") if run.finished]  # doctest: +SKIP
+        [PosixPath('runs/conll04_minilm/seed1')]
     """
     own = Path(folder) / "manifest.json"
     found = [own] if own.exists() else sorted(Path(folder).glob(f"{pattern}/manifest.json"))
