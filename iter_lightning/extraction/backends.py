@@ -101,7 +101,7 @@ class TorchBackend:
 
     def bind(self, labels: Labels) -> TorchBackend:
         """Choose the types of an open model; see `IterModel.bind`."""
-        return replace(self, model=self.model.bind(labels.schema, dict(labels.texts)))
+        return replace(self, model=self.model.bind(labels.schema, dict(labels.texts), labels.nested))
 
 
 def onnx_backend() -> Any:

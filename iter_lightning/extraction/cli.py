@@ -9,20 +9,22 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.backends import BACKENDS
-from iter_lightning.extraction.documents import CONTEXTS, Document
+from iter_lightning.extraction.documents import CONTEXTS, Document, TextEntity
 from iter_lightning.extraction.extractor import MAX_TOKENS
 from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, formats
+from iter_lightning.extraction.labels import Labels, add_label_options
 from iter_lightning.extraction.places import Files
 from iter_lightning.extraction.progress import show_progress
 from iter_lightning.extraction.run import Executor, ExtractionConfig, Summary, extract, run_here
 from iter_lightning.heap import limit_onednn_cache, return_large_buffers
 from iter_lightning.machine import require_standard_output
+from iter_lightning.model.names import DEFAULT, ready_models
 from iter_lightning.model.startup import allow_quick_import
 from iter_lightning.processes import advise
 from iter_lightning.status import unfinished_note
@@ -31,6 +33,7 @@ _logger = logging.getLogger(__name__)
 LAUNCHERS = ("local", "ray")
 _EPILOG = """
 examples:
+  extract article.txt --labels "person,company,drug" --relations "works for,causes"
   extract runs/mine/seed1 article.txt                             JSON lines to the terminal
   extract runs/mine/seed1 texts/ --output found.jsonl --output page.html
   extract runs/mine/seed1 news.parquet --text-field body --output triples.csv
@@ -49,6 +52,7 @@ def main(arguments: list[str]) -> None:
     limit_onednn_cache()
     return_large_buffers()
     allow_quick_import()
+    options.model, options.inputs = model_and_inputs(options.given)
     config = _config(options)
     if note := unfinished_note(options.model):
         _logger.warning(note)
@@ -56,7 +60,7 @@ def main(arguments: list[str]) -> None:
     if not outputs:
         if options.overwrite or options.format or options.launcher != "local":
             raise ConfigError("--format, --overwrite, and --launcher require --output")
-        _to_stdout(config)
+        _to_stdout(config, options.show)
         return
     executor = _executor(options)
     started = time.monotonic()
@@ -74,11 +78,16 @@ def _parser() -> argparse.ArgumentParser:
     inputs = [name for name, format in formats().items() if format.read]
     outputs = [name for name, format in formats().items() if format.write]
     parser = argparse.ArgumentParser(
-        prog="python -m iter_lightning extract", description=main.__doc__, epilog=_EPILOG,
+        prog="python -m iter_lightning extract", usage="%(prog)s [options] [MODEL] INPUT...",
+        description=main.__doc__, epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("model", metavar="MODEL", help="run folder, model folder, or hub id")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders, or - for standard input")
+    parser.add_argument(
+        "given", metavar="INPUT", nargs="+",
+        help="run folder, model folder, name of a ready model, or hub id (default: the ready model, which finds types "
+        "of your choice); then files, folders, or - for standard input",
+    )  # fmt: skip
+    add_label_options(parser)
     parser.add_argument("--output", "-o", action="append", default=[], metavar="OUT",
                         help="output, with a format derived from its suffix; may be repeated")  # fmt: skip
     parser.add_argument("--format", choices=outputs, metavar="NAME", help=f"format of OUT: {', '.join(outputs)}")
@@ -94,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     reading.add_argument("--language", metavar="CODE",
                          help="spaCy's code, or none if all documents have words (default: the model's)")  # fmt: skip
     found = parser.add_argument_group("results")
+    found.add_argument("--show", action="store_true", help="without OUT: print colored text instead of JSON lines")
     found.add_argument(
         "--context", choices=CONTEXTS, default="sentence", help="with document, relations may cross sentences"
     )
@@ -126,6 +136,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def model_and_inputs(given: list[str]) -> tuple[str, list[str]]:
+    """Split positional arguments into the model and the inputs.
+
+    The first one is an input if it is `-`, a file, or a folder that contains neither a model nor a run.
+
+    Raises:
+        ConfigError: There is a model but no input.
+
+    Example:
+        >>> model_and_inputs(["-"])
+        ('open-minilm', ['-'])
+    """
+    first = Path(given[0])
+    is_run = any((first / name).exists() for name in ("config.json", "config.yaml", "manifest.json", "model"))
+    if given[0] == "-" or first.is_file() or (first.is_dir() and not is_run):
+        return DEFAULT, given
+    if len(given) == 1:
+        what = (
+            f"the model {first}" if first.exists() or given[0] in ready_models() else f"{first}, which does not exist"
+        )
+        raise ConfigError(f"extract needs files, folders, or - for standard input; found only {what}")
+    return given[0], given[1:]
+
+
 def _config(options: argparse.Namespace) -> ExtractionConfig:
     reading = ReadOptions(
         options.input_format, options.text_field, options.id_field, options.gold, options.max_characters
@@ -141,6 +175,7 @@ def _config(options: argparse.Namespace) -> ExtractionConfig:
         link_threshold=options.link_threshold, thresholds=_thresholds(options.threshold),
         backend=options.backend, device=options.device, precision=options.precision, compile=options.compile,
         allow_slow=options.allow_slow, max_tokens=options.max_tokens,
+        labels=Labels.from_options(options.labels, options.relations, options.schema, options.nested),
     )  # fmt: skip
 
 
@@ -167,8 +202,19 @@ def _executor(options: argparse.Namespace) -> Executor:
     return RayExecutor(options.workers)
 
 
-def _to_stdout(config: ExtractionConfig) -> None:
-    """Print documents as JSON lines in UTF-8 to standard output, and log bad records."""
+def _show(document: Document, types: Sequence[str]) -> None:
+    """Print a document with entities in colored brackets, and its relations below."""
+    from iter_lightning.terminal import Span, colors_of, console, render
+
+    def span(entity: TextEntity) -> Span:
+        return entity.start, entity.end, entity.type
+
+    links = [(span(r.head), r.type, span(r.tail), r.score) for r in document.relations]
+    console().print(render(document.text, map(span, document.entities), links, colors_of(types)))
+
+
+def _to_stdout(config: ExtractionConfig, show: bool) -> None:
+    """Print documents in UTF-8 to standard output, as JSON lines or for people to read, and log bad records."""
     require_standard_output()
     reading, extractor, rules = Reading(config.inputs, config.reading), config.extractor(), config.rules()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -188,7 +234,10 @@ def _to_stdout(config: ExtractionConfig) -> None:
     try:
         for document in extractor(documents(), rules.link_threshold, rules.thresholds):
             found += 1
-            print(json.dumps(document.to_dict(), ensure_ascii=False), flush=True)
+            if show:
+                _show(document, extractor.schema.entity_types)
+            else:
+                print(json.dumps(document.to_dict(), ensure_ascii=False), flush=True)
     except BrokenPipeError:  # the reader has closed the pipe; discard what Python flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if bad and not found:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class Labels:
     Args:
         schema: The types.
         texts: Pairs (type, text) of types whose text is not their name.
+        nested: Whether entities may overlap.
 
     Example:
         >>> labels = Labels.of(["person", "drug"], {"takes": ("person", "drug")})
@@ -33,9 +35,10 @@ class Labels:
 
     schema: Schema
     texts: tuple[tuple[str, str], ...] = ()
+    nested: bool = False
 
     @classmethod
-    def of(cls, entities: EntityLabels, relations: RelationLabels | None = None) -> Labels:
+    def of(cls, entities: EntityLabels, relations: RelationLabels | None = None, nested: bool = False) -> Labels:
         """Build labels from what a user writes.
 
         Args:
@@ -43,6 +46,7 @@ class Labels:
             relations: Names of relation types, or a map from name to one of: a pair of argument types
                 (`("person", "organization")`; each may be a list, or None for any type), a description, or a map with
                 the keys description, head, tail and symmetric.
+            nested: Whether entities may overlap.
 
         Raises:
             ConfigError: If a name is empty, repeated, or not a string, or if an argument is not an entity type.
@@ -78,13 +82,13 @@ class Labels:
         arguments = [(name, head, tail) for name, head, tail in arguments if head or tail]
         try:
             names = tuple(_items("labels", entities)), tuple(_items("relations", relations or ()))
-            return cls(Schema(*names, tuple(symmetric), tuple(arguments)), tuple(texts.items()))
+            return cls(Schema(*names, tuple(symmetric), tuple(arguments)), tuple(texts.items()), nested)
         except (ValueError, TypeError) as error:
             raise ConfigError(f"labels: {error}") from error
 
     @classmethod
     def read(cls, path: str | Path) -> Labels:
-        """Read a YAML or JSON file with `labels` and, if wanted, `relations`; see `of`.
+        """Read a YAML or JSON file with `labels` and, if wanted, `relations` and `nested`; see `of`.
 
         Raises:
             ConfigError: If the file cannot be read or has another form.
@@ -96,22 +100,62 @@ class Labels:
         except (OSError, ValueError, yaml.YAMLError) as error:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise ConfigError(f"{path}: cannot be read: {reason}") from error
-        if not isinstance(content, dict) or set(content) - {"labels", "relations"} or "labels" not in content:
+        if not isinstance(content, dict) or set(content) - {"labels", "relations", "nested"} or "labels" not in content:
             found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-            raise ConfigError(f"{path}: expected the keys labels and relations, found {found}")
+            raise ConfigError(f"{path}: expected the keys labels, relations and nested, found {found}")
         try:
-            return cls.of(content["labels"] or (), content.get("relations"))
+            return cls.of(content["labels"] or (), content.get("relations"), content.get("nested") is True)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
 
     @classmethod
+    def from_options(
+        cls, labels: str | None, relations: str | None, schema: str | None, nested: bool = False
+    ) -> Labels | None:
+        """Build labels from the options of `add_label_options`; None if none is given.
+
+        Raises:
+            ConfigError: If a name is not valid, if the file has a fault, or if both a file and names are given.
+
+        Example:
+            >>> Labels.from_options("person, city", "lives in", None).schema.entity_types
+            ('person', 'city')
+        """
+        if schema is not None:
+            if labels is not None or relations is not None:
+                raise ConfigError("give either --schema, or --labels and --relations")
+            return replace(cls.read(schema), nested=True) if nested else cls.read(schema)
+        if relations is not None and labels is None:
+            raise ConfigError("--relations needs --labels, the types of the entities that it links")
+        if nested and labels is None:
+            raise ConfigError("--nested needs --labels or --schema; other models know whether their entities overlap")
+        return None if labels is None else cls.of(_listed(labels), _listed(relations or ""), nested)
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Labels:
         """Build labels from what `to_dict` returned."""
-        return cls(Schema.from_dict(values["schema"]), tuple((name, text) for name, text in values["texts"]))
+        texts = tuple((name, text) for name, text in values["texts"])
+        return cls(Schema.from_dict(values["schema"]), texts, values["nested"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        return {"schema": self.schema.to_dict(), "texts": [list(pair) for pair in self.texts]}
+        texts = [list(pair) for pair in self.texts]
+        return {"schema": self.schema.to_dict(), "texts": texts, "nested": self.nested}
+
+
+def add_label_options(parser: ArgumentParser) -> None:
+    """Add --labels, --relations, --schema and --nested; `Labels.from_options` reads them."""
+    asked = parser.add_argument_group("labels, for open models")
+    asked.add_argument("--labels", metavar="NAMES", help="entity types to find, such as 'person,company,drug'")
+    asked.add_argument("--relations", metavar="NAMES", help="relation types to find between them: 'works for,causes'")
+    asked.add_argument("--schema", metavar="FILE",
+                       help="YAML with labels and relations, and their descriptions and argument types")  # fmt: skip
+    asked.add_argument("--nested", action="store_true", help="keep entities that overlap, not only the most probable")
+
+
+def _listed(names: str) -> list[str]:
+    """Return the names of a list with commas."""
+    return [name.strip() for name in names.split(",")] if names.strip() else []
 
 
 def _items(field: str, given: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from iter_lightning.extraction.backends import BackendName, check_torch
 from iter_lightning.extraction.documents import Context
 from iter_lightning.extraction.extractor import MAX_TOKENS, Extractor
 from iter_lightning.extraction.formats import BadRecord, Reading, ReadOptions, open_writer, output_format
+from iter_lightning.extraction.labels import Labels
 from iter_lightning.extraction.parts import (
     CHARACTERS,
     DOCUMENTS,
@@ -68,6 +69,8 @@ class ExtractionConfig:
     allow_slow: bool = False
     """See `InferenceOptions`. It does not affect the results."""
     max_tokens: int = MAX_TOKENS
+    labels: Labels | None = None
+    """Types to look for with an open model; None means the types of the model."""
 
     def rules(self) -> Rules:
         """Return the thresholds."""
@@ -84,15 +87,18 @@ class ExtractionConfig:
             from iter_lightning.model.inference import InferenceOptions
 
             options = InferenceOptions(self.precision, self.compile, allow_slow=self.allow_slow)
-        return Extractor.from_pretrained(
+        extractor = Extractor.from_pretrained(
             self.model, language=self.language, context=self.context, device=self.device, options=options,
             backend=self.backend, max_tokens=self.max_tokens,
         )  # fmt: skip
+        return extractor if self.labels is None else extractor.bind(self.labels)
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """Return plain values, with the digest of the model, the limits of chunks, and versions of packages."""
         given = asdict(self)
         del given["allow_slow"]
+        if self.labels is None:
+            del given["labels"]
         return {
             **given, "language": resolve_language(self.language, folder),
             "model_sha256": model_digest(folder), "chunk": [DOCUMENTS, CHARACTERS, SHARD_BYTES],

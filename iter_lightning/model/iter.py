@@ -190,7 +190,7 @@ class IterModel(IterBase):
         return link_loss(heads.pair_logits(head_slots, tail_slots, head_P, tail_P), gold_PR)
 
     @torch.no_grad()
-    def bind(self, schema: Schema, texts: Mapping[str, str] | None = None) -> IterModel:
+    def bind(self, schema: Schema, texts: Mapping[str, str] | None = None, nested: bool = False) -> IterModel:
         """Choose the types of an open model.
 
         The result is an ordinary model that shares the encoder and the inner layers with this one, and costs what a
@@ -199,6 +199,7 @@ class IterModel(IterBase):
         Args:
             schema: types, whose names the model reads.
             texts: what to read instead of a name, such as a description: `{"drug": "drug: a medicine"}`.
+            nested: whether entities may overlap; if not, only the most probable of overlapping ones is kept.
 
         Raises:
             ConfigError: this model is not open.
@@ -218,7 +219,7 @@ class IterModel(IterBase):
         layers = self.output_layers(LabelSet.of(schema, texts))
         if training:
             self.train()
-        config = replace(self.config, schema=schema, heads="bound")
+        config = replace(self.config, schema=schema, heads="bound", flat=not nested)
         bound = IterModel(config, self.encoder, self.tokenizer).eval()
         bound.packing, bound.limits, bound.prepared = self.packing, self.limits, self.prepared
         for name, (weight, bias) in layers.items():

@@ -19,6 +19,7 @@ from iter_lightning.model.encoder import weights_digest
 from iter_lightning.model.names import resolve_model
 from iter_lightning.processes import end_with
 from iter_lightning.status import unfinished_note
+from iter_lightning.terminal import show_predictions
 from iter_lightning.training import datamodules, mixture  # noqa: F401  (their classes are what --data can name)
 from iter_lightning.training.building import (
     PARSER_MODE,
@@ -36,7 +37,6 @@ from iter_lightning.training.module import IterModule
 from iter_lightning.training.options import TRAINER_DEFAULTS
 from iter_lightning.training.parsing import ProjectCLI
 from iter_lightning.training.results import PredictionFile, TestResults
-from iter_lightning.training.terminal import show_predictions
 from iter_lightning.training.wandb import finish_wandb, wandb_loggers
 
 

@@ -81,8 +81,8 @@ class Mixture(CorpusDataModule):
 
     @property
     def flat(self) -> bool:
-        """Return false: entities of some corpora overlap."""
-        return False
+        """Return true: without labels of your own, only the most probable of overlapping entities is kept."""
+        return True
 
     @property
     def self_links(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from iter_lightning.corpora.checks import is_flat
 from iter_lightning.corpora.corpus import SplitProtocol
 from iter_lightning.corpora.labeled import LabeledCorpus
 from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
@@ -25,7 +26,7 @@ class ZeroShotScores:
         self, model: IterModel, corpora: Sequence[LabeledCorpus], split_protocol: SplitProtocol = "clean"
     ) -> None:
         self.corpora = corpora
-        self.models = [model.bind(corpus.schema) for corpus in corpora]
+        self.models = [model.bind(corpus.schema, nested=not is_flat(corpus.splits["dev"])) for corpus in corpora]
         self.metrics = [
             ExtractionMetric(corpus.schema, EvaluationDefinition(split_protocol=split_protocol)) for corpus in corpora
         ]

@@ -83,7 +83,7 @@ def test_read_yaml(tmp_path: Path) -> None:
     ("text", "part"),
     [
         ("labels: [a, b", "cannot be read"),
-        ("entities: [a]", "expected the keys labels and relations, found entities"),
+        ("entities: [a]", "expected the keys labels, relations and nested, found entities"),
         ("- a", "found list"),
         ("labels: [a, a]", "labels.yaml: labels: 'a' is given twice"),
     ],
@@ -95,3 +95,23 @@ def test_read_mistakes_name_the_file(text: str, part: str, tmp_path: Path) -> No
         Labels.read(file)
     with pytest.raises(ConfigError, match=r"none.yaml: cannot be read: No such file"):
         Labels.read(tmp_path / "none.yaml")
+
+
+def test_from_options_read_lists_with_commas() -> None:
+    labels = Labels.from_options("person, company", "works for", None, nested=True)
+    assert labels == Labels.of(["person", "company"], ["works for"], nested=True)
+    assert Labels.from_options(None, None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("a", None, "f.yaml"), "give either --schema, or --labels"),
+        ((None, "b", None), "--relations needs --labels"),
+        (("a,,b", None, None), "expected a name, found ''"),
+        ((None, None, None, True), "--nested needs --labels or --schema"),
+    ],
+)
+def test_from_options_mistakes_are_named(options: tuple[Any, ...], part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        Labels.from_options(*options)

@@ -76,7 +76,7 @@ def test_bind_permuted_labels_permutes_columns_only(open_model: IterModel, batch
 @pytest.mark.parametrize("count", [1, 500])
 def test_bind_any_number_of_labels_predicts(open_model: IterModel, count: int) -> None:
     schema = Schema(tuple(f"type {n}" for n in range(count)), tuple(f"relation {n}" for n in range(count)))
-    (found,) = open_model.bind(schema).predict([Example(WORDS)])
+    (found,) = open_model.bind(schema, nested=True).predict([Example(WORDS)])
     assert {entity.type for entity in found.entities} <= set(schema.entity_types)
 
 
@@ -229,3 +229,11 @@ def test_predict_argument_types_are_enforced(open_model: IterModel) -> None:
     assert bounded.entities == free.entities
     kept = {r for r in free.relations if (r.head.type, r.tail.type) == ("Per", "Org")}
     assert set(bounded.relations) == kept
+
+
+@torch.no_grad()
+def test_bind_flat_entities_do_not_overlap(open_model: IterModel) -> None:
+    (flat,) = open_model.bind(SCHEMA).predict([Example(WORDS)])
+    (nested,) = open_model.bind(SCHEMA, nested=True).predict([Example(WORDS)])
+    assert all(a.end <= b.start or a.span == b.span for a, b in zip(flat.entities, flat.entities[1:], strict=False))
+    assert set(flat.entities) <= set(nested.entities)
