@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "iter_lightning"
 FLOORS = {
     "cancellation": 0, "errors": 0, "heap": 0, "processes": 0, "types": 0, "io": 0.5, "machine": 0.5,
     "registry": 0.5, "terminal": 0.5, "json_files": 0.6, "status": 0.7, "corpora": 1, "features": 2, "metrics": 2,
-    "model": 3, "training": 4, "extraction": 4, "apps": 5, "inspection": 5, "timing": 5, "studies": 6, "cli": 7, "worker": 8,
-    "__main__": 8, "__init__": 8,
+    "model": 3, "training": 4, "extraction": 4, "apps": 5, "inspection": 5, "timing": 5, "studies": 6, "cli": 7,
+    "worker": 8, "__main__": 8, "__init__": 8,
 }  # fmt: skip
 
 

@@ -123,8 +123,8 @@ class IterModel(IterBase):
             is_left_S.view_as(batch.input_ids_BN), batch.left_slots_L, batch.right_slots_M, self.config.omega, "valid"
         )
 
-        # The gold types of the candidates that are gold spans; all other candidates are "none". A gold span is no
-        # candidate if false lefts stand between its brackets.
+        # The gold types of the candidates that are gold spans; all other candidates are "none". A gold span is
+        # not a candidate if false lefts stand between its brackets.
         row_of_span_S = candidate_rows(candidates, batch.gold_spans_S3, batch.input_ids_BN.shape[1])
         span_logits_CT = heads.span_logits(candidates)
         gold_CT = torch.zeros_like(span_logits_CT, dtype=torch.bool)

@@ -16,12 +16,11 @@ import torch
 from torch import Tensor
 
 from iter_lightning.errors import ConfigError, EncoderError
-from iter_lightning.model import published
 from iter_lightning.model.encoder import load_tokenizer
 from iter_lightning.model.iter import IterModel
 from iter_lightning.model.names import resolve_model
 from iter_lightning.model.pretrained import read_config
-from iter_lightning.model.stored import check_files, read_tensors
+from iter_lightning.model.stored import check_files, read_json, read_tensors
 
 ENCODER = "encoder."
 
@@ -76,11 +75,12 @@ def required_options(path: str | Path) -> dict[str, Any]:
         ConfigError: `path` contains no model.
     """
     try:
-        config = read_config(resolve_model(path)) if not published.found_in(resolve_model(path)) else None
+        folder = resolve_model(path)
+        if read_json(folder / "config.json").get("heads") != "open":
+            return {}
+        config = read_config(folder)
     except EncoderError as error:
         raise ConfigError(f"init_from {path}: {error}") from error
-    if config is None or config.heads != "open":
-        return {}
     names = ("omega", "activation", "left_width", "pair_width", "link_threshold", "max_subwords", "predicted_lefts")
     return {"heads": "bound", **{name: getattr(config, name) for name in names}}
 
