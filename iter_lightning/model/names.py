@@ -31,8 +31,8 @@ def resolve_model(name: str | Path, revision: str | None = None) -> Path:
     This is the only place that decides what the name of a model means.
 
     Args:
-        name: a run folder (its model is in `model/`), or the folder of a saved, exported or published model; if there is
-            neither, the name of a ready model, or a hub id `owner/model`.
+        name: a run folder (its model is in `model/`), or the folder of a saved, exported or published model; if
+            there is neither, the name of a ready model, or a hub id `owner/model`.
         revision: branch, tag or commit of a hub id; None is its main branch.
 
     Returns:
