@@ -65,7 +65,7 @@ ACROSS_MODULES = {
     "apps/serve/test_attack.py", "corpora/test_readers.py", "extraction/test_extraction_corpora.py",
     "metrics/test_functional_properties.py", "model/test_gold_roundtrip_corpora.py", "model/test_open_model.py",
     "model/test_parameter_counts.py",
-    "model/test_published_checkpoints.py",
+    "model/test_published_checkpoints.py", "model/test_ready_model.py",
     "studies/sweeps/test_sweep_cli.py", "test_architecture.py", "test_experiments.py", "test_language.py",
     "test_sweeps.py", "training/test_cli_coreference.py", "training/test_cli_errors.py", "training/test_cli_fit.py",
     "training/test_cli_transfer.py", "training/test_speed.py",
