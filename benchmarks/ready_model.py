@@ -1,6 +1,6 @@
 """Make a ready model of a trained open one: choose its thresholds on dev, and store it in 8 bits.
 
-    python -m benchmarks.ready_model runs/open_minilm/seed1 iter_lightning/models/open-minilm --data ../corpora
+    python -m benchmarks.ready_model runs/open_minilm/seed1 iter_lightning/ready_models/open-minilm --data ../corpora
 
 IsLeft and IsSpan are shifted by constants, and lambda is chosen, so that the mean F1 over corpora that were not trained
 on is highest. The choice is made on their dev splits, by NER for the shifts and by RE for lambda.
@@ -19,7 +19,7 @@ import yaml
 
 from benchmarks.zero_shot import CORPORA, Subject, predictions, scores, subject
 from iter_lightning.model import IterModel
-from iter_lightning.model.labels import LabelLinear
+from iter_lightning.model.label_layers import LabelLinear
 
 LEFT_SHIFTS, SPAN_SHIFTS = (0.0, 0.75, 1.5, 2.25), (0.0, 0.5, 1.0)
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)

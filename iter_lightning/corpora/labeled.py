@@ -188,7 +188,7 @@ def read_paraphrases() -> dict[str, list[str]]:
 
 @cache
 def _packaged(name: str) -> Any:
-    return yaml.safe_load(resources.files("iter_lightning.corpora").joinpath("labels", name).read_text("utf-8"))
+    return yaml.safe_load(resources.files("iter_lightning.corpora").joinpath("label_texts", name).read_text("utf-8"))
 
 
 def _file(folder: Path, name: str, required: bool = False) -> Path | None:
@@ -211,7 +211,7 @@ def _text(entry: Any, key: str) -> str:
 
 
 def _name(key: str, entry: Any) -> str:
-    """Return the name in plain words: that of the file, a known name of the key, or the words of the key."""
+    """Return the name in plain words: a known name of the key, that of the file, or the words of the key."""
     given = _text(entry, "verbose")
     return _packaged("names.yaml").get(key) or (given if given and given != key else Label(key, key).raw)
 

@@ -19,7 +19,7 @@ from iter_lightning.model import packing, pretrained
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.decoding import SpanProposals
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
-from iter_lightning.model.labels import LabelLinear, label_vectors
+from iter_lightning.model.label_layers import LabelLinear, label_vectors
 from iter_lightning.types import LabelSet, Prediction
 
 _ENCODED_AT_ONCE = {"cpu": 2048, "cuda": 65_536}

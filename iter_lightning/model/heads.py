@@ -18,7 +18,7 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.features.lengths import whole_rows
 from iter_lightning.model import streamed
 from iter_lightning.model.chunked import ChunkedPairs
-from iter_lightning.model.labels import LabelLinear
+from iter_lightning.model.label_layers import LabelLinear
 
 _CPU_WORKSPACE = 2**21
 """Bytes of inner layers that inference computes at a time on a CPU, so that they fit into its caches."""

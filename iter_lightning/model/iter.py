@@ -28,7 +28,7 @@ from iter_lightning.model.compact import compress
 from iter_lightning.model.config import IterConfig
 from iter_lightning.model.decoding import SpanProposals, propose
 from iter_lightning.model.heads import GatedFeedForward, PairFeedForward
-from iter_lightning.model.labels import LabelLinear
+from iter_lightning.model.label_layers import LabelLinear
 from iter_lightning.model.losses import IterLoss, left_loss, link_loss, span_loss
 from iter_lightning.model.names import resolve_model
 from iter_lightning.model.pipeline import stream

@@ -14,7 +14,7 @@ PATTERNS = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt", "on
 """Files that are downloaded: configurations, weights that cannot execute code, vocabularies, exported graphs."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
-READY = Path(__file__).parents[1] / "models"
+READY = Path(__file__).parents[1] / "ready_models"
 """Folder of the models that are installed with the package."""
 DEFAULT = "open-minilm"
 """The model that is used if none is named."""

@@ -11,7 +11,7 @@ from iter_lightning.cli import main
 from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.cli import model_and_inputs
 from iter_lightning.extraction.extractor import Extractor
-from iter_lightning.model.labels import LabelLinear
+from iter_lightning.model.label_layers import LabelLinear
 from iter_lightning.model.names import DEFAULT
 from tests.builders import SCHEMA, tiny_model
 

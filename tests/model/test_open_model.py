@@ -12,7 +12,7 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.features import Batch
 from iter_lightning.model import IterConfig, IterModel
 from iter_lightning.model.iter import ModelHeads
-from iter_lightning.model.labels import LabelLinear, label_vectors
+from iter_lightning.model.label_layers import LabelLinear, label_vectors
 from iter_lightning.model.supervision import gold_lefts
 from iter_lightning.model.transfer import required_options, start_from
 from iter_lightning.types import Entity, Example, LabelSet, Relation, Schema

@@ -33,7 +33,7 @@ def write_table5(folder: Path, experiments: Path, runs_dir: Path, command: str) 
         data[corpus] = {"paper": paper, "ours": ours}
         rows.append((corpus_title(corpus), "paper", *_shown(paper)))
         rows.append((corpus_title(corpus), f"{corpus}.yaml", *_shown(ours)))
-        differing += [f"{corpus_title(corpus)}: {line}" for line in _differences(paper, ours)]
+        differing += [f"{corpus_title(corpus)}: {line}" for line in differences(paper, ours)]
     for path in sorted(runs_dir.glob("sweeps/*/report.json")):
         data[f"sweep {path.parent.name}"] = read_object(path, "remove it; `sweep` writes it again")
         incumbent = path.parent / "incumbent.yaml"
@@ -68,7 +68,7 @@ def _shown(values: Mapping[str, Any]) -> list[str]:
     return [*cells, str(values.get("batch_size")), str(values.get("activation"))]
 
 
-def _differences(paper: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+def differences(paper: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     pairs = [(f"{half} {key}", paper[half].get(key), ours[half].get(key)) for half in GROUPS for key in SETTINGS]
     pairs += [(key, paper.get(key), ours.get(key)) for key in ("batch_size", "activation")]
     return [f"{name} is {mine}, the paper's is {theirs}" for name, theirs, mine in pairs
