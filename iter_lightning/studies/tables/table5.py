@@ -69,6 +69,7 @@ def _shown(values: Mapping[str, Any]) -> list[str]:
 
 
 def differences(paper: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """Return a line for each value of an experiment that differs from what the paper prints."""
     pairs = [(f"{half} {key}", paper[half].get(key), ours[half].get(key)) for half in GROUPS for key in SETTINGS]
     pairs += [(key, paper.get(key), ours.get(key)) for key in ("batch_size", "activation")]
     return [f"{name} is {mine}, the paper's is {theirs}" for name, theirs, mine in pairs
