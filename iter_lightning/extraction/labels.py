@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.types import Schema
+from iter_lightning.types import Schema, surrogate_fault
 
 EntityLabels = Sequence[str] | Mapping[str, str | None]
 """Names, or names with descriptions."""
@@ -105,6 +106,35 @@ class Labels:
             raise ConfigError(f"{path}: {error}") from error
 
     @classmethod
+    def from_options(cls, labels: str | None, relations: str | None, schema: str | Path | None) -> Labels | None:
+        """Build labels from the options that `add_label_options` adds; None if none is given.
+
+        Args:
+            labels: Names of entity types, separated by commas.
+            relations: Names of relation types, separated by commas.
+            schema: File for `read`.
+
+        Raises:
+            ConfigError: If the options contradict each other, or if a name or the file is not valid.
+
+        Example:
+            >>> Labels.from_options("person, company", "works for", None).schema.relation_types
+            ('works for',)
+        """
+        if schema is not None:
+            if labels is not None or relations is not None:
+                raise ConfigError("--schema contains all labels; expected either --schema, or --labels and --relations")
+            return cls.read(schema)
+        if labels is None:
+            if relations is not None:
+                raise ConfigError("--relations requires --labels, the entity types that relations may connect")
+            return None
+        try:
+            return cls.of(_separated(labels), _separated(relations or ""))
+        except ConfigError as error:
+            raise ConfigError(f"--{error}") from error
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Labels:
         """Build labels from what `to_dict` returned."""
         return cls(Schema.from_dict(values["schema"]), tuple((name, text) for name, text in values["texts"]))
@@ -112,6 +142,18 @@ class Labels:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
         return {"schema": self.schema.to_dict(), "texts": [list(pair) for pair in self.texts]}
+
+
+def add_label_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options --labels, --relations and --schema to a parser or a group of it; see `Labels.from_options`."""
+    parser.add_argument("--labels", metavar="A,B", help="entity types to look for, if the model is open")
+    parser.add_argument("--relations", metavar="A,B", help="relation types to look for between them")
+    parser.add_argument("--schema", metavar="FILE", help="YAML with labels and relations, descriptions and arguments")
+
+
+def _separated(names: str) -> list[str]:
+    """Return the names in a text with commas, without the blanks around them."""
+    return [name.strip() for name in names.split(",")] if names.strip() else []
 
 
 def _items(field: str, given: Any) -> dict[str, Any]:
@@ -130,6 +172,8 @@ def _items(field: str, given: Any) -> dict[str, Any]:
     for name, said in items:
         if not isinstance(name, str) or not name.strip():
             raise ConfigError(f"{field}: expected a name, found {name!r:.80}")
+        if fault := surrogate_fault(name):
+            raise ConfigError(f"{field}: {name!r:.80}: {fault}")
         if name in found:
             raise ConfigError(f"{field}: {name!r} is given twice")
         found[name] = said
@@ -146,4 +190,6 @@ def _describe(texts: dict[str, str], field: str, name: str, description: Any) ->
         return
     if not isinstance(description, str):
         raise ConfigError(f"{field}: {name}: expected a description, found {description!r:.80}")
+    if fault := surrogate_fault(description):
+        raise ConfigError(f"{field}: {name}: {fault}")
     texts[name] = f"{name}: {description}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SCALE = ".row_scale"
 """Suffix of the tensor that holds the scales of a matrix."""
 _SMALLEST = 4096
-"""Matrices with fewer numbers stay as they are."""
+"""Matrices with fewer numbers keep their type."""
 
 
 def compress(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.extraction.labels import Labels
+from iter_lightning.extraction.labels import Labels, add_label_options
 
 
 def test_of_lists_have_no_texts() -> None:
@@ -65,6 +66,8 @@ def test_to_dict_round_trip() -> None:
         ({"person": 3}, None, "person: expected a description, found 3"),
         (["person"], {"knows": ["person"]}, "knows: expected the types of the head and of the tail"),
         (["person"], {"knows": ("person", "dog")}, r"\['dog'\] are not entity types; those are \['person'\]"),
+        (["per\ud800son"], None, "labels: .*UTF-8"),
+        ({"person": "\ud800"}, None, "labels: person: .*UTF-8"),
         (["person"], {"knows": {"heads": "person"}}, "found heads; expected description, head, tail, symmetric"),
     ],
 )
@@ -95,3 +98,39 @@ def test_read_mistakes_name_the_file(text: str, part: str, tmp_path: Path) -> No
         Labels.read(file)
     with pytest.raises(ConfigError, match=r"none.yaml: cannot be read: No such file"):
         Labels.read(tmp_path / "none.yaml")
+
+
+def options(*arguments: str) -> Labels | None:
+    parser = argparse.ArgumentParser()
+    add_label_options(parser)
+    return Labels.from_options(**vars(parser.parse_args(arguments)))
+
+
+def test_from_options_names_are_separated_by_commas() -> None:
+    assert options("--labels", "person, drug", "--relations", "works for,causes") == Labels.of(
+        ["person", "drug"], ["works for", "causes"]
+    )
+    assert options("--labels", "person") == Labels.of(["person"])
+    assert options() is None
+
+
+def test_from_options_schema_is_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "labels.yaml"
+    file.write_text("labels: [person]")
+    assert options("--schema", str(file)) == Labels.of(["person"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--relations", "works for"], "--relations requires --labels"),
+        (["--labels", "person", "--schema", "a.yaml"], "expected either --schema, or --labels and --relations"),
+        (["--relations", "a", "--schema", "a.yaml"], "expected either --schema"),
+        (["--labels", "person,,drug"], "--labels: expected a name, found ''"),
+        (["--labels", ""], "--labels: a schema needs at least one entity type"),
+        (["--labels", "a", "--relations", "b,b"], "--relations: 'b' is given twice"),
+    ],
+)
+def test_from_options_mistakes_are_named(arguments: list[str], part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        options(*arguments)
