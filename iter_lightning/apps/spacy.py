@@ -1,5 +1,6 @@
 """The spaCy pipeline component `iter`: entities in `doc.spans` and `doc.ents`, relations in `doc._.relations`.
 
+    nlp.add_pipe("iter", config={"labels": ["person", "company"], "relations": ["works for"]})
     nlp.add_pipe("iter", config={"model": "runs/mine/seed1"})
 
 Where the package is installed, its entry point registers the component; elsewhere `import iter_lightning.apps.spacy`.
@@ -37,10 +38,11 @@ from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.backends import BACKENDS
 from iter_lightning.extraction.documents import CONTEXTS
 from iter_lightning.extraction.extractor import MAX_TOKENS, Extractor
+from iter_lightning.extraction.labels import Labels
 from iter_lightning.extraction.splitting import NO_LANGUAGE
 from iter_lightning.extraction.thresholds import Thresholds
 from iter_lightning.io.atomic import whole_folder
-from iter_lightning.model.names import resolve_model
+from iter_lightning.model.names import DEFAULT, resolve_model
 
 try:
     from spacy.language import Language
@@ -70,7 +72,7 @@ class IterComponent:
     Args:
         nlp: the pipeline.
         name: the component's name in the pipeline.
-        model: run folder, model folder or hub id.
+        model: run folder, model folder, hub id or the name of a ready model.
         context: `sentence`; or `document` to read a whole Doc at once, with relations across sentences.
         link_threshold: lambda; None is the model's own.
         thresholds: least probability by type, see `Extractor.__call__`.
@@ -79,6 +81,9 @@ class IterComponent:
         backend: `torch` or `onnx`.
         device: torch's name of the device; None is a GPU if there is one.
         max_tokens: subwords per batch.
+        labels: entity types to look for if the model is open: names, or a map from names to descriptions; see
+            `extraction.labels.Labels.of`. None are the model's own types.
+        relations: relation types to look for: names, or a map from names to arguments and descriptions.
 
     Raises:
         ConfigError: an option has an unknown value, or another package uses `doc._.relations`.
@@ -91,21 +96,25 @@ class IterComponent:
     """
 
     def __init__(
-        self, nlp: Language, name: str, model: str, context: str = "sentence", link_threshold: float | None = None,
-        thresholds: dict[str, float] | None = None, spans_key: str = SPANS_KEY, overwrite_ents: bool = True,
-        backend: str = "torch", device: str | None = None, max_tokens: int = MAX_TOKENS,
+        self, nlp: Language, name: str, model: str = DEFAULT, context: str = "sentence",
+        link_threshold: float | None = None, thresholds: dict[str, float] | None = None, spans_key: str = SPANS_KEY,
+        overwrite_ents: bool = True, backend: str = "torch", device: str | None = None, max_tokens: int = MAX_TOKENS,
+        labels: Any = None, relations: Any = None,
     ) -> None:  # fmt: skip
         for option, value, allowed in (("context", context, CONTEXTS), ("backend", backend, BACKENDS)):
             if value not in allowed:
                 raise ConfigError(f"{name}: {option}: expected one of {', '.join(allowed)}, found {value!r}")
         if Doc.get_extension("relations")[2] is not relations_of:
             raise ConfigError(f"{name}: another package has its own `doc._.relations`; both cannot be used together")
+        if labels is not None:
+            _asked(name, labels, relations)
         if Path(model).is_dir():
             resolve_model(model)
         self.name = name
         self.vocab = nlp.vocab
         self.model = model
         self.link_threshold, self.thresholds = link_threshold, dict(thresholds or {})
+        self.asked_labels, self.asked_relations = labels, relations
         self.spans_key, self.overwrite_ents = spans_key, overwrite_ents
         self._options: dict[str, Any] = {
             "context": context, "backend": backend, "device": device, "max_tokens": max_tokens
@@ -128,6 +137,9 @@ class IterComponent:
             self._restart_threads()
             if self._extractor is None:
                 loaded = Extractor.from_pretrained(self.model, language=NO_LANGUAGE, **self._options)
+                if self.asked_labels is not None or self.asked_relations is not None:
+                    entities = loaded.schema.entity_types if self.asked_labels is None else self.asked_labels
+                    loaded = loaded.bind(_asked(self.name, entities, self.asked_relations))
                 Thresholds.of(loaded.backend, self.link_threshold, self.thresholds)
                 for label in loaded.schema.entity_types:  # must outlive any memory zone
                     self.vocab.strings.add(label, allow_transient=False)  # type: ignore[call-arg]
@@ -245,6 +257,18 @@ class IterComponent:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = Lock()
+
+
+def _asked(name: str, labels: Any, relations: Any) -> Labels:
+    """Return the labels of the options.
+
+    Raises:
+        ConfigError: they are not valid; names the component.
+    """
+    try:
+        return Labels.of(labels, relations)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
 
 
 def _model_files(folder: Path) -> list[Path]:

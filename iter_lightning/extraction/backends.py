@@ -35,6 +35,10 @@ class Backend(Protocol):
     def kernels(self) -> str:
         """Return a one-line description of the kernels in use, for reports."""
 
+    @property
+    def open(self) -> bool:
+        """Return whether `bind` can choose other types."""
+
     def predict(self, examples: Iterable[Example], link_threshold: float, max_tokens: int) -> Iterator[Prediction]:
         """Yield one prediction per example, in order. Relations have a score above the threshold."""
 
@@ -62,6 +66,11 @@ class TorchBackend:
     def link_threshold(self) -> float:
         """Return the link threshold (lambda) that is stored in the model."""
         return self.model.config.link_threshold
+
+    @property
+    def open(self) -> bool:
+        """Return whether the types of the model can be chosen."""
+        return self.model.config.heads == "open"
 
     @classmethod
     def load(cls, folder: Path, device: str | None, options: InferenceOptions | None) -> TorchBackend:

@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run folder, model folder, name of a ready model, or hub id (default: the ready model, which finds types "
         "of your choice); then files, folders, or - for standard input",
     )  # fmt: skip
-    add_label_options(parser)
+    add_label_options(parser.add_argument_group("labels, for open models"))
     parser.add_argument("--output", "-o", action="append", default=[], metavar="OUT",
                         help="output, with a format derived from its suffix; may be repeated")  # fmt: skip
     parser.add_argument("--format", choices=outputs, metavar="NAME", help=f"format of OUT: {', '.join(outputs)}")

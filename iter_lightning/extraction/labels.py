@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.types import Schema
+
+if TYPE_CHECKING:
+    from argparse import _ArgumentGroup
 
 EntityLabels = Sequence[str] | Mapping[str, str | None]
 """Names, or names with descriptions."""
@@ -129,7 +131,12 @@ class Labels:
             raise ConfigError("--relations needs --labels, the types of the entities that it links")
         if nested and labels is None:
             raise ConfigError("--nested needs --labels or --schema; other models know whether their entities overlap")
-        return None if labels is None else cls.of(_listed(labels), _listed(relations or ""), nested)
+        if labels is None:
+            return None
+        try:
+            return cls.of(_listed(labels), _listed(relations or ""), nested)
+        except ConfigError as error:
+            raise ConfigError(f"--{error}") from error
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Labels:
@@ -143,9 +150,8 @@ class Labels:
         return {"schema": self.schema.to_dict(), "texts": texts, "nested": self.nested}
 
 
-def add_label_options(parser: ArgumentParser) -> None:
-    """Add --labels, --relations, --schema and --nested; `Labels.from_options` reads them."""
-    asked = parser.add_argument_group("labels, for open models")
+def add_label_options(asked: _ArgumentGroup) -> None:
+    """Add --labels, --relations, --schema and --nested to a group of options; `Labels.from_options` reads them."""
     asked.add_argument("--labels", metavar="NAMES", help="entity types to find, such as 'person,company,drug'")
     asked.add_argument("--relations", metavar="NAMES", help="relation types to find between them: 'works for,causes'")
     asked.add_argument("--schema", metavar="FILE",

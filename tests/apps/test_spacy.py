@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import spacy
+import torch
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 
@@ -19,6 +20,8 @@ from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.documents import Document, TextEntity, TextRelation
 from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.formats.docbin import to_spacy
+from iter_lightning.model.label_layers import LabelLinear
+from iter_lightning.model.names import DEFAULT
 from tests.builders import SCHEMA, tiny_model
 
 BLANK = spacy.blank("en")
@@ -278,9 +281,9 @@ def test_saved_pipeline_contains_model(saved: tuple[Path, list[Any]]) -> None:
     place, before = saved
     stored = spacy.util.load_config(place / "config.cfg")["components"]["iter"]
     assert stored["factory"] == "iter"
-    assert set(stored) == {  # those of pipelines saved by version 0.1
+    assert set(stored) == {
         "factory", "model", "context", "link_threshold", "thresholds", "spans_key", "overwrite_ents", "backend",
-        "device", "max_tokens",
+        "device", "max_tokens", "labels", "relations",
     }  # fmt: skip
     assert not (place / "iter" / "model" / "notes.log").exists()
     nlp = spacy.load(place)
@@ -294,6 +297,64 @@ def test_saved_pipeline_contains_model(saved: tuple[Path, list[Any]]) -> None:
     nlp.to_disk(again)
     kept = [sorted(file.name for file in (where / "iter" / "model").iterdir()) for where in (again, place)]
     assert kept[0] == kept[1]
+
+
+def test_saved_pipeline_without_labels_loads(saved: tuple[Path, list[Any]], tmp_path: Path) -> None:
+    """Version 0.1 saved no such options."""
+    place = Path(shutil.copytree(saved[0], tmp_path / "old"))
+    config = (place / "config.cfg").read_text()
+    (place / "config.cfg").write_text(config.replace("labels = null\n", "").replace("relations = null\n", ""))
+    assert "labels" not in (place / "config.cfg").read_text().split("[components.iter]")[1].split("[")[0]
+    assert component(spacy.load(place)).labels == SCHEMA.entity_types
+
+
+@pytest.fixture(scope="module")
+def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("models") / "open"
+    model = tiny_model(heads="open", self_links=False, link_threshold=0.1)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, LabelLinear):
+                module.offset.weight.normal_()
+                module.column.weight.mul_(20)
+    model.save_pretrained(place)
+    return place
+
+
+LABELS: list[tuple[Any, Any]] = [
+    ({"person": "a human: alive", "U.S. city": None}, {"near": ("person", "U.S. city")}),
+    (["person", "city"], {"in": {"head": "person", "symmetric": True, "description": "inside"}, "owns": None}),
+    (None, ["works for"]),
+]
+
+
+@pytest.mark.parametrize(("labels", "relations"), LABELS)
+def test_labels_are_found_and_saved(labels: Any, relations: Any, open_folder: Path, tmp_path: Path) -> None:
+    nlp = fresh(open_folder, labels=labels, relations=relations)
+    docs = list(nlp.pipe(TEXTS))
+    expected = extractor(open_folder)(list(TEXTS), labels=labels, relations=relations)
+    assert any(document.entities for document in expected)
+    for doc, document in zip(docs, expected, strict=True):
+        assert [(s.start_char, s.label_) for s in doc.spans["iter"]] == [(e.start, e.type) for e in document.entities]
+        assert [(r.type, r.score) for r in doc._.relations] == [(r.type, r.score) for r in document.relations]
+    nlp.to_disk(tmp_path / "nlp")
+    again = spacy.load(tmp_path / "nlp")
+    assert [plain(doc) for doc in again.pipe(TEXTS)] == [plain(doc) for doc in docs]
+    assert component(again).extractor.schema == component(nlp).extractor.schema
+
+
+def test_add_pipe_bad_labels_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"iter: labels: 'person' is given twice"):
+        fresh(folder, labels=["person", "person"])
+    with pytest.raises(ConfigError, match="only an open model has types of your choice"):
+        _ = component(fresh(folder, labels=["person"])).extractor
+
+
+def test_add_pipe_without_model_uses_the_default() -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("iter")
+    assert component(nlp).model == DEFAULT
 
 
 def test_saved_pipeline_option_can_be_changed(saved: tuple[Path, list[Any]]) -> None:

@@ -13,6 +13,7 @@ from iter_lightning.apps.export.facts import ModelFacts, public_name, read_manif
 from iter_lightning.apps.onnx.export import check_packages, export_onnx
 from iter_lightning.apps.onnx.manifest import Precision
 from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.labels import Labels
 from iter_lightning.io.atomic import whole_folder
 from iter_lightning.model.iter import IterModel
 from iter_lightning.model.names import resolve_model
@@ -28,7 +29,7 @@ _WRITTEN = (
 
 def export_model(
     source: str, target: Path, options: CardOptions, onnx: Precision | None = None, overwrite: bool = False,
-    allow_unfinished: bool = False,
+    allow_unfinished: bool = False, labels: Labels | None = None, compact: bool = False,
 ) -> str:  # fmt: skip
     """Write a folder for the Hugging Face hub: configuration, weights, tokenizer, model card and ONNX graphs.
 
@@ -39,12 +40,16 @@ def export_model(
         onnx: precision of the ONNX graphs, `fp32` or `int8`; None writes none.
         overwrite: whether to replace an earlier export.
         allow_unfinished: whether to accept a run that has not finished; the card says so.
+        labels: types to which an open model is bound. None leaves it open; with graphs, it binds the model's default
+            types.
+        compact: whether to write weights in 8 bits, which take a quarter of the space.
 
     Returns:
         how the ONNX graphs compare with the model; empty without graphs.
 
     Raises:
-        ConfigError: the target exists or is the source, the run has not finished, or the model has no tokenizer.
+        ConfigError: the target exists or is the source, the run has not finished, the model has no tokenizer, or there
+            are labels for a model whose types are fixed.
         EncoderError: there is no model in `source`.
     """
     run = run_folder(source)
@@ -57,14 +62,20 @@ def export_model(
     model = IterModel.from_pretrained(folder)
     if model.tokenizer is None:
         raise ConfigError(f"{source}: this model has no tokenizer: it cannot read text, so there is nothing to publish")
+    if labels is None and onnx and model.config.heads == "open":
+        labels = Labels(model.config.schema)
+    if labels is not None:
+        model = model.bind(labels.schema, dict(labels.texts), labels.nested)
     facts = ModelFacts.read(model, run)
+    if labels is not None:
+        facts = replace(facts, results=())  # they were measured with other types
     encoder = model.config.encoder.items()  # without the path of its source on this machine
     own = {key: value for key, value in encoder if key != "_name_or_path" or public_name(str(value)) == value}
     model.config = replace(model.config, encoder=own)
     parity = ""
     with whole_folder(target) as part:
         try:
-            model.save_pretrained(part)
+            model.save_pretrained(part, compact=compact)
         except SafetensorError as error:  # the disk is full
             raise ConfigError(f"{target.parent}: the weights cannot be written: {error}") from error
         if onnx:

@@ -10,6 +10,7 @@ from iter_lightning.apps.onnx.graphs import GraphHeads, Graphs, nearest_lefts, o
 from iter_lightning.apps.onnx.manifest import FOLDER, Manifest
 from iter_lightning.cancellation import cancellable
 from iter_lightning.errors import ConfigError, EncoderError
+from iter_lightning.extraction.labels import Labels
 from iter_lightning.features.alignment import Aligner
 from iter_lightning.features.layout import lay_out
 from iter_lightning.features.lengths import POOL, Windows, batched_windows, pools
@@ -80,6 +81,19 @@ class OnnxBackend:
     def link_threshold(self) -> float:
         """The model's own lambda."""
         return self.config.link_threshold
+
+    @property
+    def open(self) -> bool:
+        """Whether the types can be chosen, which is false: the graphs contain them."""
+        return False
+
+    def bind(self, labels: Labels) -> OnnxBackend:
+        """Raise an error, since the graphs contain the types.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("the labels of an exported model are fixed; export it with --labels")
 
     @property
     def kernels(self) -> str:

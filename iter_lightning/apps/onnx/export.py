@@ -56,8 +56,8 @@ def export_onnx(
         the agreement of graphs and model, which is also stored in `onnx/manifest.json`.
 
     Raises:
-        ConfigError: the precision is unknown, a package is missing, the encoder cannot be exported, or graphs in
-            float32 find anything else than the model.
+        ConfigError: the precision is unknown, a package is missing, the model is open, the encoder cannot be exported,
+            or graphs in float32 find anything else than the model.
         EncoderError: the folder has no model or no tokenizer, or cannot be read.
 
     Example:
@@ -68,6 +68,8 @@ def export_onnx(
     check_packages()
     source = Path(folder)
     config = pretrained.read_config(source)
+    if config.heads == "open":
+        raise ConfigError(f"{source}: the types of graphs are fixed; bind the model to labels first (IterModel.bind)")
     model = IterModel.from_pretrained(source)
     examples = [Example(tuple(words)) for words in sentences or _built_in(model)]
     with whole_folder(source / FOLDER) as graphs:

@@ -19,9 +19,11 @@ FORMAT = 1
 Precision = Literal["fp32", "int8"]
 GRAPHS = ("encoder", "is_left", "is_span", "link_operands", "is_link")
 """A model without relation types has only the first three."""
-_FIXED = ("schema", "encoder", "omega", "type_decision", "inverse_links", "activation", "left_width", "pair_width")
+_FIXED = (
+    "schema", "encoder", "omega", "type_decision", "inverse_links", "activation", "left_width", "pair_width", "heads"
+)  # fmt: skip
 """Options that the graphs contain; all others may be changed after an export."""
-_BEFORE = {"inverse_links": False}
+_BEFORE = {"inverse_links": False, "heads": "fixed"}
 """Options of graphs whose manifest was written before the option existed."""
 
 

@@ -47,14 +47,14 @@ class _Encoder(nn.Module):
 
 
 class _IsLeft(nn.Module):
-    """Vectors [X, H] to logits and probabilities [X]."""
+    """Vectors [X, H] to logits and probabilities [X]; of several types the largest logit."""
 
     def __init__(self, head: GatedFeedForward) -> None:
         super().__init__()
         self.head = head
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.head.gate(self.head.w_in(vectors)).squeeze(1)
+        logits = self.head.gate(self.head.w_in(vectors)).amax(dim=1)
         return logits, logits.sigmoid()
 
 

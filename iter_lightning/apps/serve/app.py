@@ -122,8 +122,8 @@ def _add_state(app: FastAPI, service: Service) -> None:
         extractor = service.extractor
         limits = ServeOptions(**service.options.model_dump(include=set(ServeOptions.model_fields)))
         return schemas.ModelResponse(
-            **service.info.model_dump(), schema=extractor.backend.schema.to_dict(), context=extractor.context,
-            link_threshold=service.link_threshold, limits=limits, versions=_versions(),
+            **service.info.model_dump(), schema=extractor.schema.to_dict(), open=extractor.backend.open,
+            context=extractor.context, link_threshold=service.link_threshold, limits=limits, versions=_versions(),
             language=extractor.splitter.language if extractor.splitter else None,
         )  # fmt: skip
 

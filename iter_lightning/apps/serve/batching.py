@@ -1,7 +1,8 @@
 """Dynamic batching: one thread owns the model, and the sentences of many requests share its calls.
 
 A call takes sentences from the requests in line, one from each in turn, until it holds `max_batch` sentences or about
-`max_tokens` subwords. Long requests therefore do not hold up short ones.
+`max_tokens` subwords. Long requests therefore do not hold up short ones. The requests of a call ask for the same types;
+after a call, requests that ask for other types come next.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import replace
 from iter_lightning.apps.serve.metrics import Metrics
 from iter_lightning.apps.serve.options import ServeOptions
 from iter_lightning.cancellation import Cancelled, cancel_when
+from iter_lightning.extraction.backends import Backend
 from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.types import Example, Prediction
 
@@ -35,13 +37,13 @@ class ExtractionError(Exception):
 
 
 class Job:
-    """The sentences of one request; relations of probability `lowest_link` or less are dropped.
+    """The sentences of one request and the backend that predicts the types it asks for.
 
-    Cancelling `result` stops the work on it.
+    Relations of probability `lowest_link` or less are dropped. Cancelling `result` stops the work on it.
     """
 
-    def __init__(self, examples: Iterable[Example], lowest_link: float) -> None:
-        self.pending, self.lowest_link = deque(examples), lowest_link
+    def __init__(self, examples: Iterable[Example], lowest_link: float, backend: Backend) -> None:
+        self.pending, self.lowest_link, self.backend = deque(examples), lowest_link, backend
         self.submitted, self.computing = time.monotonic(), 0.0
         self.result: Future[list[Prediction]] = Future()
         self._missing, self._found = len(self.pending), list[Prediction]()
@@ -73,7 +75,7 @@ class Batcher:
     It is a daemon thread: a model that hangs does not keep the process alive.
 
     Args:
-        extractor: Its backend is used by that thread only.
+        extractor: Its backend reads a sentence to find out whether the model works.
         options: Bounds of a call.
         metrics: Counts the calls.
     """
@@ -148,20 +150,25 @@ class Batcher:
         return []
 
     def _is_full(self) -> bool:
-        pending = [example for job in self._line for example in job.pending]
+        backend = self._line[0].backend
+        pending = [example for job in self._line if job.backend is backend for example in job.pending]
         return len(pending) >= self._options.max_batch or sum(map(subwords_of, pending)) >= self._max_tokens
 
     def _take(self) -> Call:
-        call, subwords = Call(), self._max_tokens
-        while self._line and len(call) < self._options.max_batch:
-            job = self._line[0]
+        """Take a call of sentences for one backend out of the line. Its requests then stand behind all others."""
+        call, subwords, backend = Call(), self._max_tokens, self._line[0].backend
+        same = deque(job for job in self._line if job.backend is backend)
+        others = [job for job in self._line if job.backend is not backend]
+        while same and len(call) < self._options.max_batch:
+            job = same[0]
             subwords -= subwords_of(job.pending[0])
             if call and subwords < 0:
                 break
             call.append((job, job.pending.popleft()))
-            self._line.popleft()
+            same.popleft()
             if job.pending:
-                self._line.append(job)
+                same.append(job)
+        self._line = deque([*others, *same])
         return call
 
     def _work(self) -> None:
@@ -187,21 +194,21 @@ class Batcher:
         began, jobs = time.perf_counter(), {job for job, _ in call}
         lowest = min(job.lowest_link for job in jobs)
         with suppress(Cancelled):  # every request of the call was given up
-            predictions = self._predict([example for _, example in call], lowest, jobs)
+            predictions = self._predict(call[0][0].backend, [example for _, example in call], lowest, jobs)
             for job in jobs:
                 job.computing += time.perf_counter() - began
             for (job, _), prediction in zip(call, predictions, strict=True):
                 job.add(prediction)
 
     def _probe(self) -> None:
-        self._predict([PROBE], self._backend.link_threshold)
+        self._predict(self._backend, [PROBE], self._backend.link_threshold)
 
     def _predict(
-        self, examples: Sequence[Example], link_threshold: float, jobs: Collection[Job] = ()
+        self, backend: Backend, examples: Sequence[Example], link_threshold: float, jobs: Collection[Job] = ()
     ) -> list[Prediction]:
         """Predict, until all jobs (if any) are given up: the model looks between portions of its work."""
         with cancel_when(lambda: bool(jobs) and all(job.result.done() for job in jobs)):
-            return list(self._backend.predict(examples, link_threshold, self._max_tokens))
+            return list(backend.predict(examples, link_threshold, self._max_tokens))
 
 
 def subwords_of(example: Example) -> int:

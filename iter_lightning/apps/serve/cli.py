@@ -1,4 +1,4 @@
-"""`python -m iter_lightning serve MODEL [options]`."""
+"""`python -m iter_lightning serve [MODEL] [options]`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from iter_lightning.errors import ConfigError
 from iter_lightning.heap import freeze_heap, limit_onednn_cache, return_large_buffers
+from iter_lightning.model.names import DEFAULT
 from iter_lightning.model.startup import import_transformers_quickly
 from iter_lightning.status import unfinished_note
 
@@ -107,7 +108,10 @@ def _parse(arguments: list[str], fields: type[ServeCommand]) -> tuple[str, Serve
         prog="python -m iter_lightning serve", description="Serve a model over HTTP: POST /extract, and a page at /.",
         argument_default=argparse.SUPPRESS,
     )  # fmt: skip
-    parser.add_argument("model", metavar="MODEL", help="run folder, model folder or hub id")
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", default=DEFAULT,
+        help="run folder, model folder, hub id or the name of a ready model (default: %(default)s)",
+    )  # fmt: skip
     for name, field in fields.model_fields.items():
         choices = "|".join(get_args(field.annotation)) if get_origin(field.annotation) is Literal else "VALUE"
         default = "" if field.default in (None, False) else f"; default {field.default}"

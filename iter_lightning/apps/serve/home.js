@@ -3,7 +3,7 @@
   const at = (id) => document.getElementById(id);
   const EXAMPLE = "Ada Lovelace was born in London, where Charles Babbage lived. She wrote to Michael Faraday of the " +
     "Royal Institution.\n\nThe Royal Institution is in London, England.";
-  let schema = null;
+  let schema = null; // the model's own types
   let answer = null;
   let chosen = false; // whether the slider was moved: else the server's own threshold holds
   let running = null;
@@ -21,19 +21,37 @@
     at("error").hidden = !message;
   };
 
+  const names = (field) => field.value.split(",").map((name) => name.trim()).filter(Boolean);
+
+  /** Return what the two fields ask for; null if nobody changed them, so that the model's own types are used. */
+  const asked = () => {
+    const fields = [at("labels"), at("relations")];
+    if (fields.every((field) => field.value === field.defaultValue)) return null;
+    return { labels: names(fields[0]), relations: names(fields[1]) };
+  };
+
+  const example = (more) => {
+    const body = JSON.stringify({ text: "Ada Lovelace was born in London.", ...more });
+    at("curl").textContent = `curl -H 'Content-Type: application/json' -d '${body}' ` + new URL("extract", document.baseURI).href;
+  };
+
   const describe = async () => {
     const response = await fetch("model");
     if (!response.ok) throw new Error(await problem(response));
     const model = await response.json();
     schema = model.schema;
     const types = `${schema.entity_types.length} entity types, ${schema.relation_types.length} relation types`;
-    at("model").textContent = `${model.name} · ${types} · ${model.precision} on ${model.device}`;
+    at("model").textContent = `${model.name} · ${model.open ? "labels of your choice" : types} · ${model.precision} on ${model.device}`;
     at("model").title = [...schema.entity_types, ...schema.relation_types].join(", ");
     at("text").maxLength = model.limits.max_characters;
     at("link").min = model.limits.least_link_threshold;
     at("link").value = model.link_threshold;
     at("lambda").textContent = Number(model.link_threshold).toFixed(2);
-    at("link").parentElement.hidden = schema.relation_types.length === 0;
+    at("link").parentElement.hidden = !model.open && schema.relation_types.length === 0;
+    at("labels").defaultValue = schema.entity_types.join(", ");
+    at("relations").defaultValue = schema.relation_types.join(", ");
+    at("asked").hidden = !model.open;
+    if (model.open) example({ labels: ["person", "city"], relations: ["born in"] });
   };
 
   const extract = async () => {
@@ -46,7 +64,8 @@
     const began = performance.now();
     try {
       if (!schema) await describe();
-      const body = { text: at("text").value };
+      const labels = asked();
+      const body = { text: at("text").value, ...labels };
       if (chosen) body.link_threshold = Number(at("link").value);
       const response = await fetch("extract", {
         method: "POST", signal: own.signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
@@ -55,7 +74,8 @@
       answer = await response.json();
       const [found] = answer.documents;
       at("picture").replaceChildren();
-      window.iterPage.show(at("picture"), { schema, documents: answer.documents });
+      const shown = labels ? { entity_types: labels.labels, relation_types: labels.relations } : schema;
+      window.iterPage.show(at("picture"), { schema: shown, documents: answer.documents });
       const count = (number, one, many) => `${number} ${number === 1 ? one : many}`;
       at("status").textContent = `${count(found.entities.length, "entity", "entities")}, ` +
         `${count(found.relations.length, "relation", "relations")}, ${Math.round(performance.now() - began)} ms`;
@@ -85,7 +105,6 @@
   at("link").addEventListener("change", () => { chosen = true; extract(); });
   at("json").addEventListener("click", save);
   at("text").value = EXAMPLE;
-  at("curl").textContent = `curl -H 'Content-Type: application/json' -d '{"text": "Ada Lovelace was born in London."}' ` +
-    new URL("extract", document.baseURI).href;
+  example({});
   describe().then(extract).catch((error) => tell(error.message));
 })();

@@ -46,6 +46,10 @@ class ServeOptions(BaseModel):
         default=128, ge=1, description="most probable entities that are kept of a window of the encoder"
     )
     max_relations: int = Field(default=1024, ge=1, description="most probable relations that are kept of a window")
+    max_labels: int = Field(default=200, ge=1, description="labels of a request, of entities and relations together")
+    max_label_characters: int = Field(
+        default=500, ge=1, description="characters of a label; with a description, of both together"
+    )
     least_link_threshold: float = Field(
         default=0.01,
         ge=0,

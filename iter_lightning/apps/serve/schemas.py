@@ -23,6 +23,29 @@ from iter_lightning.extraction.formats.support.base import printable
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Word = Annotated[str, Field(min_length=1)]
+_Names: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+_Argument: dict[str, Any] = {"anyOf": [{"type": "string"}, _Names, {"type": "null"}]}
+_Relation: dict[str, Any] = {
+    "type": "object", "additionalProperties": False,
+    "properties": {
+        "description": {"type": ["string", "null"]}, "head": _Argument, "tail": _Argument,
+        "symmetric": {"type": "boolean"},
+    },
+}  # fmt: skip
+_Pair: dict[str, Any] = {"type": "array", "minItems": 2, "maxItems": 2, "items": _Argument}
+EntityLabels = Annotated[
+    Any, WithJsonSchema({"anyOf": [_Names, {"type": "object", "additionalProperties": {"type": ["string", "null"]}}]})
+]
+"""What `Labels.of` takes and checks."""
+RelationLabels = Annotated[
+    Any,
+    WithJsonSchema({
+        "anyOf": [
+            _Names,
+            {"type": "object", "additionalProperties": {"anyOf": [{"type": ["string", "null"]}, _Pair, _Relation]}},
+        ]
+    }),
+]  # fmt: skip
 ERRORS: Mapping[str, tuple[int, str]] = {
     "malformed_json": (400, "The body is not JSON in UTF-8."),
     "not_found": (404, "The path does not exist."),
@@ -111,6 +134,16 @@ class ExtractRequest(_Request):
         default=None, description="Least probability by entity or relation type; the latter replaces `link_threshold`."
     )
 
+    labels: EntityLabels = Field(
+        default=None,
+        description="Entity types to look for if the model is open: names, or names with descriptions (or null).",
+    )
+    relations: RelationLabels = Field(
+        default=None,
+        description="Relation types to look for: names, or names with the types of head and tail, a description, or "
+        "an object with both.",
+    )
+
     @model_validator(mode="wrap")
     @classmethod
     def _few_errors(cls, data: Any, handler: ModelWrapValidatorHandler[_Model]) -> _Model:
@@ -193,6 +226,7 @@ class ModelResponse(ModelInfo):
     """The model, its types, and the limits of the server."""
 
     types: dict[str, list[str]] = Field(alias="schema", description="Entity and relation types that the model finds.")
+    open: bool = Field(description="Whether requests may ask for other types with `labels` and `relations`.")
     link_threshold: float = Field(description="Link threshold of requests without one.")
     context: Literal["sentence", "document"]
     language: str | None = Field(description="spaCy's code; null: documents must come with their words.")

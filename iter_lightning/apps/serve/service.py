@@ -18,10 +18,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from iter_lightning.apps.serve.batching import Batcher, BrokenModelError, ExtractionError, Job
+from iter_lightning.apps.serve.labels import bound
 from iter_lightning.apps.serve.metrics import Metrics
 from iter_lightning.apps.serve.options import ServeOptions
 from iter_lightning.apps.serve.schemas import ApiError, ExtractRequest, ModelInfo, invalid_request
 from iter_lightning.errors import ConfigError
+from iter_lightning.extraction.backends import Backend
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
 from iter_lightning.extraction.grouping import grouped
@@ -133,13 +135,13 @@ class Service:
             ApiError: The request is over a limit, or the model fails.
         """
         began = time.perf_counter()
-        given, rules = await self._in_thread(self.parse, request)
+        given, rules, backend = await self._in_thread(self.parse, request)
         documents, examples = list[Document](), list[Example]()
         for portion in grouped(given, lambda document: len(document.text), _SPLIT_AT_ONCE):
             split, found = await self._in_thread(self._split, portion)
             documents += split
             examples += found
-        job = Job(examples, rules.lowest_link)
+        job = Job(examples, rules.lowest_link, backend)
         self.batcher.submit(job)
         try:
             predictions = await asyncio.wrap_future(job.result)
@@ -155,15 +157,16 @@ class Service:
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
 
-    def parse(self, request: ExtractRequest) -> tuple[list[Document], Thresholds]:
-        """Return the documents of a request, which are not split yet, and its thresholds.
+    def parse(self, request: ExtractRequest) -> tuple[list[Document], Thresholds, Backend]:
+        """Return the documents of a request, which are not split yet, its thresholds, and the backend for its labels.
 
         Raises:
             ApiError: The request is over a limit, or does not fit the model.
         """
+        backend = bound(self.extractor, self.options, request.labels, request.relations).backend
         link = self.link_threshold if request.link_threshold is None else request.link_threshold
         try:
-            rules = Thresholds.of(self.extractor.backend, link, request.thresholds)
+            rules = Thresholds.of(backend, link, request.thresholds)
         except ConfigError as error:
             raise ApiError("invalid_request", str(error)) from None
         if rules.lowest_link < self._least_link_threshold:
@@ -185,7 +188,7 @@ class Service:
                                  else Document(item.text or "", id=item.id))  # fmt: skip
             except ValueError as error:
                 raise ApiError("invalid_request", f"{where}: {error}") from None
-        return documents, rules
+        return documents, rules, backend
 
     def _split(self, documents: Sequence[Document]) -> tuple[Sequence[Document], list[Example]]:
         split = self.extractor.splitter(documents) if self.extractor.splitter else documents

@@ -13,7 +13,8 @@ from iter_lightning.apps.export import folder as folders
 from iter_lightning.apps.export.cli import main
 from iter_lightning.errors import ConfigError, IterError
 from iter_lightning.status import run_folder
-from tests.builders import SCHEMA
+from iter_lightning.types import Schema
+from tests.builders import SCHEMA, tiny_model
 
 
 def export(*arguments: object) -> None:
@@ -135,3 +136,55 @@ def test_export_with_onnx_missing_package_is_named(run: Path, tmp_path: Path, mo
     )
     with pytest.raises(ConfigError, match=r"requires onnxscript \(pip install 'iter-lightning\[onnx\]'\)"):
         export(run, tmp_path / "out", "--onnx", "fp32")
+
+
+@pytest.fixture
+def open_run(run: Path) -> Path:
+    """The same run, with an open model."""
+    tiny_model("bert", heads="open").save_pretrained(run / "model")
+    return run
+
+
+def test_export_open_model_stays_open(open_run: Path, tmp_path: Path) -> None:
+    export(open_run, tmp_path / "out")
+    exported = IterModel.from_pretrained(tmp_path / "out")
+    assert exported.config.heads == "open"
+    assert exported.config.schema == SCHEMA
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "you choose the\ntypes when you use it" in card
+    assert "labels=['person', 'city'], relations=['born in'])" in card
+
+
+def test_export_labels_bind_open_model(open_run: Path, tmp_path: Path) -> None:
+    export(open_run, tmp_path / "out", "--labels", "person, city", "--relations", "works for")
+    exported = IterModel.from_pretrained(tmp_path / "out")
+    assert (exported.config.heads, exported.config.schema) == ("bound", Schema(("person", "city"), ("works for",)))
+    bound = IterModel.from_pretrained(open_run).bind(exported.config.schema)
+    assert all(torch.equal(value, bound.state_dict()[name]) for name, value in exported.state_dict().items())
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| entity types | `person`, `city` |" in card
+    assert "Scores: not recorded." in card  # those of the run are of other types
+    (schema := tmp_path / "labels.yaml").write_text("labels: {person: a human}")
+    export(open_run, tmp_path / "out", "--schema", schema, "--overwrite")
+    assert IterModel.from_pretrained(tmp_path / "out").config.schema == Schema(("person",))
+
+
+def test_export_onnx_binds_default_types(open_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iter_lightning.apps.export.folder.export_onnx", lambda folder, precision: "same")
+    export(open_run, tmp_path / "out", "--onnx", "fp32")
+    exported = IterModel.from_pretrained(tmp_path / "out")
+    assert (exported.config.heads, exported.config.schema) == ("bound", SCHEMA)
+
+
+def test_export_labels_for_fixed_model_are_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="only an open model has types of your choice"):
+        export(run, tmp_path / "out", "--labels", "person")
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_compact_is_smaller(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "whole")
+    export(run, tmp_path / "compact", "--compact")
+    whole, compact = ((tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "compact"))
+    assert compact < whole
+    assert IterModel.from_pretrained(tmp_path / "compact").config.schema == SCHEMA

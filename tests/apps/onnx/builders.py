@@ -12,7 +12,8 @@ from iter_lightning.apps.onnx import OnnxBackend
 from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.model import IterConfig, IterModel
 from iter_lightning.model import encoder as encoders
-from iter_lightning.types import Example, Prediction
+from iter_lightning.model.label_layers import LabelLinear
+from iter_lightning.types import Example, Prediction, Schema
 from tests import builders
 from tests.builders import COMMON, SCHEMA, random_example, tiny_model, wordpiece_tokenizer
 
@@ -39,6 +40,21 @@ def small_model(seed: int = 0) -> IterModel:
     config.num_hidden_layers = 1
     options = IterConfig(schema=SCHEMA, encoder=config.to_dict(), omega=3, link_threshold=0.8)
     return spread(IterModel(options, encoders.build_encoder(config), wordpiece_tokenizer()).eval())
+
+
+def bound_model(schema: Schema) -> IterModel:
+    """Build an open model of one layer and bind it; many lefts, spans and links are decided."""
+    torch.manual_seed(1)
+    config = builders.tiny_config("bert")
+    config.num_hidden_layers = 1
+    options = IterConfig(schema=SCHEMA, encoder=config.to_dict(), omega=3, heads="open", self_links=False)
+    model = IterModel(options, encoders.build_encoder(config), wordpiece_tokenizer()).eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, LabelLinear):
+                module.offset.weight.normal_()
+                module.column.weight.mul_(30)
+    return model.bind(schema)
 
 
 def sentences(count: int = 40, longest: int = 30) -> list[Example]:

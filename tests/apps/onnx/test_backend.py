@@ -18,6 +18,7 @@ from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
+from iter_lightning.extraction.labels import Labels
 from iter_lightning.model import IterModel, heads, pretrained
 from iter_lightning.model import config as config_module
 from iter_lightning.types import Example
@@ -155,3 +156,10 @@ def test_values_read_without_torch_equal_network() -> None:
     for family in builders.FAMILIES:
         model = tiny_model(family)
         assert pretrained.longest_window(model.config) == model.max_subwords
+
+
+def test_bind_fixed_labels_is_refused(exported: Path) -> None:
+    backend = OnnxBackend.from_pretrained(exported)
+    assert not backend.open
+    with pytest.raises(ConfigError, match=r"labels of an exported model are fixed; export it with --labels"):
+        backend.bind(Labels.of(["person"]))

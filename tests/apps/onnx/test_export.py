@@ -16,7 +16,7 @@ from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.model import IterModel
 from iter_lightning.types import Example, Schema
 from tests import builders
-from tests.apps.onnx.builders import SENTENCES, predictions, sentences, spread_model
+from tests.apps.onnx.builders import SENTENCES, bound_model, predictions, sentences, spread_model
 from tests.builders import assert_close
 
 
@@ -72,6 +72,23 @@ def test_export_schema_without_relations(tmp_path: Path) -> None:
     assert not (folder / "onnx" / "is_link.onnx").exists()
     examples = [Example(tuple(words)) for words in SENTENCES]
     assert_close(predictions(OnnxBackend.from_pretrained(folder), examples), predictions(TorchBackend(model), examples))
+
+
+@pytest.mark.slow
+def test_export_bound_model_finds_the_same(tmp_path: Path) -> None:
+    schema = Schema(("person", "city", "bank of England"), ("lives in", "owns"), (), {"owns": ("person", "city")})  # type: ignore[arg-type]
+    model = bound_model(schema)
+    backend = OnnxBackend.from_pretrained(exported_folder(model, tmp_path / "model"))
+    mine, theirs = predictions(backend, sentences()), predictions(TorchBackend(model), sentences())
+    assert_close(mine, theirs)
+    assert {entity.type for found in theirs for entity in found.entities} == set(schema.entity_types)
+    assert {relation.type for found in theirs for relation in found.relations} == set(schema.relation_types)
+
+
+def test_export_open_model_is_refused(tmp_path: Path) -> None:
+    builders.tiny_model("bert", heads="open").save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="the types of graphs are fixed; bind the model to labels first"):
+        export_onnx(tmp_path)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
@@ -23,8 +24,10 @@ from iter_lightning.apps.serve.app import create_app
 from iter_lightning.apps.serve.batching import PROBE
 from iter_lightning.apps.serve.options import ServeOptions
 from iter_lightning.apps.serve.service import Service
+from iter_lightning.errors import ConfigError
 from iter_lightning.extraction.documents import Document
 from iter_lightning.extraction.extractor import Extractor
+from iter_lightning.extraction.labels import Labels
 from iter_lightning.extraction.splitting import Splitter
 from iter_lightning.types import Entity, Example, Prediction, Relation, Schema
 
@@ -57,6 +60,7 @@ class RuleBackend:
     """Finds each word that begins with a capital, and links each two neighbours among them."""
 
     schema: Schema = SCHEMA
+    open: bool = False
     link_threshold: float = 0.5
     gate: threading.Event = field(default_factory=threading.Event)
     """While it is clear, calls wait (but for the probe)."""
@@ -84,7 +88,9 @@ class RuleBackend:
             yield self.found(example, link_threshold)
 
     def found(self, example: Example, link_threshold: float) -> Prediction:
-        names = [Entity(i, i + 1, "Name") for i, word in enumerate(example.words) if word[:1].isupper()]
+        names = [
+            Entity(i, i + 1, self.schema.entity_types[0]) for i, word in enumerate(example.words) if word[:1].isupper()
+        ]
         links = [
             (Relation(head, tail, kind), score)
             for head, tail in pairwise(names)
@@ -93,6 +99,16 @@ class RuleBackend:
         ]
         scores = tuple(score_of(example.text_of(name)) for name in names)
         return Prediction(tuple(names), tuple(link for link, _ in links), scores, tuple(score for _, score in links))
+
+    def bind(self, labels: Labels) -> RuleBackend:
+        """Return a backend that notes its calls in the same lists."""
+        if not self.open:
+            raise ConfigError("only an open model has types of your choice")
+        if "Poison" in labels.schema.entity_types:
+            raise RuntimeError("cannot swallow this")
+        bound = copy(self)
+        bound.schema, bound.open = labels.schema, False
+        return bound
 
     @property
     def read(self) -> set[str]:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from iter_lightning.apps.serve import cli
 from iter_lightning.apps.serve.server import bind
 from iter_lightning.errors import ConfigError, EncoderError
 from iter_lightning.extraction.backends import TorchBackend
 from iter_lightning.extraction.extractor import Extractor
-from tests.apps.serve.builders import RULES, ended, served, splitter
+from iter_lightning.model.names import DEFAULT
+from tests.apps.serve.builders import RULES, PlainSplitter, RuleBackend, ended, rule_app, served, splitter
 from tests.builders import tiny_model
+
+BROWSER = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 
 def test_stopped_server_finishes_open_requests_and_passes_the_signal_on() -> None:
@@ -114,12 +127,84 @@ def test_command_line_reports_what_is_missing(tmp_path: Path, monkeypatch: pytes
         cli.main([str(tmp_path)])
 
 
+def test_command_line_without_model_serves_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        monkeypatch.setenv(name, "1024")
+    loaded: list[str] = []
+
+    def load(model: str, command: object) -> None:
+        loaded.append(model)
+        raise ConfigError("not now")
+
+    monkeypatch.setattr(cli, "load", load)
+    with pytest.raises(ConfigError, match="not now"):
+        cli.main(["--port", free_port()])
+    assert loaded == [DEFAULT]
+
+
 def test_names_show_the_run_and_not_the_rest_of_its_path(tmp_path: Path) -> None:
     (folder := tmp_path / "conll04" / "seed1" / "model").mkdir(parents=True)
     assert cli.name_of(str(folder)) == cli.name_of(str(folder.parent)) == "seed1"
     (folder.parent / "config.yaml").touch()
     assert cli.name_of(str(folder)) == cli.name_of(str(folder.parent)) == "conll04/seed1"
     assert cli.name_of("someone/iter-conll04") == "someone/iter-conll04"
+
+
+@contextmanager
+def page_of(app: FastAPI) -> Iterator[Any]:
+    """The page of an application, served from a thread and opened in a browser."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium is installed (neither chromium nor google-chrome is on the path)")
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    with bind("127.0.0.1", 0) as bound, sync_api.sync_playwright() as playwright:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        browser = playwright.chromium.launch(executable_path=path, args=BROWSER)
+        try:
+            page = browser.new_page(viewport={"width": 1100, "height": 800})
+            said: list[str] = []
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.goto(f"http://127.0.0.1:{bound.getsockname()[1]}/")
+            page.wait_for_selector(".iter-words")
+            yield page
+            assert said == []
+        finally:
+            browser.close()
+            server.should_exit = True
+            thread.join(10)
+
+
+def test_page_of_an_open_model_asks_for_labels() -> None:
+    backend = RuleBackend(open=True)
+    with page_of(rule_app(backend, split=PlainSplitter(), link_threshold=0.0)) as page:
+        assert (page.input_value("#labels"), page.input_value("#relations")) == ("Name", "Next, Before")
+        assert "labels of your choice" in page.inner_text("#model")
+        assert '"labels":["person","city"]' in page.text_content("#curl")
+        page.fill("#relations", " leads to ")
+        page.fill("#labels", "who, what")
+        with page.expect_response("**/extract") as response:
+            page.press("#labels", "Enter")
+        assert json.loads(response.value.request.post_data)["labels"] == ["who", "what"]
+        page.wait_for_function("document.querySelector('.iter-filters').textContent.includes('leads to')")
+        filters = page.text_content(".iter-filters")
+        assert "who" in filters
+        assert "what" in filters
+        assert "Name" not in filters
+        page.fill("#labels", "who, who")
+        page.click("#go")
+        page.wait_for_selector("#error:not([hidden])")
+        assert page.inner_text("#error") == "labels: 'who' is given twice"
+
+
+def test_page_of_a_fixed_model_has_no_labels() -> None:
+    with page_of(rule_app(split=PlainSplitter())) as page:
+        assert not page.is_visible("#labels")
+        with page.expect_response("**/extract") as response:
+            page.click("#go")
+        assert set(json.loads(response.value.request.post_data)) == {"text"}
+        assert "1 entity types, 2 relation types" in page.inner_text("#model")
 
 
 @pytest.mark.slow
