@@ -17,19 +17,11 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.zero_shot import CORPORA, Subject, predictions, scores, subject
+from benchmarks.zero_shot import CORPORA, Subject, predictions, scores, shift, subject
 from iter_lightning.model import IterModel
-from iter_lightning.model.label_layers import LabelLinear
 
 LEFT_SHIFTS, SPAN_SHIFTS = (0.0, 0.75, 1.5, 2.25), (0.0, 0.5, 1.0)
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
-
-
-def shift(model: IterModel, left: float, span: float) -> None:
-    """Add constants to the logits of IsLeft and IsSpan of an open model."""
-    for head, value in ((model.is_left, left), (model.is_span, span)):
-        assert isinstance(head.w_out, LabelLinear)
-        head.w_out.offset.bias.data += value
 
 
 def mean_score(model: IterModel, subjects: Sequence[Subject], measure: str, link_threshold: float) -> float:

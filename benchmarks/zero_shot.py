@@ -20,6 +20,7 @@ from iter_lightning.corpora.labeled import LabeledCorpus, read_labeled
 from iter_lightning.corpora.spert import read_spert
 from iter_lightning.metrics import EvaluationDefinition, ExtractionMetric
 from iter_lightning.model import IterModel
+from iter_lightning.model.label_layers import LabelLinear
 from iter_lightning.types import Example, Prediction, Relation, Schema
 
 WORDINGS = ("name", "description", "paraphrase")
@@ -129,6 +130,13 @@ def _span(encoded: Any, entity: Any) -> tuple[int, int]:
     return words.index(entity.start), len(words) - 1 - words[::-1].index(entity.end - 1)
 
 
+def shift(model: IterModel, left: float, span: float) -> None:
+    """Add constants to the logits of IsLeft and IsSpan of an open model."""
+    for head, value in ((model.is_left, left), (model.is_span, span)):
+        assert isinstance(head.w_out, LabelLinear)
+        head.w_out.offset.bias.data += value
+
+
 def main() -> None:
     """Print one JSON line for each corpus and wording."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.zero_shot", description=__doc__)
@@ -143,8 +151,7 @@ def main() -> None:
     parser.add_argument("--span-shift", type=float, default=0.0, help="added to the logits of IsSpan")
     options = parser.parse_args()
     model = IterModel.from_pretrained(options.model)
-    model.is_left.w_out.offset.bias.data += options.left_shift  # type: ignore[union-attr,operator]
-    model.is_span.w_out.offset.bias.data += options.span_shift  # type: ignore[union-attr,operator]
+    shift(model, options.left_shift, options.span_shift)
     entries = yaml.safe_load(CORPORA.read_text(encoding="utf-8"))
     for name in options.corpora or [*entries, "withheld"]:
         if name == "withheld":
