@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iter_lightning.errors import ConfigError
-from iter_lightning.types import Schema
+from iter_lightning.types import Schema, surrogate_fault
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup
@@ -180,6 +180,8 @@ def _items(field: str, given: Any) -> dict[str, Any]:
     for name, said in items:
         if not isinstance(name, str) or not name.strip():
             raise ConfigError(f"{field}: expected a name, found {name!r:.80}")
+        if fault := surrogate_fault(name):
+            raise ConfigError(f"{field}: {name!r:.80}: {fault}")
         if name in found:
             raise ConfigError(f"{field}: {name!r} is given twice")
         found[name] = said
@@ -196,4 +198,6 @@ def _describe(texts: dict[str, str], field: str, name: str, description: Any) ->
         return
     if not isinstance(description, str):
         raise ConfigError(f"{field}: {name}: expected a description, found {description!r:.80}")
+    if fault := surrogate_fault(description):
+        raise ConfigError(f"{field}: {name}: {fault}")
     texts[name] = f"{name}: {description}"

@@ -63,6 +63,8 @@ def test_to_dict_round_trip() -> None:
         ([""], None, "expected a name"),
         ([3], None, "expected a name, found 3"),
         ({"person": 3}, None, "person: expected a description, found 3"),
+        (["a\ud800"], None, "lone surrogate"),
+        ({"a": "b\ud800"}, None, "labels: a: character 1"),
         (["person"], {"knows": ["person"]}, "knows: expected the types of the head and of the tail"),
         (["person"], {"knows": ("person", "dog")}, r"\['dog'\] are not entity types; those are \['person'\]"),
         (["person"], {"knows": {"heads": "person"}}, "found heads; expected description, head, tail, symmetric"),

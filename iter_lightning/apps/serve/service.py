@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
+from iter_lightning.apps.serve.asked import bound
 from iter_lightning.apps.serve.batching import Batcher, BrokenModelError, ExtractionError, Job
-from iter_lightning.apps.serve.labels import bound
 from iter_lightning.apps.serve.metrics import Metrics
 from iter_lightning.apps.serve.options import ServeOptions
 from iter_lightning.apps.serve.schemas import ApiError, ExtractRequest, ModelInfo, invalid_request
