@@ -186,4 +186,4 @@ def test_model_card_commands_are_valid(facts: ModelFacts) -> None:
     assert [verb for verb, *_ in commands] == ["extract", "extract", "serve"]
     for _, *arguments in commands[:2]:
         options = extract_cli._parser().parse_args(arguments)
-        assert (options.model, options.language) == ("owner/x", "de")
+        assert (options.given[0], options.language) == ("owner/x", "de")
