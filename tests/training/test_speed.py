@@ -123,12 +123,12 @@ def test_a_compiled_run_leaves_what_a_plain_one_leaves(
 @pytest.mark.slow
 @pytest.mark.usefixtures("fresh_compiler")
 def test_a_machine_that_cannot_compile_says_so_before_anything_is_written(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import torch._inductor.config
 
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "/nowhere/g++"))
-    assert main(["fit", *arguments, "--model.compile=true"]) == 2
+    with torch._inductor.config.patch({"cpp.cxx": (None, "/nowhere/g++")}):
+        assert main(["fit", *arguments, "--model.compile=true"]) == 2
     said = capsys.readouterr().err
     assert "compile: torch.compile does not work for cpu on this machine" in said
     assert "install a C++ compiler" in said

@@ -103,7 +103,7 @@ assert extractor.kernels.startswith("onnxruntime ") and extractor.kernels.endswi
 try:
     Extractor.from_pretrained("nowhere", language="none", backend="onnx")
 except EncoderError as error:
-    assert "no ONNX graphs in nowhere" in str(error)
+    assert "no ITER model nowhere" in str(error)
 else:
     raise AssertionError("found a model nowhere")
 import json
