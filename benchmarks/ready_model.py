@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("target", type=Path)
     parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--link-threshold", type=float, help="lambda to store; default: the best on dev")
     parser.add_argument("--sentences", type=int, default=80, help="first sentences of each dev split")
     options = parser.parse_args()
     entries = yaml.safe_load(CORPORA.read_text(encoding="utf-8"))
@@ -57,7 +58,8 @@ def main() -> None:
     linked = [given for given in subjects if given.schema.relation_types]
     by_threshold = {value: mean_score(model, linked, "re_f1", value) for value in THRESHOLDS}
     print(json.dumps({"mean RE F1 by lambda": {k: round(v, 1) for k, v in by_threshold.items()}}), flush=True)
-    threshold = max(by_threshold, key=lambda value: by_threshold[value])
+    best_threshold = max(by_threshold, key=lambda value: by_threshold[value])
+    threshold = best_threshold if options.link_threshold is None else options.link_threshold
 
     model.config = replace(model.config, link_threshold=threshold, flat=True)
     model.save_pretrained(options.target, compact=True)
