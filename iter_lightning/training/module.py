@@ -130,7 +130,7 @@ class IterModule(lightning.LightningModule):
             else:
                 # pretrained encoders are loaded in eval mode, and Trainer.fit keeps the modes of modules
                 options = {f.name: getattr(self.config, f.name) for f in fields(IterConfig) if f.name != "encoder"}
-                if self.init_from is not None:
+                if self.init_from is not None and self.config.heads != "open":
                     options |= required_options(self.init_from)
                 model = IterModel.from_encoder(self.encoder_name, **options).train()
                 if self.init_from is not None:

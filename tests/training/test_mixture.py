@@ -129,6 +129,13 @@ def test_fit_open_model_on_a_mixture_end_to_end(folders: Path, encoder_dir: Path
     bound = model.bind(Schema(("person", "company"), ("works for",)))
     assert bound.predict([Example(("Ada", "works", "for", "Acme"))])
 
+    # another open model starts from it and stays open
+    again = [a for a in arguments if not a.startswith(("--run_dir", "--trainer.max"))]
+    longer = tmp_path / "longer"
+    assert main(["fit", *again, f"--run_dir={longer}", f"--model.init_from={run}", "--trainer.max_epochs=1"]) == 0
+    assert json.loads((longer / "manifest.json").read_text())["init"]["fresh"] == []
+    assert IterModel.from_pretrained(longer).config.heads == "open"
+
     # a closed model starts from it and takes everything
     few = tmp_path / "few"
     types, file = folders / "news" / "types.json", folders / "news" / "train.json"
