@@ -46,7 +46,7 @@ To resume a killed or interrupted extraction, run the same command again. No doc
 
 def main(arguments: list[str]) -> None:
     """Extract entities and relations from documents."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     if options.quiet:
         logging.getLogger("iter_lightning").setLevel(logging.ERROR)
     limit_onednn_cache()

@@ -68,7 +68,7 @@ def test_extractor_of_a_fixed_model_refuses_labels(tmp_path: Path) -> None:
 def test_extract_labels_relations_and_schema(
     open_model: Path, text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    extract = ["extract", str(open_model), str(text_file), "--device=cpu", "--link-threshold=0"]
+    extract = ["extract", str(open_model), "--device", "cpu", str(text_file), "--link-threshold=0"]  # in any order
     assert main([*extract, "--labels", "city, human", "--relations", "knows"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {entity["type"] for entity in document["entities"]} <= {"city", "human"}
