@@ -52,7 +52,7 @@ demo-train: $(INSTALLED) ## train and evaluate on the generated corpus, show wha
 reproduce-%: $(INSTALLED) ## table1 to table7, figure2, figure3, all; CORPORA ENCODERS SEEDS JOBS LAUNCHER choose
 	$(RUN) reproduce $* $(PICK)
 
-test: $(INSTALLED) ## the default tests (about 5 minutes on 2 cores)
+test: $(INSTALLED) ## the default tests (about 10 minutes on 2 cores)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadscope
 
 test-corpora: $(INSTALLED) ## the tests that read real corpora from $$ITER_DATA (default data/)
