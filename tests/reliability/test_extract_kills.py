@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -122,7 +123,9 @@ def test_killed_extraction_ends_byte_equal(
         assert run(context, [*command, *outputs(folder)], errors) == 0
         assert contents(folder) == expected
         campaign.resumed()
-    assert "Traceback" not in errors.read_text()
+    # Python prints and ignores a signal that arrives inside a destructor of a library
+    said = re.sub(r"Exception ignored in:.*?Terminated: 143\n", "", errors.read_text(), flags=re.DOTALL)
+    assert "Traceback" not in said
 
 
 @contextmanager
